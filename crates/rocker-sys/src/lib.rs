@@ -1,0 +1,1 @@
+//! The only unsafe code: clone3, pidfds, the mount API, bpf, namespaces.
