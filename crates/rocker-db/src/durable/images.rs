@@ -1,0 +1,371 @@
+//! Images, their layers and their names.
+
+use rocker_types::{DiffId, Digest, ImageRef};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::DurableDb;
+use crate::DbError;
+use crate::live::{parse, strings};
+
+/// A layer and what it takes on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerRow {
+    /// Its identity.
+    pub diff_id: DiffId,
+    /// Bytes on disk when it was unpacked.
+    pub size_bytes: u64,
+}
+
+/// What a finished pull or import records.
+#[derive(Clone, Copy, Debug)]
+pub struct NewImage<'a> {
+    /// Digest of the config.
+    pub id: &'a Digest,
+    /// The config's JSON.
+    pub config: &'a str,
+    /// Digest of the manifest, `None` for an import.
+    pub manifest_digest: Option<&'a Digest>,
+    /// Its layers, base first; the directories exist.
+    pub layers: &'a [LayerRow],
+    /// The name to give it.
+    pub reference: Option<&'a ImageRef>,
+    /// `repository@digest` as the registry calls it.
+    pub repo_digest: Option<&'a str>,
+    /// Nanoseconds since 1970.
+    pub pulled_ns: i64,
+}
+
+/// An image as the database remembers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageRow {
+    /// Digest of the config.
+    pub id: Digest,
+    /// The config's JSON.
+    pub config: String,
+    /// Digest of the manifest, `None` for an import.
+    pub manifest_digest: Option<Digest>,
+    /// Bytes of all its layers on disk.
+    pub size_bytes: u64,
+    /// When it came here, nanoseconds since 1970.
+    pub pulled_ns: i64,
+    /// Its layers, base first.
+    pub layers: Vec<DiffId>,
+    /// Its names in canonical spelling, sorted.
+    pub tags: Vec<ImageRef>,
+    /// `repository@digest`, sorted.
+    pub repo_digests: Vec<String>,
+}
+
+/// What deleting a name or an image left to do and to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Untagged {
+    /// Names that are gone.
+    pub untagged: Vec<String>,
+    /// The image, if it is gone too.
+    pub deleted: Option<Digest>,
+    /// Layers that nothing refers to any more: their directories may be removed.
+    pub orphaned_layers: Vec<DiffId>,
+}
+
+impl DurableDb {
+    /// Records an image, its layers and its name in one transaction: visible as a whole or
+    /// not at all. A name that meant another image means this one from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn record_image(&mut self, new: &NewImage<'_>) -> Result<(), DbError> {
+        let failed = DbError::query("record an image");
+        let tx = self.begin()?;
+        let id = new.id.to_string();
+        let total: u64 = new.layers.iter().map(|layer| layer.size_bytes).sum();
+        let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        tx.execute(
+            "INSERT INTO images VALUES(?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT(id) DO UPDATE SET manifest_digest = coalesce(excluded.manifest_digest, manifest_digest)",
+            params![id, new.config, new.manifest_digest.map(ToString::to_string), signed(total), new.pulled_ns],
+        )
+        .map_err(&failed)?;
+        for (position, layer) in (0_u32..).zip(new.layers) {
+            let diff_id = layer.diff_id.to_string();
+            tx.execute(
+                "INSERT OR IGNORE INTO layers VALUES(?1, ?2)",
+                params![diff_id, signed(layer.size_bytes)],
+            )
+            .map_err(&failed)?;
+            tx.execute(
+                "INSERT OR IGNORE INTO image_layers VALUES(?1, ?2, ?3)",
+                params![id, position, diff_id],
+            )
+            .map_err(&failed)?;
+        }
+        let name = new.reference.filter(|reference| reference.tag().is_some());
+        if let Some(reference) = name {
+            set_tag(&tx, reference, new.id)?;
+        }
+        if let Some(repo_digest) = new.repo_digest {
+            tx.execute(
+                "INSERT OR REPLACE INTO repo_digests VALUES(?1, ?2)",
+                params![repo_digest, id],
+            )
+            .map_err(&failed)?;
+        }
+        tx.commit().map_err(failed)
+    }
+
+    /// Finds the image that `reference` names: by tag, or by the digest it was pulled with.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`] and [`DbError::Corrupt`].
+    pub fn image_by_reference(&self, reference: &ImageRef) -> Result<Option<ImageRow>, DbError> {
+        let found = match reference.digest() {
+            Some(digest) => {
+                let name = reference.familiar_with_digest(digest);
+                strings(
+                    &self.db,
+                    "SELECT image_id FROM repo_digests WHERE reference = ?1",
+                    &[&name],
+                )?
+            }
+            None => strings(
+                &self.db,
+                "SELECT image_id FROM tags WHERE reference = ?1",
+                &[&reference.canonical()],
+            )?,
+        };
+        found.first().map_or(Ok(None), |id| self.image(id))
+    }
+
+    /// Images whose id starts with `prefix` (hex digits, `sha256:` left out).
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`] and [`DbError::Corrupt`].
+    pub fn images_by_prefix(&self, prefix: &str) -> Result<Vec<ImageRow>, DbError> {
+        let sql = "SELECT id FROM images WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id";
+        let ids = strings(&self.db, sql, &[&format!("sha256:{prefix}")])?;
+        ids.iter()
+            .filter_map(|id| self.image(id).transpose())
+            .collect()
+    }
+
+    /// Every image, newest arrival first.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`] and [`DbError::Corrupt`].
+    pub fn images(&self) -> Result<Vec<ImageRow>, DbError> {
+        let ids = strings(
+            &self.db,
+            "SELECT id FROM images ORDER BY pulled_ns DESC, id",
+            &[],
+        )?;
+        ids.iter()
+            .filter_map(|id| self.image(id).transpose())
+            .collect()
+    }
+
+    /// The image with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`] and [`DbError::Corrupt`].
+    pub fn image(&self, id: &str) -> Result<Option<ImageRow>, DbError> {
+        let failed = DbError::query("read an image");
+        let sql = "SELECT config, manifest_digest, size_bytes, pulled_ns FROM images WHERE id = ?1";
+        let found = self
+            .db
+            .query_row(sql, [id], |row| {
+                Ok((
+                    row.get::<_, String>(0)?,
+                    row.get::<_, Option<String>>(1)?,
+                    row.get::<_, i64>(2)?,
+                    row.get::<_, i64>(3)?,
+                ))
+            })
+            .optional()
+            .map_err(failed)?;
+        let Some((config, manifest, size, pulled_ns)) = found else {
+            return Ok(None);
+        };
+        let layers = strings(
+            &self.db,
+            "SELECT diff_id FROM image_layers WHERE image_id = ?1 ORDER BY position",
+            &[&id],
+        )?;
+        let tags = strings(
+            &self.db,
+            "SELECT reference FROM tags WHERE image_id = ?1 ORDER BY reference",
+            &[&id],
+        )?;
+        Ok(Some(ImageRow {
+            id: parse("an image id", id.to_owned())?,
+            config,
+            manifest_digest: manifest
+                .map(|digest| parse("a digest", digest))
+                .transpose()?,
+            size_bytes: u64::try_from(size).unwrap_or(0),
+            pulled_ns,
+            layers: layers
+                .into_iter()
+                .map(|id| parse("a diff id", id))
+                .collect::<Result<_, _>>()?,
+            tags: tags
+                .into_iter()
+                .map(|tag| parse("a reference", tag))
+                .collect::<Result<_, _>>()?,
+            repo_digests: strings(
+                &self.db,
+                "SELECT reference FROM repo_digests WHERE image_id = ?1 ORDER BY reference",
+                &[&id],
+            )?,
+        }))
+    }
+
+    /// Layers that are recorded.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`] and [`DbError::Corrupt`].
+    pub fn layers(&self) -> Result<Vec<DiffId>, DbError> {
+        let ids = strings(&self.db, "SELECT diff_id FROM layers ORDER BY diff_id", &[])?;
+        ids.into_iter().map(|id| parse("a diff id", id)).collect()
+    }
+
+    /// The recorded size of a layer.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn layer_size(&self, id: &DiffId) -> Result<Option<u64>, DbError> {
+        self.db
+            .query_row(
+                "SELECT size_bytes FROM layers WHERE diff_id = ?1",
+                [id.to_string()],
+                |row| row.get::<_, i64>(0),
+            )
+            .optional()
+            .map(|size| size.and_then(|size| u64::try_from(size).ok()))
+            .map_err(DbError::query("read a layer"))
+    }
+
+    /// Gives an image one more name.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn tag(&mut self, reference: &ImageRef, id: &Digest) -> Result<(), DbError> {
+        let tx = self.begin()?;
+        set_tag(&tx, reference, id)?;
+        tx.commit().map_err(DbError::query("record a tag"))
+    }
+
+    /// Takes one name away, and the image with it when that was its last.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn untag(&mut self, reference: &ImageRef) -> Result<Untagged, DbError> {
+        let failed = DbError::query("delete a tag");
+        let tx = self.begin()?;
+        let (table, name, shown) = match reference.digest() {
+            Some(digest) => {
+                let name = reference.familiar_with_digest(digest);
+                ("repo_digests", name.clone(), name)
+            }
+            None => ("tags", reference.canonical(), reference.familiar()),
+        };
+        let ids = strings(
+            &tx,
+            &format!("SELECT image_id FROM {table} WHERE reference = ?1"),
+            &[&name],
+        )?;
+        let Some(id) = ids.into_iter().next() else {
+            return Ok(Untagged::default());
+        };
+        tx.execute(
+            &format!("DELETE FROM {table} WHERE reference = ?1"),
+            [&name],
+        )
+        .map_err(&failed)?;
+        let mut gone = Untagged {
+            untagged: vec![shown],
+            ..Untagged::default()
+        };
+        if strings(
+            &tx,
+            "SELECT reference FROM tags WHERE image_id = ?1",
+            &[&id],
+        )?
+        .is_empty()
+        {
+            delete(&tx, &id, &mut gone)?;
+        }
+        tx.commit().map_err(failed)?;
+        Ok(gone)
+    }
+
+    /// Takes an image away with all its names.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn delete_image(&mut self, id: &Digest) -> Result<Untagged, DbError> {
+        let tx = self.begin()?;
+        let id = id.to_string();
+        let mut gone = Untagged::default();
+        for tag in strings(
+            &tx,
+            "SELECT reference FROM tags WHERE image_id = ?1 ORDER BY reference",
+            &[&id],
+        )? {
+            let tag: ImageRef = parse("a reference", tag)?;
+            gone.untagged.push(tag.familiar());
+        }
+        tx.execute("DELETE FROM tags WHERE image_id = ?1", [&id])
+            .map_err(DbError::query("delete an image"))?;
+        delete(&tx, &id, &mut gone)?;
+        tx.commit().map_err(DbError::query("delete an image"))?;
+        Ok(gone)
+    }
+}
+
+fn set_tag(db: &Connection, reference: &ImageRef, id: &Digest) -> Result<(), DbError> {
+    db.execute(
+        "INSERT INTO tags VALUES(?1, ?2) ON CONFLICT(reference) DO UPDATE SET image_id = excluded.image_id",
+        params![reference.canonical(), id.to_string()],
+    )
+    .map(drop)
+    .map_err(DbError::query("record a tag"))
+}
+
+/// Deletes the image's row and every layer that only it used.
+fn delete(db: &Connection, id: &str, gone: &mut Untagged) -> Result<(), DbError> {
+    let failed = DbError::query("delete an image");
+    let digests = strings(
+        db,
+        "SELECT reference FROM repo_digests WHERE image_id = ?1 ORDER BY reference",
+        &[&id],
+    )?;
+    gone.untagged.extend(digests);
+    if db
+        .execute("DELETE FROM images WHERE id = ?1", [id])
+        .map_err(&failed)?
+        == 0
+    {
+        return Ok(());
+    }
+    gone.deleted = Some(parse("an image id", id.to_owned())?);
+    let orphans = strings(
+        db,
+        "SELECT diff_id FROM layers l WHERE NOT EXISTS (SELECT 1 FROM image_layers i WHERE i.diff_id = l.diff_id) ORDER BY diff_id",
+        &[],
+    )?;
+    for orphan in orphans {
+        db.execute("DELETE FROM layers WHERE diff_id = ?1", [&orphan])
+            .map_err(&failed)?;
+        gone.orphaned_layers.push(parse("a diff id", orphan)?);
+    }
+    Ok(())
+}

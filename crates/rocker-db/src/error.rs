@@ -1,0 +1,129 @@
+//! Why the database said no.
+
+use std::path::PathBuf;
+
+use rocker_types::{Diagnose, ErrorKind};
+
+/// A failure of the database, or a race that was lost in it.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// The file cannot be opened or is not a database.
+    #[error("cannot open database {path:?}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// sqlite's word.
+        source: rusqlite::Error,
+    },
+    /// A newer rocker wrote it.
+    #[error("database {path:?} has schema {found}, this rocker knows up to {known}")]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its schema number.
+        found: i64,
+        /// The newest that this binary understands.
+        known: i64,
+    },
+    /// A statement failed.
+    #[error("cannot {what} in the database")]
+    Query {
+        /// What was attempted.
+        what: &'static str,
+        /// sqlite's word.
+        source: rusqlite::Error,
+    },
+    /// A stored value does not parse.
+    #[error("the database holds {value:?} where {what} belongs")]
+    Corrupt {
+        /// What should be there.
+        what: &'static str,
+        /// What is there.
+        value: String,
+    },
+    /// The name belongs to another container.
+    #[error("the container name {name:?} is in use by container {holder}")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The id of the container that has it.
+        holder: String,
+    },
+    /// The port belongs to another container.
+    #[error("port {port} is already published by container {holder}")]
+    PortTaken {
+        /// Address, port and protocol.
+        port: String,
+        /// Name of the container that has it.
+        holder: String,
+    },
+    /// No address is left.
+    #[error("no free address left in network {network:?}")]
+    AddressesExhausted {
+        /// The network.
+        network: String,
+    },
+    /// No container of this name or id.
+    #[error("no such container: {0}")]
+    NoSuchContainer(String),
+    /// The prefix fits several containers.
+    #[error("{query:?} is ambiguous: it fits {}", candidates.join(", "))]
+    Ambiguous {
+        /// What was asked.
+        query: String,
+        /// Short ids of what it fits.
+        candidates: Vec<String>,
+    },
+}
+
+impl DbError {
+    pub(crate) fn query(what: &'static str) -> impl Fn(rusqlite::Error) -> Self {
+        move |source| Self::Query { what, source }
+    }
+}
+
+impl Diagnose for DbError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NameTaken { .. } | Self::PortTaken { .. } | Self::AddressesExhausted { .. } => {
+                ErrorKind::Conflict
+            }
+            Self::NoSuchContainer(_) => ErrorKind::NotFound,
+            Self::Ambiguous { .. } => ErrorKind::Invalid,
+            Self::TooNew { .. } => ErrorKind::Unsupported,
+            Self::Open { .. } | Self::Query { .. } | Self::Corrupt { .. } => ErrorKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        use rusqlite::ErrorCode as Code;
+        match self {
+            Self::NameTaken { name, .. } => Some(format!(
+                "remove it with `rocker rm -f {name}`, or choose another name"
+            )),
+            Self::PortTaken { holder, .. } => Some(format!(
+                "stop it with `rocker stop {holder}`, or publish on another port"
+            )),
+            Self::TooNew { .. } => Some("use the newer rocker that wrote it".into()),
+            Self::Open { source, .. } | Self::Query { source, .. } => {
+                match source.sqlite_error_code() {
+                    Some(Code::DatabaseCorrupt | Code::NotADatabase) => {
+                        Some("run `rocker system check --repair`".into())
+                    }
+                    Some(Code::DiskFull) => {
+                        Some("the disk is full: free some space and try again".into())
+                    }
+                    Some(Code::ReadOnly | Code::CannotOpen | Code::PermissionDenied) => {
+                        Some("run as root, and check that the file system is not read-only".into())
+                    }
+                    _ => None,
+                }
+            }
+            Self::AddressesExhausted { .. } => {
+                Some("remove containers that are no longer needed".into())
+            }
+            Self::Corrupt { .. } => Some("run `rocker system check --repair`".into()),
+            Self::NoSuchContainer(_) | Self::Ambiguous { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The database of running things, on tmpfs.
+
+mod containers;
+mod intents;
+mod network;
+mod rows;
+mod schema;
+
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::DbError;
+use crate::connection::{self, Durability};
+
+pub use containers::{ExitRecord, NewContainer, StartedRecord};
+pub use intents::{Intent, IntentKind};
+pub use network::{NetworkRow, StartClaim, StartGrant};
+pub use rows::{ContainerRow, ContainerState};
+
+pub(crate) use containers::strings;
+pub(crate) use rows::parse;
+
+/// An open connection to the live database.
+#[derive(Debug)]
+pub struct LiveDb {
+    db: Connection,
+}
+
+/// A write transaction: nobody else writes, in any rocker process, until it ends.
+/// Dropped without [`commit`](Self::commit), it leaves no trace.
+#[derive(Debug)]
+pub struct LiveTransaction<'db> {
+    pub(crate) tx: Transaction<'db>,
+}
+
+impl LiveDb {
+    /// Opens the database, creating it after a reboot.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Open`] and [`DbError::TooNew`].
+    pub fn open(path: &Path) -> Result<Self, DbError> {
+        Ok(Self {
+            db: connection::open(path, Durability::Process, schema::SCRIPTS)?,
+        })
+    }
+
+    /// Starts a write transaction, waiting for other writers.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`] when the lock cannot be had.
+    pub fn begin(&mut self) -> Result<LiveTransaction<'_>, DbError> {
+        let tx = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(DbError::query("start a transaction"))?;
+        Ok(LiveTransaction { tx })
+    }
+
+    /// sqlite's own opinion of the file, one line a problem; empty is healthy.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`] when it cannot even be asked.
+    pub fn integrity_problems(&self) -> Result<Vec<String>, DbError> {
+        crate::durable::integrity_problems(&self.db)
+    }
+}
+
+impl LiveTransaction<'_> {
+    /// Makes everything visible at once.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`]; nothing has changed then.
+    pub fn commit(self) -> Result<(), DbError> {
+        self.tx.commit().map_err(DbError::query("commit"))
+    }
+}
