@@ -5,7 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, SeekFrom};
 use rustix::io::Errno;
 
 /// How deep directories are held open before a subtree is moved up instead.
@@ -43,6 +43,7 @@ pub fn remove_tree(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
         if before == moved {
             break;
         }
+        rustix::fs::seek(&top, SeekFrom::Start(0))?;
     }
     rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR).or_else(gone)?;
     Ok(())
