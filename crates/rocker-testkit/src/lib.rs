@@ -11,6 +11,10 @@
     reason = "this crate runs in tests only, where a broken precondition must fail the test at once"
 )]
 
+pub mod host;
 pub mod http;
 pub mod image;
+pub mod leak;
 pub mod registry;
+
+pub use host::{Host, Missing};
