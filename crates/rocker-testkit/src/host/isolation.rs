@@ -20,10 +20,12 @@ pub(super) fn enter() -> io::Result<()> {
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
     )?;
     show_own_network_in_sysfs()?;
+    // A bridge without ports: every kernel that runs containers has bridges, not every one has
+    // dummy links.
     let address = format!("{}/24", Host::ADDRESS);
     for words in [
         &["link", "set", "lo", "up"][..],
-        &["link", "add", "uplink0", "type", "dummy"],
+        &["link", "add", "uplink0", "type", "bridge"],
         &["address", "add", &address, "dev", "uplink0"],
         &["link", "set", "uplink0", "up"],
     ] {
