@@ -205,6 +205,7 @@ fn a_layer_is_orphaned_with_its_last_image() {
     let layer = |n: u8| LayerRow {
         diff_id: rocker_types::DiffId(digest(n)),
         size_bytes: 10,
+        blob: None,
     };
     let record = |db: &mut DurableDb, n: u8, layers: &[LayerRow], reference: &str| {
         let reference: ImageRef = reference.parse().unwrap();

@@ -14,6 +14,8 @@ pub struct LayerRow {
     pub diff_id: DiffId,
     /// Bytes on disk when it was unpacked.
     pub size_bytes: u64,
+    /// The compressed blob that it came from and that blob's length; `None` for an import.
+    pub blob: Option<(Digest, u64)>,
 }
 
 /// What a finished pull or import records.
@@ -233,21 +235,40 @@ impl DurableDb {
         ids.into_iter().map(|id| parse("a diff id", id)).collect()
     }
 
-    /// The recorded size of a layer.
+    /// What is recorded of a layer.
     ///
     /// # Errors
     ///
-    /// [`DbError::Query`].
-    pub fn layer_size(&self, id: &DiffId) -> Result<Option<u64>, DbError> {
-        self.db
+    /// [`DbError::Query`] and [`DbError::Corrupt`].
+    pub fn layer(&self, id: &DiffId) -> Result<Option<LayerRow>, DbError> {
+        let unsigned = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+        let found = self
+            .db
             .query_row(
-                "SELECT size_bytes FROM layers WHERE diff_id = ?1",
+                "SELECT size_bytes, blob_digest, blob_size FROM layers WHERE diff_id = ?1",
                 [id.to_string()],
-                |row| row.get::<_, i64>(0),
+                |row| {
+                    Ok((
+                        row.get::<_, i64>(0)?,
+                        row.get::<_, Option<String>>(1)?,
+                        row.get::<_, Option<i64>>(2)?,
+                    ))
+                },
             )
             .optional()
-            .map(|size| size.and_then(|size| u64::try_from(size).ok()))
-            .map_err(DbError::query("read a layer"))
+            .map_err(DbError::query("read a layer"))?;
+        let Some((size, blob, blob_size)) = found else {
+            return Ok(None);
+        };
+        let blob = blob
+            .map(|digest| parse("a digest", digest))
+            .transpose()?
+            .zip(blob_size.map(unsigned));
+        Ok(Some(LayerRow {
+            diff_id: id.clone(),
+            size_bytes: unsigned(size),
+            blob,
+        }))
     }
 
     /// Gives an image one more name.

@@ -11,7 +11,10 @@ CREATE TABLE images(
 ) STRICT;
 CREATE TABLE layers(
     diff_id TEXT PRIMARY KEY,
-    size_bytes INTEGER NOT NULL
+    size_bytes INTEGER NOT NULL,
+    -- the compressed blob it came from; NULL for an import
+    blob_digest TEXT,
+    blob_size INTEGER
 ) STRICT;
 CREATE TABLE image_layers(
     image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,

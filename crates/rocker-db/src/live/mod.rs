@@ -59,6 +59,17 @@ impl LiveDb {
         Ok(LiveTransaction { tx })
     }
 
+    /// Whether something may lie on disk that no row knows: after a boot, and while or after
+    /// images come and go.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn sweep_wanted(&self) -> Result<bool, DbError> {
+        strings(&self.db, "SELECT value FROM meta WHERE key = 'sweep'", &[])
+            .map(|rows| !rows.is_empty())
+    }
+
     /// sqlite's own opinion of the file, one line a problem; empty is healthy.
     ///
     /// # Errors
@@ -70,6 +81,30 @@ impl LiveDb {
 }
 
 impl LiveTransaction<'_> {
+    /// Asks for a sweep; written before anything is made that only a sweep would find.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn want_sweep(&self) -> Result<(), DbError> {
+        self.tx
+            .execute("INSERT OR REPLACE INTO meta VALUES('sweep', '1')", [])
+            .map(drop)
+            .map_err(DbError::query("record an intent"))
+    }
+
+    /// Everything on disk is accounted for.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn sweep_done(&self) -> Result<(), DbError> {
+        self.tx
+            .execute("DELETE FROM meta WHERE key = 'sweep'", [])
+            .map(drop)
+            .map_err(DbError::query("record an intent"))
+    }
+
     /// Makes everything visible at once.
     ///
     /// # Errors
