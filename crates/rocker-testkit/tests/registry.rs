@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rocker_testkit::http::{self, Response};
 use rocker_testkit::image::{Compression, Format, Image, ImageBuilder, Layer, sha256};
-use rocker_testkit::registry::{Action, Auth, On, Registry};
+use rocker_testkit::registry::{Action, Auth, Distribution, On, Registry};
+use rocker_testkit::{Host, require};
 
 fn small_image() -> Image {
     ImageBuilder::new()
@@ -271,4 +272,33 @@ fn a_token_opens_the_repository_it_was_given_for_and_no_other() {
     );
     registry.expire_tokens();
     assert_eq!(statuses("/v2/app/manifests/1"), 401);
+}
+
+#[test]
+fn the_distribution_server_takes_and_serves_our_images() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    // A host only for its network namespace, in which every port is free.
+    let _host = require!(Host::privileged("/bin/echo"));
+    let server = require!(Distribution::start(directory.path(), 5000));
+
+    for (format, compression) in [
+        (Format::Oci, Compression::Zstd),
+        (Format::DockerSchema2, Compression::Gzip),
+    ] {
+        let layer = Layer::new().file("hello", "world").compression(compression);
+        let image = ImageBuilder::new().layer(layer).format(format).build();
+        let reference = server.push("team/app:1", &image);
+
+        let accept = [("Accept", image.manifest.media_type.as_str())];
+        let served = http::request(
+            "127.0.0.1:5000",
+            "GET",
+            "/v2/team/app/manifests/1",
+            &accept,
+            &[],
+        )
+        .expect("an answer");
+        assert_eq!(reference, "127.0.0.1:5000/team/app:1");
+        assert_eq!(sha256(&served.body), image.manifest.digest, "{format:?}");
+    }
 }

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 pub(crate) use process::poll_until;
 pub use process::{Output, RockerCommand, Spawned};
 pub use terminal::Terminal;
+pub(crate) use transcript::Transcript;
 
 use crate::image::ImageBuilder;
 use crate::leak::{self, Scope, Snapshot};

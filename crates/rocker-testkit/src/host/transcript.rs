@@ -5,7 +5,7 @@ use std::time::Instant;
 
 /// What a program has written so far, filled by a thread that reads, and asked by the test.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Transcript {
+pub(crate) struct Transcript {
     state: Arc<(Mutex<State>, Condvar)>,
 }
 
@@ -19,7 +19,7 @@ struct State {
 
 impl Transcript {
     /// Starts a thread that reads `source` to its end.
-    pub(super) fn read_from(source: impl Into<std::os::fd::OwnedFd>) -> Self {
+    pub(crate) fn read_from(source: impl Into<std::os::fd::OwnedFd>) -> Self {
         let transcript = Self::default();
         let writer = transcript.clone();
         let mut source = File::from(source.into());
@@ -46,7 +46,7 @@ impl Transcript {
     }
 
     /// Waits for `text` after everything found before; `false` if it does not come in time.
-    pub(super) fn await_text(&self, text: &str, deadline: Instant) -> bool {
+    pub(crate) fn await_text(&self, text: &str, deadline: Instant) -> bool {
         self.await_state(deadline, |state| {
             let found = position(&state.bytes[state.searched..], text.as_bytes());
             if let Some(at) = found {
@@ -58,7 +58,7 @@ impl Transcript {
     }
 
     /// Waits for the end of the stream; `false` if it does not come in time.
-    pub(super) fn await_end(&self, deadline: Instant) -> bool {
+    pub(crate) fn await_end(&self, deadline: Instant) -> bool {
         self.await_state(deadline, |state| state.ended.then_some(()))
             .is_some()
     }
@@ -88,7 +88,7 @@ impl Transcript {
     }
 
     /// Everything so far.
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         self.state
             .0
             .lock()
@@ -98,7 +98,7 @@ impl Transcript {
     }
 
     /// Everything so far as text.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 }

@@ -16,9 +16,11 @@
 //! with `Range`, bearer tokens. It listens in the network namespace of the thread that started it.
 
 mod body;
+mod distribution;
 mod fault;
 mod serve;
 
+pub use distribution::Distribution;
 pub use fault::{Action, On};
 
 use std::collections::HashMap;

@@ -1,0 +1,119 @@
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::host::{Missing, Transcript, patience, programs};
+use crate::http::{self, Response};
+use crate::image::{Blob, Image};
+
+/// The CNCF distribution server as Debian packages it, so that we do not only agree with ourselves.
+#[derive(Debug)]
+pub struct Distribution {
+    server: Child,
+    host: String,
+}
+
+impl Distribution {
+    /// Starts the server on `port` of 127.0.0.1 with its storage below `directory`. In a
+    /// [`crate::Host`]'s network namespace every port is free.
+    ///
+    /// # Errors
+    ///
+    /// When the program is not installed.
+    pub fn start(directory: &Path, port: u16) -> Result<Self, Missing> {
+        programs(&["docker-registry"])?;
+        let host = format!("127.0.0.1:{port}");
+        let config = directory.join("distribution.yml");
+        let storage = directory.join("distribution");
+        fs_err::write(
+            &config,
+            format!(
+                "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}}}\nhttp: {{addr: '{host}'}}\n",
+                storage.display()
+            ),
+        )
+        .expect("a configuration file");
+        let mut server = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("docker-registry starts");
+        let log = Transcript::read_from(server.stderr.take().expect("a piped stderr"));
+        let deadline = Instant::now() + Duration::from_secs(20) * patience();
+        let distribution = Self { server, host };
+        assert!(
+            log.await_text("listening on", deadline),
+            "docker-registry: {}",
+            log.text()
+        );
+        Ok(distribution)
+    }
+
+    /// Pushes `image` under `name` (`repository:tag`) as any client would and returns the whole
+    /// reference.
+    pub fn push(&self, name: &str, image: &Image) -> String {
+        let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
+        for blob in image.blobs() {
+            self.push_blob(repository, blob);
+        }
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        let answer = self.send(
+            "PUT",
+            &path,
+            &image.manifest.media_type,
+            &image.manifest.bytes,
+        );
+        assert_eq!(
+            answer.status,
+            201,
+            "{}",
+            String::from_utf8_lossy(&answer.body)
+        );
+        format!("{}/{name}", self.host)
+    }
+
+    fn push_blob(&self, repository: &str, blob: &Blob) {
+        let begun = self.send(
+            "POST",
+            &format!("/v2/{repository}/blobs/uploads/"),
+            "application/octet-stream",
+            &[],
+        );
+        assert_eq!(
+            begun.status,
+            202,
+            "{}",
+            String::from_utf8_lossy(&begun.body)
+        );
+        let location = begun.header("location").expect("an upload has a location");
+        let path = location
+            .strip_prefix(&format!("http://{}", self.host))
+            .unwrap_or(location);
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let path = format!("{path}{separator}digest={}", blob.digest);
+        let done = self.send("PUT", &path, "application/octet-stream", &blob.bytes);
+        assert_eq!(done.status, 201, "{}", String::from_utf8_lossy(&done.body));
+    }
+
+    fn send(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Response {
+        http::request(
+            &self.host,
+            method,
+            path,
+            &[("Content-Type", content_type)],
+            body,
+        )
+        .expect("docker-registry answers")
+    }
+}
+
+impl Drop for Distribution {
+    fn drop(&mut self) {
+        // Both fail only if it has ended by itself.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
