@@ -1,0 +1,550 @@
+//! From a stream of bytes to entries.
+
+use std::io::BufRead;
+
+use super::ArchiveError;
+use super::header::{BLOCK, BLOCK_BYTES, Header, parse_extents, until_nul};
+use super::number::parse_decimal;
+use super::pax::{Pax, PaxSparse, parse_records};
+use super::sparse::{Extent, check_map, pairs};
+use crate::store::{LimitExceeded, UnpackLimits};
+
+/// One member of an archive. Names are as the archive has them: hostile.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) path: Vec<u8>,
+    pub(crate) kind: EntryKind,
+    /// Permission bits with setuid, setgid and sticky.
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mtime: Mtime,
+    /// In the archive's order, nothing filtered.
+    pub(crate) xattrs: Vec<Xattr>,
+}
+
+/// The name and the value of an extended attribute.
+pub(crate) type Xattr = (Vec<u8>, Vec<u8>);
+
+/// What an entry makes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum EntryKind {
+    /// `size` bytes follow; read them with [`ArchiveReader::body_chunk`].
+    File {
+        size: u64,
+    },
+    /// Only the extents follow; everything between them is a hole.
+    SparseFile {
+        size: u64,
+        extents: Vec<Extent>,
+    },
+    Directory,
+    Symlink {
+        target: Vec<u8>,
+    },
+    HardLink {
+        target: Vec<u8>,
+    },
+    CharDevice {
+        major: u64,
+        minor: u64,
+    },
+    BlockDevice {
+        major: u64,
+        minor: u64,
+    },
+    Fifo,
+}
+
+/// A time of last modification: seconds since the epoch and nanoseconds after that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mtime {
+    pub(crate) seconds: i64,
+    pub(crate) nanoseconds: u32,
+}
+
+/// Reads entries one by one, and each one's data before the next.
+pub(crate) struct ArchiveReader<R> {
+    source: R,
+    offset: u64,
+    body_left: u64,
+    padding_left: u64,
+    pax_bytes: u64,
+}
+
+/// What headers before an entry said about it.
+#[derive(Default)]
+struct Extensions {
+    pax: Option<Pax>,
+    long_name: Option<Vec<u8>>,
+    long_link: Option<Vec<u8>>,
+}
+
+impl Extensions {
+    fn is_empty(&self) -> bool {
+        self.pax.is_none() && self.long_name.is_none() && self.long_link.is_none()
+    }
+}
+
+impl<R: BufRead> ArchiveReader<R> {
+    pub(crate) fn new(source: R, limits: &UnpackLimits) -> Self {
+        Self {
+            source,
+            offset: 0,
+            body_left: 0,
+            padding_left: 0,
+            pax_bytes: limits.pax_bytes,
+        }
+    }
+
+    /// The next entry, or `None` at the end of the archive. What is left of the data of
+    /// the entry before is skipped.
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>, ArchiveError> {
+        self.skip_body()?;
+        let mut extensions = Extensions::default();
+        loop {
+            let Some(header) = self.read_header()? else {
+                return if extensions.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(ArchiveError::DanglingExtension)
+                };
+            };
+            match header.typeflag() {
+                b'x' => set_once(&mut extensions.pax, self.read_pax(&header)?, &header)?,
+                b'L' => set_once(
+                    &mut extensions.long_name,
+                    self.read_long_name(&header)?,
+                    &header,
+                )?,
+                b'K' => set_once(
+                    &mut extensions.long_link,
+                    self.read_long_name(&header)?,
+                    &header,
+                )?,
+                b'g' => self.skip_global(&header)?,
+                _ => return self.entry(&header, extensions).map(Some),
+            }
+        }
+    }
+
+    /// The next piece of the current entry's data; empty at its end.
+    pub(crate) fn body_chunk(&mut self) -> Result<&[u8], ArchiveError> {
+        if self.body_left == 0 {
+            return Ok(&[]);
+        }
+        let limit = usize::try_from(self.body_left).unwrap_or(usize::MAX);
+        let chunk = fill(&mut self.source, self.offset)?;
+        if chunk.is_empty() {
+            return Err(ArchiveError::Truncated {
+                offset: self.offset,
+                inside: "a file's data",
+            });
+        }
+        Ok(&chunk[..chunk.len().min(limit)])
+    }
+
+    /// Marks `bytes` of the last chunk as used.
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        self.source.consume(bytes);
+        self.offset += bytes as u64;
+        self.body_left -= bytes as u64;
+    }
+
+    /// Reads whatever follows the end of the archive; says how many bytes that was.
+    pub(crate) fn drain(&mut self) -> Result<u64, ArchiveError> {
+        let start = self.offset;
+        loop {
+            let length = fill(&mut self.source, self.offset)?.len();
+            if length == 0 {
+                return Ok(self.offset - start);
+            }
+            self.source.consume(length);
+            self.offset += length as u64;
+        }
+    }
+
+    fn skip_body(&mut self) -> Result<(), ArchiveError> {
+        while self.body_left > 0 {
+            let length = self.body_chunk()?.len();
+            self.consume(length);
+        }
+        while self.padding_left > 0 {
+            let available = fill(&mut self.source, self.offset)?.len() as u64;
+            let step = available.min(self.padding_left);
+            if step == 0 {
+                // Some writers do not pad the last entry.
+                self.padding_left = 0;
+            }
+            self.source.consume(usize::try_from(step).unwrap_or(0));
+            self.offset += step;
+            self.padding_left -= step;
+        }
+        Ok(())
+    }
+
+    /// `None` at the end: no more bytes, or blocks of zeros.
+    fn read_header(&mut self) -> Result<Option<Header>, ArchiveError> {
+        let offset = self.offset;
+        let Some(block) = self.read_block()? else {
+            return Ok(None);
+        };
+        if block != [0; BLOCK_BYTES] {
+            return Header::parse(block, offset).map(Some);
+        }
+        // One block of zeros is enough for some readers, others want two and read on.
+        let after = self.offset;
+        match self.read_block()? {
+            Some(block) if block != [0; BLOCK_BYTES] => {
+                Err(ArchiveError::AfterEnd { offset: after })
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn read_block(&mut self) -> Result<Option<[u8; BLOCK_BYTES]>, ArchiveError> {
+        let mut block = [0; BLOCK_BYTES];
+        let filled = self.read_into(&mut block)?;
+        match filled {
+            0 => Ok(None),
+            BLOCK_BYTES => Ok(Some(block)),
+            _ => Err(ArchiveError::Truncated {
+                offset: self.offset,
+                inside: "a header",
+            }),
+        }
+    }
+
+    fn read_into(&mut self, buffer: &mut [u8]) -> Result<usize, ArchiveError> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let chunk = fill(&mut self.source, self.offset)?;
+            if chunk.is_empty() {
+                break;
+            }
+            let step = chunk.len().min(buffer.len() - filled);
+            buffer[filled..filled + step].copy_from_slice(&chunk[..step]);
+            self.source.consume(step);
+            self.offset += step as u64;
+            filled += step;
+        }
+        Ok(filled)
+    }
+
+    /// The data of a header that describes the next entry.
+    fn read_extension(&mut self, header: &Header) -> Result<Vec<u8>, ArchiveError> {
+        let size = header.size()?;
+        if size > self.pax_bytes {
+            let object = "an extended header".to_owned();
+            return Err(LimitExceeded {
+                limit: "pax_bytes",
+                allowed: self.pax_bytes,
+                object,
+            }
+            .into());
+        }
+        let cut_off = |offset| ArchiveError::Truncated {
+            offset,
+            inside: "an extended header",
+        };
+        let length = usize::try_from(size).map_err(|_| cut_off(self.offset))?;
+        let mut bytes = vec![0; length.next_multiple_of(BLOCK_BYTES)];
+        if self.read_into(&mut bytes)? < bytes.len() {
+            return Err(cut_off(self.offset));
+        }
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+
+    fn read_pax(&mut self, header: &Header) -> Result<Pax, ArchiveError> {
+        let bytes = self.read_extension(header)?;
+        Pax::parse(&bytes).map_err(|reason| ArchiveError::Pax {
+            offset: self.offset,
+            reason,
+        })
+    }
+
+    fn read_long_name(&mut self, header: &Header) -> Result<Vec<u8>, ArchiveError> {
+        let bytes = self.read_extension(header)?;
+        Ok(until_nul(&bytes).to_vec())
+    }
+
+    /// Global headers are ignored, as docker ignores them; but one that renames or resizes
+    /// entries would make another archive of this one for the readers that obey.
+    fn skip_global(&mut self, header: &Header) -> Result<(), ArchiveError> {
+        let bytes = self.read_extension(header)?;
+        let records = parse_records(&bytes).map_err(|reason| ArchiveError::Pax {
+            offset: self.offset,
+            reason,
+        })?;
+        for (key, _) in records {
+            if matches!(key, b"path" | b"linkpath" | b"size") || key.starts_with(b"GNU.sparse.") {
+                let path = "global header".to_owned();
+                return Err(ArchiveError::Ambiguous {
+                    path,
+                    reason: "it names or sizes every entry",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, header: &Header, extensions: Extensions) -> Result<Entry, ArchiveError> {
+        let Extensions {
+            pax,
+            long_name,
+            long_link,
+        } = extensions;
+        let mut pax = pax.unwrap_or_default();
+        let path = merge_names(header.name(), long_name, pax.path.take())?;
+        let link = merge_names(header.link_name().to_vec(), long_link, pax.link_path.take())?;
+        let path = pax.sparse.name.take().unwrap_or(path);
+        let size = pax.size.map_or_else(|| header.size(), Ok)?;
+        let kind = self.kind(
+            header,
+            &path,
+            link,
+            Stored {
+                size,
+                sparse: &pax.sparse,
+            },
+        )?;
+        let number = |field| ArchiveError::Number {
+            offset: self.offset,
+            field,
+        };
+        let mode = u32::try_from(header.mode()?).map_err(|_| number("mode"))?;
+        Ok(Entry {
+            path,
+            kind,
+            mode: mode & 0o7777,
+            uid: owner(pax.uid, header.uid()?).ok_or_else(|| number("user id"))?,
+            gid: owner(pax.gid, header.gid()?).ok_or_else(|| number("group id"))?,
+            mtime: match pax.mtime {
+                Some(mtime) => mtime,
+                None => Mtime {
+                    seconds: header.mtime()?,
+                    nanoseconds: 0,
+                },
+            },
+            xattrs: pax.xattrs,
+        })
+    }
+
+    fn kind(
+        &mut self,
+        header: &Header,
+        path: &[u8],
+        link: Vec<u8>,
+        stored: Stored<'_>,
+    ) -> Result<EntryKind, ArchiveError> {
+        let typeflag = header.typeflag();
+        let ambiguous = |reason| {
+            Err(ArchiveError::Ambiguous {
+                path: path.escape_ascii().to_string(),
+                reason,
+            })
+        };
+        if stored.sparse.is_present() && !matches!(typeflag, b'0' | 0 | b'7') {
+            return ambiguous("only regular files are sparse");
+        }
+        if stored.size > 0 && matches!(typeflag, b'2'..=b'6') {
+            return ambiguous("entries of its type have no data");
+        }
+        match typeflag {
+            b'0' | 0 | b'7' if path.ends_with(b"/") => match (typeflag, stored.size) {
+                // Archives older than POSIX have no type for directories.
+                (0, 0) => Ok(EntryKind::Directory),
+                _ => ambiguous("it is a file whose name ends with a slash"),
+            },
+            b'0' | 0 | b'7' => self.file(path, stored),
+            b'S' if header.is_gnu() => self.old_gnu_sparse(header, path, stored.size),
+            // A hard link's size is that of the file, and no data follows (Go, GNU tar).
+            b'1' => Ok(EntryKind::HardLink { target: link }),
+            b'2' => Ok(EntryKind::Symlink { target: link }),
+            b'3' => header
+                .device()
+                .map(|(major, minor)| EntryKind::CharDevice { major, minor }),
+            b'4' => header
+                .device()
+                .map(|(major, minor)| EntryKind::BlockDevice { major, minor }),
+            b'5' => Ok(EntryKind::Directory),
+            b'6' => Ok(EntryKind::Fifo),
+            _ => {
+                let path = path.escape_ascii().to_string();
+                Err(ArchiveError::UnsupportedType {
+                    path,
+                    typeflag: char::from(typeflag),
+                })
+            }
+        }
+    }
+
+    fn file(&mut self, path: &[u8], stored: Stored<'_>) -> Result<EntryKind, ArchiveError> {
+        self.begin_body(stored.size);
+        if !stored.sparse.is_present() {
+            return Ok(EntryKind::File { size: stored.size });
+        }
+        let sparse = stored.sparse;
+        let map = match (sparse.major, sparse.minor) {
+            (Some(1), Some(0)) => Ok(self.read_map_1_0(path)?),
+            (None, None) | (Some(0), Some(0 | 1)) => pairs(&sparse.numbers),
+            _ => Err("its version is unknown"),
+        };
+        let map = map.and_then(|map| match (sparse.real_size, sparse.block_count) {
+            (None, _) => Err("the size of the file is missing"),
+            (_, Some(count)) if count != map.len() as u64 => Err("the number of runs is wrong"),
+            (Some(size), _) => Ok((size, check_map(&map, size, self.body_left)?)),
+        });
+        let (size, extents) = map.map_err(|reason| sparse_error(path, reason))?;
+        Ok(EntryKind::SparseFile { size, extents })
+    }
+
+    /// Format 1.0 keeps the map before the data: a count and as many pairs, one decimal
+    /// number per line, padded to a block.
+    fn read_map_1_0(&mut self, path: &[u8]) -> Result<Vec<(u64, u64)>, ArchiveError> {
+        let malformed = || sparse_error(path, "a number is malformed");
+        let start = self.body_left;
+        let count = self.read_map_number(start)?.ok_or_else(malformed)?;
+        let mut map = Vec::new();
+        for _ in 0..count {
+            let offset = self.read_map_number(start)?.ok_or_else(malformed)?;
+            map.push((offset, self.read_map_number(start)?.ok_or_else(malformed)?));
+        }
+        let used = start - self.body_left;
+        for _ in used..used.next_multiple_of(BLOCK).min(start) {
+            self.read_body_byte()?;
+        }
+        Ok(map)
+    }
+
+    fn read_map_number(&mut self, start: u64) -> Result<Option<u64>, ArchiveError> {
+        let mut digits = Vec::new();
+        loop {
+            if start - self.body_left > self.pax_bytes {
+                let object = "a sparse map".to_owned();
+                return Err(LimitExceeded {
+                    limit: "pax_bytes",
+                    allowed: self.pax_bytes,
+                    object,
+                }
+                .into());
+            }
+            match self.read_body_byte()? {
+                Some(b'\n') => return Ok(parse_decimal(&digits)),
+                Some(digit) if digits.len() < 20 => digits.push(digit),
+                _ => return Ok(None),
+            }
+        }
+    }
+
+    fn read_body_byte(&mut self) -> Result<Option<u8>, ArchiveError> {
+        let byte = self.body_chunk()?.first().copied();
+        if byte.is_some() {
+            self.consume(1);
+        }
+        Ok(byte)
+    }
+
+    fn old_gnu_sparse(
+        &mut self,
+        header: &Header,
+        path: &[u8],
+        stored: u64,
+    ) -> Result<EntryKind, ArchiveError> {
+        let (mut map, mut more) = header.sparse_extents()?;
+        let mut read = 0;
+        while more {
+            read += BLOCK;
+            if read > self.pax_bytes {
+                let object = "a sparse map".to_owned();
+                return Err(LimitExceeded {
+                    limit: "pax_bytes",
+                    allowed: self.pax_bytes,
+                    object,
+                }
+                .into());
+            }
+            let inside = "a sparse map";
+            let block = self.read_block()?.ok_or(ArchiveError::Truncated {
+                offset: self.offset,
+                inside,
+            })?;
+            let unusable = ArchiveError::Number {
+                offset: self.offset,
+                field: "sparse map",
+            };
+            map.extend(parse_extents(&block[..504]).ok_or(unusable)?);
+            more = block[504] != 0;
+        }
+        self.begin_body(stored);
+        let size = header.sparse_real_size()?;
+        let extents = check_map(&map, size, stored).map_err(|reason| sparse_error(path, reason))?;
+        Ok(EntryKind::SparseFile { size, extents })
+    }
+
+    fn begin_body(&mut self, size: u64) {
+        self.body_left = size;
+        self.padding_left = (BLOCK - size % BLOCK) % BLOCK;
+    }
+}
+
+/// How many bytes the archive holds of a file, and what it says about holes.
+struct Stored<'a> {
+    size: u64,
+    sparse: &'a PaxSparse,
+}
+
+fn fill<R: BufRead>(source: &mut R, offset: u64) -> Result<&[u8], ArchiveError> {
+    source
+        .fill_buf()
+        .map_err(|source| ArchiveError::Read { offset, source })
+}
+
+fn sparse_error(path: &[u8], reason: &'static str) -> ArchiveError {
+    ArchiveError::Sparse {
+        path: path.escape_ascii().to_string(),
+        reason,
+    }
+}
+
+fn set_once<T>(slot: &mut Option<T>, value: T, header: &Header) -> Result<(), ArchiveError> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => {
+            let path = header.name().escape_ascii().to_string();
+            Err(ArchiveError::Ambiguous {
+                path,
+                reason: "two extended headers of one kind describe one entry",
+            })
+        }
+    }
+}
+
+/// Go prefers GNU's long name to the pax name, GNU tar the other way round.
+fn merge_names(
+    short: Vec<u8>,
+    gnu: Option<Vec<u8>>,
+    pax: Option<Vec<u8>>,
+) -> Result<Vec<u8>, ArchiveError> {
+    match (gnu, pax) {
+        (Some(gnu), Some(pax)) if gnu != pax => {
+            let path = gnu.escape_ascii().to_string();
+            Err(ArchiveError::Ambiguous {
+                path,
+                reason: "its GNU name and its pax name differ",
+            })
+        }
+        (Some(name), _) | (None, Some(name)) => Ok(name),
+        (None, None) => Ok(short),
+    }
+}
+
+/// An owner that chown(2) can set: 32 bits, and not the value that means "leave it".
+fn owner(pax: Option<u64>, header: i64) -> Option<u32> {
+    let id = match pax {
+        Some(id) => u32::try_from(id).ok()?,
+        None => u32::try_from(header).ok()?,
+    };
+    (id != u32::MAX).then_some(id)
+}

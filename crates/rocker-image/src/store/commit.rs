@@ -1,0 +1,179 @@
+//! Staged layers become layers of the store.
+
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+
+use rocker_types::DiffId;
+use rustix::fs::{RenameFlags, fsync, renameat, renameat_with, syncfs};
+use rustix::io::Errno;
+
+use super::merged::Lower;
+use super::record::{Record, record_name};
+use super::settle::{check_base, settle};
+use super::staging::StagedLayer;
+use super::{Store, StoreError};
+
+/// One layer of an image that is about to be committed.
+#[derive(Debug)]
+pub enum ChainLayer {
+    /// In the store already, or staged elsewhere in the same chain.
+    Present(DiffId),
+    /// Unpacked a moment ago.
+    Staged(StagedLayer),
+}
+
+impl ChainLayer {
+    fn diff_id(&self) -> &DiffId {
+        match self {
+            Self::Present(layer) => layer,
+            Self::Staged(layer) => layer.diff_id(),
+        }
+    }
+}
+
+/// A layer of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedLayer {
+    /// Which one.
+    pub diff_id: DiffId,
+    /// Bytes of file content, holes not counted.
+    pub size_bytes: u64,
+    /// Whether it was in the store before.
+    pub was_present: bool,
+}
+
+impl Store {
+    /// Makes an image's layers part of the store: all of `chain`, base first, one result each.
+    ///
+    /// When this returns, the layers and all blobs written before are on disk for good, and
+    /// the caller may remember them. If it fails, the store has at most layers more that
+    /// nobody needs. A layer that another process committed meanwhile is used as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoLayer`] if a present layer is not there (any more),
+    /// [`StoreError::LinkTargetMissing`] if a staged one links to a file that is nowhere,
+    /// [`StoreError::OtherBase`] if one cannot be shared with the image it is stored for,
+    /// [`StoreError::Access`] if the kernel refuses.
+    pub fn commit(&self, chain: Vec<ChainLayer>) -> Result<Vec<CommittedLayer>, StoreError> {
+        let order: Vec<DiffId> = chain.iter().map(|layer| layer.diff_id().clone()).collect();
+        let staged: HashMap<DiffId, StagedLayer> = chain
+            .into_iter()
+            .filter_map(|layer| match layer {
+                ChainLayer::Present(_) => None,
+                ChainLayer::Staged(layer) => Some((layer.diff_id().clone(), layer)),
+            })
+            .collect();
+        let settled = self.settle_chain(&order, &staged)?;
+        // Content first, names after: a name in `layers/` is the promise that all is there.
+        if self.take_unsynced() || !staged.is_empty() {
+            let failed =
+                |errno: Errno| StoreError::access("flush", self.layout().root())(errno.into());
+            syncfs(self.root_fd()).map_err(failed)?;
+        }
+        let moved = self.move_into_place(staged, &settled)?;
+        order
+            .into_iter()
+            .map(|diff_id| {
+                let was_present = !moved.contains(&diff_id);
+                let size_bytes = self.layer_size(&diff_id)?;
+                Ok(CommittedLayer {
+                    diff_id,
+                    size_bytes,
+                    was_present,
+                })
+            })
+            .collect()
+    }
+
+    /// Lets every staged layer take what it needs from those below it, and checks that the
+    /// others may be shared. Returns the stack, base first, each layer once and topmost.
+    fn settle_chain(
+        &self,
+        order: &[DiffId],
+        staged: &HashMap<DiffId, StagedLayer>,
+    ) -> Result<Vec<Lower>, StoreError> {
+        let mut lowers: Vec<Lower> = Vec::with_capacity(order.len());
+        for layer in order {
+            if lowers.iter().any(|lower| lower.layer == *layer) {
+                // The same layer once more changes nothing that it has not changed before,
+                // and the settled layers above keep what they took.
+                continue;
+            }
+            let root = match staged.get(layer) {
+                Some(staged) => {
+                    let record = settle(staged, &lowers)?;
+                    record.write(staged.staging().fd(), staged.staging().path(), layer)?;
+                    staged.directory.root()?
+                }
+                None => {
+                    let root = self.open_layer(layer)?;
+                    check_base(layer, root.as_fd(), &Record::load(self, layer)?, &lowers)?;
+                    root
+                }
+            };
+            lowers.push(Lower {
+                layer: layer.clone(),
+                root,
+            });
+        }
+        Ok(lowers)
+    }
+
+    /// Renames staged layers into the store and says which ones it did not have.
+    fn move_into_place(
+        &self,
+        staged: HashMap<DiffId, StagedLayer>,
+        stack: &[Lower],
+    ) -> Result<Vec<DiffId>, StoreError> {
+        if staged.is_empty() {
+            return Ok(Vec::new());
+        }
+        let lock = self.lock_layers()?;
+        let mut moved = Vec::with_capacity(staged.len());
+        for (diff_id, layer) in staged {
+            if self.has_layer(&diff_id) {
+                // Somebody was faster. Theirs may lie on another base than ours.
+                let base = stack
+                    .split(|lower| lower.layer == diff_id)
+                    .next()
+                    .unwrap_or_default();
+                let root = self.open_layer(&diff_id)?;
+                check_base(&diff_id, root.as_fd(), &Record::load(self, &diff_id)?, base)?;
+                continue;
+            }
+            self.move_one(&diff_id, layer)?;
+            moved.push(diff_id);
+        }
+        drop(lock);
+        let failed =
+            |errno: Errno| StoreError::access("flush", self.layout().layers())(errno.into());
+        fsync(self.layers_fd()).map_err(failed)?;
+        Ok(moved)
+    }
+
+    fn move_one(&self, diff_id: &DiffId, layer: StagedLayer) -> Result<(), StoreError> {
+        let failed = |errno: Errno| {
+            StoreError::access("move into place", self.layer_dir(diff_id))(errno.into())
+        };
+        let record = record_name(diff_id);
+        renameat(layer.staging().fd(), &record, self.layers_fd(), &record).map_err(failed)?;
+        let (from, to) = (layer.name().to_owned(), diff_id.hex());
+        match renameat_with(
+            layer.staging().fd(),
+            &from,
+            self.layers_fd(),
+            to,
+            RenameFlags::NOREPLACE,
+        ) {
+            // File systems without the flag; the lock keeps the name free.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                renameat(layer.staging().fd(), &from, self.layers_fd(), to)
+            }
+            result => result,
+        }
+        .map_err(failed)?;
+        layer.set_committed();
+        Ok(())
+    }
+}

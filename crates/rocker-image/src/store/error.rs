@@ -1,0 +1,352 @@
+//! What can go wrong in the store, and what can be wrong with a layer.
+
+use std::io;
+use std::path::PathBuf;
+
+use rocker_types::{Diagnose, DiffId, Digest, ErrorKind};
+
+use super::Compression;
+use super::archive::ArchiveError;
+use super::limits::LimitExceeded;
+
+/// Why the store could not do its own work.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The kernel refused an operation on a file of the store.
+    #[error("cannot {attempt} {path:?}")]
+    Access {
+        /// What was tried, as a verb.
+        attempt: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The data directory is a symlink, so somebody else could move it.
+    #[error("data directory {path:?} is a symbolic link")]
+    RootIsSymlink {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The data directory belongs to another user.
+    #[error("data directory {path:?} belongs to user {owner}, not to user {us}")]
+    RootNotOurs {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who we are.
+        us: u32,
+    },
+    /// Others could have put files into the data directory.
+    #[error("data directory {path:?} is writable by others (mode {mode:04o})")]
+    RootWritableByOthers {
+        /// The directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The layer is not in the store.
+    #[error("layer {layer} is not in the store")]
+    NoLayer {
+        /// Which layer.
+        layer: DiffId,
+    },
+    /// The blob is not in the store.
+    #[error("blob {blob} is not in the store")]
+    NoBlob {
+        /// Which blob.
+        blob: Digest,
+    },
+    /// Bytes are not what their digest promises.
+    #[error("blob {blob} has other content: its digest is {actual}")]
+    BlobTampered {
+        /// What was promised.
+        blob: Digest,
+        /// What is there.
+        actual: Digest,
+    },
+    /// What the store wrote down about a layer cannot be read.
+    #[error("record {path:?} is damaged")]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// A hard link's target is neither in its own layer nor below it.
+    #[error(
+        "layer {layer} links {path:?} to {target:?}, which neither it nor a layer below it has"
+    )]
+    LinkTargetMissing {
+        /// The layer.
+        layer: DiffId,
+        /// The link, escaped.
+        path: String,
+        /// What it should link to, escaped.
+        target: String,
+    },
+    /// A layer takes something from the layers below it, and is already kept as it came out
+    /// on top of other layers. Sharing it would mix two images.
+    #[error(
+        "layer {layer} depends on the layers below it at {path:?}, and is stored for an image with a different base"
+    )]
+    OtherBase {
+        /// The layer.
+        layer: DiffId,
+        /// Where the two images differ, escaped.
+        path: String,
+    },
+}
+
+impl StoreError {
+    pub(super) fn access(
+        attempt: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Access {
+            attempt,
+            path,
+            source,
+        }
+    }
+}
+
+impl Diagnose for StoreError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Access { source, .. } => io_kind(source),
+            Self::RootIsSymlink { .. }
+            | Self::RootNotOurs { .. }
+            | Self::RootWritableByOthers { .. } => ErrorKind::Denied,
+            Self::NoLayer { .. } | Self::NoBlob { .. } => ErrorKind::NotFound,
+            Self::BlobTampered { .. } | Self::Record { .. } => ErrorKind::Tampered,
+            Self::LinkTargetMissing { .. } => ErrorKind::Invalid,
+            Self::OtherBase { .. } => ErrorKind::Conflict,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Access { source, .. } => io_hint(source),
+            Self::RootIsSymlink { .. } => Some("name the directory itself with --root".into()),
+            Self::RootNotOurs { .. } | Self::RootWritableByOthers { .. } => {
+                Some("give rocker a directory of its own: owned by root, mode 0700".into())
+            }
+            Self::OtherBase { .. } => {
+                Some("remove the other image that uses this layer, then pull again".into())
+            }
+            Self::BlobTampered { .. } | Self::Record { .. } => {
+                Some("remove the image and pull it again".into())
+            }
+            Self::NoLayer { .. } | Self::NoBlob { .. } | Self::LinkTargetMissing { .. } => None,
+        }
+    }
+}
+
+/// Why a layer could not be unpacked. Whatever it is, the store is as before.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    /// The compressed bytes stopped coming.
+    #[error("cannot read the layer after {bytes} bytes")]
+    Read {
+        /// Compressed bytes that had arrived.
+        bytes: u64,
+        /// What the source said.
+        source: io::Error,
+    },
+    /// The blob is longer or shorter than its manifest says.
+    #[error("layer {blob} has {actual} bytes, its manifest promised {promised}")]
+    BlobSize {
+        /// The blob.
+        blob: Digest,
+        /// Bytes in the manifest.
+        promised: u64,
+        /// Bytes that came; a lower bound if there are too many.
+        actual: u64,
+    },
+    /// The blob is another than its manifest says.
+    #[error("layer {promised} has digest {actual}")]
+    BlobDigest {
+        /// The manifest's digest.
+        promised: Digest,
+        /// The digest of what came.
+        actual: Digest,
+    },
+    /// The blob is right but its content is not what the image's config says.
+    #[error("layer {blob} unpacks to {actual}, the image config promised {promised}")]
+    DiffId {
+        /// The blob.
+        blob: Digest,
+        /// The config's diff id.
+        promised: DiffId,
+        /// The digest of the uncompressed bytes.
+        actual: DiffId,
+    },
+    /// The bytes are compressed in another way than the media type says.
+    #[error("layer is {actual}, its media type says {promised}")]
+    Compression {
+        /// According to the media type.
+        promised: &'static str,
+        /// According to the bytes.
+        actual: &'static str,
+    },
+    /// The compressed stream is damaged or cut off.
+    #[error("cannot decompress the layer as {compression}")]
+    Inflate {
+        /// How it should be compressed.
+        compression: &'static str,
+        /// What the decoder said.
+        source: io::Error,
+    },
+    /// The tar archive is malformed or ambiguous.
+    #[error("layer is not a usable tar archive")]
+    Archive {
+        /// What is wrong with it.
+        source: ArchiveError,
+    },
+    /// One entry asks for something that no layer may do.
+    #[error("entry {path:?} is refused: {reason}")]
+    Entry {
+        /// The entry, escaped.
+        path: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Too much of something.
+    #[error("layer is too large")]
+    Limit {
+        /// Which limit.
+        source: LimitExceeded,
+    },
+    /// The kernel refused to make a file.
+    #[error("cannot {attempt} {path:?} of the layer")]
+    Write {
+        /// What was tried, as a verb.
+        attempt: &'static str,
+        /// The entry, escaped.
+        path: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The staging directory could not be used.
+    #[error("cannot prepare a place to unpack to")]
+    Staging {
+        /// Why.
+        source: StoreError,
+    },
+    /// A thread could not be started.
+    #[error("cannot start a thread to decompress the layer")]
+    Thread {
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl From<ArchiveError> for UnpackError {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Limit(source) => Self::Limit { source },
+            source => Self::Archive { source },
+        }
+    }
+}
+
+impl From<LimitExceeded> for UnpackError {
+    fn from(source: LimitExceeded) -> Self {
+        Self::Limit { source }
+    }
+}
+
+impl From<StoreError> for UnpackError {
+    fn from(source: StoreError) -> Self {
+        Self::Staging { source }
+    }
+}
+
+impl UnpackError {
+    pub(super) fn write(
+        attempt: &'static str,
+        path: &[u8],
+    ) -> impl FnOnce(rustix::io::Errno) -> Self {
+        move |source| Self::Write {
+            attempt,
+            path: path.escape_ascii().to_string(),
+            source: source.into(),
+        }
+    }
+}
+
+impl Diagnose for UnpackError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::Interrupted => {
+                ErrorKind::Interrupted
+            }
+            Self::Read { .. } => ErrorKind::Unavailable,
+            Self::BlobSize { .. } | Self::BlobDigest { .. } | Self::DiffId { .. } => {
+                ErrorKind::Tampered
+            }
+            Self::Compression { .. }
+            | Self::Inflate { .. }
+            | Self::Archive { .. }
+            | Self::Entry { .. }
+            | Self::Limit { .. } => ErrorKind::Invalid,
+            Self::Write { source, .. } | Self::Thread { source } => io_kind(source),
+            Self::Staging { source } => source.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::BlobSize { .. } | Self::BlobDigest { .. } => Some(
+                "the download is damaged or the registry lies; try again, then ask its owner"
+                    .into(),
+            ),
+            Self::Write { source, .. } | Self::Thread { source } => io_hint(source),
+            Self::Staging { source } => source.hint(),
+            Self::Read { .. }
+            | Self::DiffId { .. }
+            | Self::Compression { .. }
+            | Self::Inflate { .. }
+            | Self::Archive { .. }
+            | Self::Entry { .. }
+            | Self::Limit { .. } => None,
+        }
+    }
+}
+
+pub(super) fn compression_name(compression: Compression) -> &'static str {
+    match compression {
+        Compression::None => "a plain tar",
+        Compression::Gzip => "gzip",
+        Compression::Zstd => "zstd",
+    }
+}
+
+fn io_kind(error: &io::Error) -> ErrorKind {
+    use io::ErrorKind as Io;
+    match error.kind() {
+        Io::NotFound => ErrorKind::NotFound,
+        Io::PermissionDenied | Io::ReadOnlyFilesystem => ErrorKind::Denied,
+        Io::StorageFull | Io::QuotaExceeded => ErrorKind::Unavailable,
+        Io::Unsupported => ErrorKind::Unsupported,
+        _ => ErrorKind::Internal,
+    }
+}
+
+fn io_hint(error: &io::Error) -> Option<String> {
+    use io::ErrorKind as Io;
+    match error.kind() {
+        Io::StorageFull => {
+            Some("free some space or inodes below the data directory, then try again".into())
+        }
+        Io::QuotaExceeded => {
+            Some("raise the disk quota of the data directory, then try again".into())
+        }
+        Io::ReadOnlyFilesystem => Some("the data directory is on a read-only file system".into()),
+        Io::PermissionDenied => Some("rocker needs root".into()),
+        _ => None,
+    }
+}

@@ -1,0 +1,64 @@
+//! How much a layer may ask for.
+
+/// What unpacking one layer may cost; whoever goes beyond is refused with the limit's name.
+///
+/// The defaults fit every image we know of by an order of magnitude.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnpackLimits {
+    /// Files, directories, links and nodes, the directories that a path implies included.
+    pub entries: u64,
+    /// Bytes of one path name or link target. Linux's own `PATH_MAX`.
+    pub path_bytes: usize,
+    /// Bytes of one component of a path. Linux's own `NAME_MAX`.
+    pub component_bytes: usize,
+    /// Bytes of one entry's pax header, or of one GNU long name.
+    pub pax_bytes: u64,
+    /// Names and values of one entry's extended attributes together.
+    pub xattr_bytes: usize,
+    /// Uncompressed bytes, as well as the sum of all file sizes with their holes.
+    pub unpacked_bytes: u64,
+    /// The part of the file system's free space that stays free, in percent.
+    pub keep_free_percent: u64,
+    /// Uncompressed bytes per compressed byte, once there is more than
+    /// [`ratio_grace_bytes`](Self::ratio_grace_bytes) of them.
+    pub ratio: u64,
+    /// Up to here no ratio is suspicious.
+    pub ratio_grace_bytes: u64,
+    /// Largest window of a zstd frame, as a power of two: the decoder's memory.
+    pub zstd_window_log: u32,
+    /// Memory for what must be kept until the end: names of directories, whose times are set
+    /// last, and of links into layers below.
+    pub index_bytes: usize,
+}
+
+impl Default for UnpackLimits {
+    fn default() -> Self {
+        Self {
+            entries: 2_000_000,
+            path_bytes: 4096,
+            component_bytes: 255,
+            pax_bytes: 1 << 20,
+            xattr_bytes: 64 << 10,
+            unpacked_bytes: 64 << 30,
+            keep_free_percent: 5,
+            ratio: 1000,
+            ratio_grace_bytes: 1 << 30,
+            zstd_window_log: 27,
+            index_bytes: 64 << 20,
+        }
+    }
+}
+
+/// A layer asked for more than a limit allows.
+///
+/// `limit` is the name of the field of [`UnpackLimits`] that said no.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{object} exceeds the limit {limit} of {allowed}")]
+pub struct LimitExceeded {
+    /// Which limit.
+    pub limit: &'static str,
+    /// Its value, in the limit's own unit.
+    pub allowed: u64,
+    /// What was too much.
+    pub object: String,
+}

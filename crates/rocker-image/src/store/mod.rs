@@ -1,0 +1,44 @@
+//! Layer bytes become directories.
+//!
+//! A layer arrives as a stream of compressed bytes and ends as `layers/<diff-id>/`, a
+//! directory that overlayfs takes as a lowerdir. In between it is hashed, inflated, hashed
+//! again, parsed and written below a private staging directory, all in one pass and in
+//! bounded memory; only what matched both digests is renamed to its final name.
+//!
+//! ```text
+//!   Store::stage ─▶ Staging ─ unpack_layer ─▶ StagedLayer ─ Store::commit ─▶ layers/<diff-id>/
+//!                      │                          │                          layers/<diff-id>.json
+//!                      └── dropped, or its owner died: swept with everything in it
+//! ```
+//!
+//! Every byte of a layer is hostile. No path of an archive ever reaches the kernel as more
+//! than one component: parents are directory descriptors that were opened one component at
+//! a time without following links. Nothing here may execute, load or read through anything
+//! that a layer contains.
+
+mod archive;
+mod attributes;
+mod blob;
+mod commit;
+mod compression;
+mod digest;
+mod error;
+mod limits;
+mod merged;
+mod pipeline;
+mod record;
+mod remove;
+mod root;
+mod settle;
+mod source;
+mod staging;
+mod unpack;
+
+pub use crate::document::Compression;
+pub use archive::ArchiveError;
+pub use commit::{ChainLayer, CommittedLayer};
+pub use error::{StoreError, UnpackError};
+pub use limits::{LimitExceeded, UnpackLimits};
+pub use pipeline::{ExpectedLayer, import_layer, unpack_layer};
+pub use root::Store;
+pub use staging::{StagedLayer, Staging};

@@ -1,0 +1,332 @@
+//! One layer from compressed bytes to a staged directory, in one pass.
+//!
+//! ```text
+//!   inflate thread                             calling thread
+//!   compressed bytes ─▶ blob digest            tar reader ─▶ files
+//!                    ─▶ inflate ─▶ chunks ══▶  ─▶ diff id
+//! ```
+//!
+//! The channel holds a few chunks and chunks are used again, so memory does not depend on
+//! the layer. Nothing is believed before both threads ended well.
+
+use std::io::{self, BufRead, Read};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+
+use rocker_types::{Algorithm, DiffId, Digest};
+
+use super::archive::ArchiveReader;
+use super::compression::{Decoder, inflate_error};
+use super::digest::Hasher;
+use super::error::compression_name;
+use super::source::{BlobSource, Promise};
+use super::staging::{StagedLayer, Staging};
+use super::unpack::{Unpacked, Unpacker};
+use super::{Compression, LimitExceeded, UnpackError, UnpackLimits};
+
+/// Uncompressed bytes that travel at once.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Chunks that may wait: enough to keep one thread busy while the other waits for the disk.
+const CHUNKS_WAITING: usize = 8;
+
+/// What a manifest and a config promise about a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpectedLayer {
+    /// Digest of the compressed bytes, from the manifest.
+    pub blob: Digest,
+    /// Their exact number, from the manifest.
+    pub size_bytes: u64,
+    /// What the media type says.
+    pub compression: Compression,
+    /// Digest of the uncompressed bytes, from the config.
+    pub diff_id: DiffId,
+}
+
+/// Unpacks one layer of an image below `staging`.
+///
+/// Reads `compressed` to its end, in a thread of its own. Several layers may be unpacked
+/// into one staging at the same time. `on_progress` is told how many compressed bytes have
+/// been read so far, from that thread. An error from `compressed` ends the work; so does
+/// [`io::ErrorKind::Interrupted`] only if it is wrapped, since readers retry it.
+///
+/// # Errors
+///
+/// [`UnpackError`] says what is wrong with the layer, or what the kernel refused; nothing
+/// of the layer is left then.
+pub fn unpack_layer(
+    staging: &Staging,
+    compressed: impl Read + Send,
+    expected: &ExpectedLayer,
+    limits: &UnpackLimits,
+    on_progress: &(dyn Fn(u64) + Sync),
+) -> Result<StagedLayer, UnpackError> {
+    let promise = Promise {
+        blob: &expected.blob,
+        size_bytes: expected.size_bytes,
+    };
+    let source = BlobSource::new(compressed, Some(promise), on_progress);
+    let layer = run(staging, source, Some(expected), limits)?;
+    if layer.diff_id() != &expected.diff_id {
+        let (promised, actual) = (expected.diff_id.clone(), layer.diff_id().clone());
+        return Err(UnpackError::DiffId {
+            blob: expected.blob.clone(),
+            promised,
+            actual,
+        });
+    }
+    Ok(layer)
+}
+
+/// Unpacks an archive that nobody promised anything about: plain, gzip or zstd, as its
+/// first bytes say. The diff id is whatever it turns out to be.
+///
+/// # Errors
+///
+/// As [`unpack_layer`].
+pub fn import_layer(
+    staging: &Staging,
+    archive: impl Read + Send,
+    limits: &UnpackLimits,
+) -> Result<StagedLayer, UnpackError> {
+    run(
+        staging,
+        BlobSource::new(archive, None, &|_| ()),
+        None,
+        limits,
+    )
+}
+
+fn run<R: Read + Send>(
+    staging: &Staging,
+    source: BlobSource<'_, R>,
+    expected: Option<&ExpectedLayer>,
+    limits: &UnpackLimits,
+) -> Result<StagedLayer, UnpackError> {
+    let directory = staging.new_layer()?;
+    let budget = Budget::new(limits, directory.free_bytes()?);
+    let (chunks_in, chunks_out) = sync_channel(CHUNKS_WAITING);
+    let (used_in, used_out) = channel();
+    let compression = expected.map(|expected| expected.compression);
+    let algorithm = expected.map_or(Algorithm::Sha256, |expected| expected.diff_id.0.algorithm());
+    let output = Output {
+        chunks: chunks_in,
+        used: used_out,
+    };
+
+    let (inflated, written) = thread::scope(|scope| {
+        let inflate = thread::Builder::new().name("inflate".to_owned());
+        let inflate =
+            inflate.spawn_scoped(scope, || inflate_blob(source, compression, &budget, output));
+        let inflate = inflate.map_err(|source| UnpackError::Thread { source })?;
+        let input = ChunkReader::new(chunks_out, used_in, algorithm);
+        let written = write_layer(Unpacker::new(directory.root()?, limits)?, input, limits);
+        Ok::<_, UnpackError>((inflate.join(), written))
+    })?;
+    match inflated {
+        Ok(Some(Err(error))) => return Err(error),
+        Ok(_) => {}
+        // Panics abort release builds; elsewhere the panic goes on where it was awaited.
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+    let (unpacked, diff_id) = written?;
+    Ok(directory.into_layer(diff_id, unpacked))
+}
+
+/// How many uncompressed bytes may come, and the name of the limit that says so.
+struct Budget {
+    bytes: u64,
+    limit: &'static str,
+    ratio: u64,
+    ratio_grace_bytes: u64,
+    window_log: u32,
+}
+
+impl Budget {
+    fn new(limits: &UnpackLimits, free_bytes: u64) -> Self {
+        let usable = free_bytes - free_bytes / 100 * limits.keep_free_percent.min(100);
+        let (bytes, limit) = match usable < limits.unpacked_bytes {
+            true => (usable, "keep_free_percent"),
+            false => (limits.unpacked_bytes, "unpacked_bytes"),
+        };
+        let UnpackLimits {
+            ratio,
+            ratio_grace_bytes,
+            zstd_window_log,
+            ..
+        } = *limits;
+        Self {
+            bytes,
+            limit,
+            ratio,
+            ratio_grace_bytes,
+            window_log: zstd_window_log,
+        }
+    }
+
+    fn check(&self, unpacked: u64, compressed: u64) -> Result<(), LimitExceeded> {
+        if unpacked > self.bytes {
+            let object = format!("the content of more than {} bytes", self.bytes);
+            return Err(LimitExceeded {
+                limit: self.limit,
+                allowed: self.bytes,
+                object,
+            });
+        }
+        if unpacked > self.ratio_grace_bytes && unpacked / self.ratio > compressed {
+            let object = format!("the ratio of {unpacked} unpacked to {compressed} packed bytes");
+            return Err(LimitExceeded {
+                limit: "ratio",
+                allowed: self.ratio,
+                object,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A buffer and how much of it is filled.
+#[derive(Default)]
+struct Chunk {
+    bytes: Vec<u8>,
+    length: usize,
+}
+
+/// The inflate thread's ends of both channels.
+struct Output {
+    chunks: SyncSender<Chunk>,
+    used: Receiver<Chunk>,
+}
+
+/// Runs in the inflate thread. `None` if the other side gave up, which then knows why.
+fn inflate_blob<R: Read>(
+    source: BlobSource<'_, R>,
+    promised: Option<Compression>,
+    budget: &Budget,
+    output: Output,
+) -> Option<Result<(), UnpackError>> {
+    let mut decoder = match Decoder::new(source, promised, budget.window_log) {
+        Ok(decoder) => decoder,
+        Err(error) => return Some(Err(error)),
+    };
+    let mut unpacked = 0;
+    loop {
+        let mut chunk = output.used.try_recv().unwrap_or_default();
+        chunk.bytes.resize(CHUNK_BYTES, 0);
+        chunk.length = match decoder.read_full(&mut chunk.bytes) {
+            Ok(length) => length,
+            Err(error) => return Some(Err(explain(decoder, error, budget.window_log))),
+        };
+        unpacked += chunk.length as u64;
+        if let Err(error) = budget.check(
+            unpacked,
+            decoder.source().map_or(u64::MAX, BlobSource::bytes),
+        ) {
+            return Some(Err(error.into()));
+        }
+        if chunk.length == 0 {
+            return Some(finish(decoder));
+        }
+        output.chunks.send(chunk).ok()?;
+    }
+}
+
+/// Compares the blob with its promise once everything is decoded.
+fn finish<R: Read>(decoder: Decoder<BlobSource<'_, R>>) -> Result<(), UnpackError> {
+    let compression = compression_name(decoder.compression());
+    let lost = || UnpackError::Inflate {
+        compression,
+        source: io::ErrorKind::UnexpectedEof.into(),
+    };
+    decoder.into_source().ok_or_else(lost)?.verify().map(drop)
+}
+
+/// The source's own failure comes first, then a wrong digest, then damage: a layer that was
+/// damaged on its way should say so, and not what the damage did to the decoder.
+fn explain<R: Read>(
+    decoder: Decoder<BlobSource<'_, R>>,
+    error: io::Error,
+    window_log: u32,
+) -> UnpackError {
+    let compression = decoder.compression();
+    let error = inflate_error(compression, error, window_log);
+    match decoder.into_source() {
+        Some(mut source) => match source.take_failure() {
+            Some(failure) => failure,
+            None => source.verify().err().unwrap_or(error),
+        },
+        None => error,
+    }
+}
+
+/// Runs in the calling thread: the archive's entries, then whatever follows its end, which
+/// belongs to the diff id all the same.
+fn write_layer(
+    mut unpacker: Unpacker<'_>,
+    input: ChunkReader,
+    limits: &UnpackLimits,
+) -> Result<(Unpacked, DiffId), UnpackError> {
+    let mut input = input;
+    let mut archive = ArchiveReader::new(&mut input, limits);
+    while let Some(entry) = archive.next()? {
+        unpacker.add(entry, &mut archive)?;
+    }
+    let trailing = archive.drain()?;
+    if trailing > 0 {
+        tracing::debug!(trailing, "bytes after the end of the archive");
+    }
+    Ok((unpacker.finish()?, DiffId(input.finish())))
+}
+
+/// The tar side of the channel; hashes every chunk that it takes.
+pub(super) struct ChunkReader {
+    chunks: Receiver<Chunk>,
+    used: Sender<Chunk>,
+    hasher: Hasher,
+    chunk: Chunk,
+    position: usize,
+}
+
+impl ChunkReader {
+    fn new(chunks: Receiver<Chunk>, used: Sender<Chunk>, algorithm: Algorithm) -> Self {
+        Self {
+            chunks,
+            used,
+            hasher: Hasher::new(algorithm),
+            chunk: Chunk::default(),
+            position: 0,
+        }
+    }
+
+    fn finish(self) -> Digest {
+        self.hasher.finish()
+    }
+}
+
+impl BufRead for ChunkReader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.position == self.chunk.length
+            && let Ok(next) = self.chunks.recv()
+        {
+            self.hasher.update(&next.bytes[..next.length]);
+            let used = std::mem::replace(&mut self.chunk, next);
+            self.position = 0;
+            // Nobody takes it any more once the last chunk was sent.
+            self.used.send(used).unwrap_or_default();
+        }
+        Ok(&self.chunk.bytes[self.position..self.chunk.length])
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.position += bytes;
+    }
+}
+
+impl Read for ChunkReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let length = available.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&available[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+}

@@ -1,0 +1,326 @@
+//! The store's directories.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rocker_types::{DiffId, Layout};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, fchmod, flock, fstat, mkdirat,
+    openat, renameat, statat, unlinkat,
+};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+
+use super::record::{Record, record_name};
+use super::staging::{self, StagedLayer, Staging};
+use super::unpack::is_opaque;
+use super::{StoreError, UnpackError, UnpackLimits, pipeline};
+
+const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// Layers, configs and manifests on disk.
+///
+/// Several processes may use one store at a time. It knows no images: whether a layer is
+/// still needed is for its caller to remember.
+pub struct Store {
+    layout: Layout,
+    root: OwnedFd,
+    layers: OwnedFd,
+    blobs: OwnedFd,
+    tmp: OwnedFd,
+    /// Something was written that no commit has flushed yet.
+    is_unsynced: AtomicBool,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("root", &self.layout.root())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the store below `layout`'s root and makes what is missing of it, for us alone.
+    ///
+    /// A root that others may read is closed to them.
+    ///
+    /// # Errors
+    ///
+    /// A root that is a symbolic link, belongs to somebody else or is writable by others is
+    /// refused; [`StoreError::Access`] if the kernel refuses.
+    pub fn open(layout: &Layout) -> Result<Self, StoreError> {
+        let root = open_root(layout.root())?;
+        let layers = open_or_create(&root, "layers", &layout.layers())?;
+        let blobs = open_or_create(&root, "blobs", &layout.blobs())?;
+        let tmp = open_or_create(&root, "tmp", &layout.tmp())?;
+        Ok(Self {
+            layout: layout.clone(),
+            root,
+            layers,
+            blobs,
+            tmp,
+            is_unsynced: AtomicBool::new(false),
+        })
+    }
+
+    /// Where everything lies.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// A private place to unpack layers to.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Access`] if it cannot be made.
+    pub fn stage(&self) -> Result<Staging, StoreError> {
+        Staging::new(self.tmp.as_fd(), &self.layout.tmp())
+    }
+
+    /// Removes what processes left behind that died while they worked; how many places
+    /// there were. One system call if there is nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Access`] if something cannot be removed.
+    pub fn sweep(&self) -> Result<usize, StoreError> {
+        staging::sweep(self.tmp.as_fd(), &self.layout.tmp())
+    }
+
+    /// Unpacks an archive that nobody promised anything about, compressed or not, as
+    /// `rocker import` gets it. [`StagedLayer::diff_id`] tells what it is.
+    ///
+    /// # Errors
+    ///
+    /// [`UnpackError`] says what is wrong with the archive.
+    pub fn import(
+        &self,
+        archive: impl std::io::Read + Send,
+        limits: &UnpackLimits,
+    ) -> Result<StagedLayer, UnpackError> {
+        pipeline::import_layer(&self.stage()?, archive, limits)
+    }
+
+    /// Whether the layer is in the store, complete and verified.
+    #[must_use]
+    pub fn has_layer(&self, layer: &DiffId) -> bool {
+        statat(&self.layers, layer.hex(), AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Where the layer is, or would be.
+    #[must_use]
+    pub fn layer_dir(&self, layer: &DiffId) -> PathBuf {
+        self.layout.layer(layer)
+    }
+
+    /// The directories to mount for a chain of layers, base first: what overlayfs takes as
+    /// `lowerdir`, topmost first.
+    ///
+    /// A layer that occurs twice is mounted once, where it is topmost: overlayfs refuses one
+    /// directory twice, and whatever the lower one says the upper one says again. Nothing
+    /// below a layer that deletes everything is mounted, since overlayfs has no mark for
+    /// that at its root.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoLayer`] if one is missing.
+    pub fn lower_dirs(&self, chain: &[DiffId]) -> Result<Vec<PathBuf>, StoreError> {
+        let mut lowers: Vec<PathBuf> = Vec::with_capacity(chain.len());
+        for layer in chain.iter().rev() {
+            let path = self.layer_dir(layer);
+            if lowers.contains(&path) {
+                continue;
+            }
+            let directory = self.open_layer(layer)?;
+            lowers.push(path);
+            if is_opaque(directory.as_fd()) {
+                break;
+            }
+        }
+        Ok(lowers)
+    }
+
+    /// Every layer in the store, in no particular order.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Access`] if the directory cannot be read.
+    pub fn layers(&self) -> Result<Vec<DiffId>, StoreError> {
+        let failed = |errno: Errno| StoreError::access("list", self.layout.layers())(errno.into());
+        let mut layers = Vec::new();
+        for entry in Dir::read_from(&self.layers).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_str().unwrap_or_default();
+            let parse = |algorithm: &str| format!("{algorithm}:{name}").parse::<DiffId>().ok();
+            let is_directory = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
+            if let Some(layer) = parse("sha256")
+                .or_else(|| parse("sha512"))
+                .filter(|_| is_directory)
+            {
+                layers.push(layer);
+            }
+        }
+        Ok(layers)
+    }
+
+    /// Bytes of file content in the layer, as they were counted when it was unpacked.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoLayer`] if it is not there, [`StoreError::Record`] if what the store
+    /// knows about it is damaged.
+    pub fn layer_size(&self, layer: &DiffId) -> Result<u64, StoreError> {
+        Ok(Record::load(self, layer)?.size_bytes)
+    }
+
+    /// Removes a layer; one that is not there is removed already. It is gone from the store
+    /// at once, also if its files cannot be deleted or we die while they are: the next
+    /// [`sweep`](Self::sweep) goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Access`] if the kernel refuses.
+    pub fn remove_layer(&self, layer: &DiffId) -> Result<(), StoreError> {
+        let staging = self.stage()?;
+        {
+            let _lock = self.lock_layers()?;
+            let path = self.layer_dir(layer);
+            match renameat(&self.layers, layer.hex(), staging.fd(), "trash") {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(StoreError::access("move away", path)(errno.into())),
+            }
+            let record = record_name(layer);
+            match unlinkat(&self.layers, &record, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    return Err(StoreError::access(
+                        "remove",
+                        self.layout.layers().join(record),
+                    )(errno.into()));
+                }
+            }
+        }
+        staging.remove()
+    }
+
+    /// Opens a layer's directory.
+    pub(super) fn open_layer(&self, layer: &DiffId) -> Result<OwnedFd, StoreError> {
+        openat(&self.layers, layer.hex(), OPEN_DIRECTORY, Mode::empty()).map_err(
+            |errno| match errno {
+                Errno::NOENT => StoreError::NoLayer {
+                    layer: layer.clone(),
+                },
+                errno => StoreError::access("open layer", self.layer_dir(layer))(errno.into()),
+            },
+        )
+    }
+
+    /// Keeps other processes and threads from adding or removing layers until the
+    /// descriptor is dropped. Held for renames only, never while data is written.
+    pub(super) fn lock_layers(&self) -> Result<OwnedFd, StoreError> {
+        let failed = |errno: Errno| StoreError::access("lock", self.layout.layers())(errno.into());
+        // Locks belong to an open file, so every holder needs one of its own.
+        let lock = openat(&self.layers, ".", OPEN_DIRECTORY, Mode::empty()).map_err(failed)?;
+        loop {
+            match flock(&lock, FlockOperation::LockExclusive) {
+                Err(Errno::INTR) => {}
+                result => return result.map(|()| lock).map_err(failed),
+            }
+        }
+    }
+
+    pub(super) fn root_fd(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    pub(super) fn layers_fd(&self) -> BorrowedFd<'_> {
+        self.layers.as_fd()
+    }
+
+    pub(super) fn blobs_fd(&self) -> BorrowedFd<'_> {
+        self.blobs.as_fd()
+    }
+
+    /// Notes that something was written that must be flushed with the next commit.
+    pub(super) fn set_unsynced(&self) {
+        self.is_unsynced.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something must be flushed; asking takes the note away.
+    pub(super) fn take_unsynced(&self) -> bool {
+        self.is_unsynced.swap(false, Ordering::Relaxed)
+    }
+}
+
+fn open_root(path: &Path) -> Result<OwnedFd, StoreError> {
+    let failed = |attempt| move |errno: Errno| StoreError::access(attempt, path)(errno.into());
+    let root = match openat(CWD, path, OPEN_DIRECTORY, Mode::empty()) {
+        Err(Errno::NOENT) => create_root(path)?,
+        Err(Errno::LOOP | Errno::NOTDIR) if is_symlink(path) => {
+            return Err(StoreError::RootIsSymlink {
+                path: path.to_owned(),
+            });
+        }
+        result => result.map_err(failed("open data directory"))?,
+    };
+    let stat = fstat(&root).map_err(failed("inspect data directory"))?;
+    let (owner, us) = (stat.st_uid, geteuid().as_raw());
+    if owner != us {
+        return Err(StoreError::RootNotOurs {
+            path: path.to_owned(),
+            owner,
+            us,
+        });
+    }
+    let mode = Mode::from_raw_mode(stat.st_mode);
+    if mode.intersects(Mode::WGRP | Mode::WOTH) {
+        return Err(StoreError::RootWritableByOthers {
+            path: path.to_owned(),
+            mode: mode.as_raw_mode(),
+        });
+    }
+    if mode.intersects(Mode::RWXG | Mode::RWXO) {
+        fchmod(&root, Mode::RWXU).map_err(failed("close to others the data directory"))?;
+    }
+    Ok(root)
+}
+
+fn create_root(path: &Path) -> Result<OwnedFd, StoreError> {
+    if let Some(parent) = path.parent() {
+        fs_err::create_dir_all(parent).map_err(StoreError::access("create directory", parent))?;
+    }
+    open_or_create_at(CWD, path, path)
+}
+
+fn is_symlink(path: &Path) -> bool {
+    let stat = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW);
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
+}
+
+fn open_or_create(root: &OwnedFd, name: &str, path: &Path) -> Result<OwnedFd, StoreError> {
+    match openat(root, name, OPEN_DIRECTORY, Mode::empty()) {
+        Err(Errno::NOENT) => open_or_create_at(root.as_fd(), Path::new(name), path),
+        result => result.map_err(|errno| StoreError::access("open directory", path)(errno.into())),
+    }
+}
+
+fn open_or_create_at(
+    parent: BorrowedFd<'_>,
+    name: &Path,
+    path: &Path,
+) -> Result<OwnedFd, StoreError> {
+    match mkdirat(parent, name, Mode::RWXU) {
+        // Two processes may start at the same time.
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(StoreError::access("create directory", path)(errno.into())),
+    }
+    let opened = openat(parent, name, OPEN_DIRECTORY, Mode::empty());
+    opened.map_err(|errno| StoreError::access("open directory", path)(errno.into()))
+}

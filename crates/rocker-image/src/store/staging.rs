@@ -1,0 +1,285 @@
+//! Private places below `tmp/`, and what becomes of them when their owner dies.
+//!
+//! A staging directory has a random name and its owner holds a flock on it. The kernel
+//! releases the lock with the last descriptor, however the owner ends, so a directory that
+//! can be locked is an orphan and may be deleted by anybody.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rocker_types::DiffId;
+use rustix::fs::{
+    AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstat, fstatvfs, mkdirat, openat, statat,
+    unlinkat,
+};
+use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use super::StoreError;
+use super::remove::remove_tree;
+use super::unpack::Unpacked;
+
+const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// A private directory below `tmp/` where layers are unpacked until they are committed.
+///
+/// It lives as long as one of its clones or one of its layers, and takes what was not
+/// committed with it. If its owner dies, [`Store::sweep`](super::Store::sweep) removes it.
+#[derive(Clone)]
+pub struct Staging(Arc<StagingDirectory>);
+
+struct StagingDirectory {
+    tmp: OwnedFd,
+    path: PathBuf,
+    name: String,
+    directory: OwnedFd,
+    layers: AtomicU32,
+}
+
+impl fmt::Debug for Staging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Staging").field(&self.0.path).finish()
+    }
+}
+
+impl Staging {
+    /// Makes and locks a directory with a name that nobody has.
+    pub(super) fn new(tmp: BorrowedFd<'_>, tmp_path: &Path) -> Result<Self, StoreError> {
+        loop {
+            let name = random_name().map_err(|errno| {
+                StoreError::access("name a directory in", tmp_path)(errno.into())
+            })?;
+            let path = tmp_path.join(&name);
+            let failed = |attempt| {
+                let path = path.clone();
+                move |errno: Errno| StoreError::access(attempt, path)(errno.into())
+            };
+            match mkdirat(tmp, &name, Mode::RWXU) {
+                Err(Errno::EXIST) => continue,
+                result => result.map_err(failed("create directory"))?,
+            }
+            // A sweeper may be faster than our lock; then the directory is its prey, and the
+            // next one has another name.
+            let Ok(directory) = openat(tmp, &name, OPEN_DIRECTORY, Mode::empty()) else {
+                continue;
+            };
+            if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_err()
+                || !is_at(tmp, &name, &directory)
+            {
+                continue;
+            }
+            let tmp = tmp
+                .try_clone_to_owned()
+                .map_err(StoreError::access("keep open", tmp_path))?;
+            return Ok(Self(Arc::new(StagingDirectory {
+                tmp,
+                path,
+                name,
+                directory,
+                layers: AtomicU32::new(0),
+            })));
+        }
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.directory.as_fd()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// An empty directory for one more layer.
+    pub(super) fn new_layer(&self) -> Result<LayerDirectory, StoreError> {
+        let name = format!("layer-{}", self.0.layers.fetch_add(1, Ordering::Relaxed));
+        let path = self.0.path.join(&name);
+        let failed = |attempt| {
+            let path = path.clone();
+            move |errno: Errno| StoreError::access(attempt, path)(errno.into())
+        };
+        mkdirat(self.fd(), &name, Mode::RWXU).map_err(failed("create directory"))?;
+        let directory = openat(self.fd(), &name, OPEN_DIRECTORY, Mode::empty())
+            .map_err(failed("open directory"))?;
+        Ok(LayerDirectory {
+            staging: self.clone(),
+            name,
+            directory,
+            is_committed: false,
+        })
+    }
+
+    /// Removes everything now and says if that fails.
+    pub(super) fn remove(self) -> Result<(), StoreError> {
+        let StagingDirectory {
+            tmp, name, path, ..
+        } = &*self.0;
+        remove_tree(tmp.as_fd(), name.as_bytes()).map_err(StoreError::access("remove", path))
+    }
+}
+
+impl Drop for StagingDirectory {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next sweep.
+        remove_tree(self.tmp.as_fd(), self.name.as_bytes()).unwrap_or_default();
+    }
+}
+
+/// Where one layer is unpacked; removed with its content unless it is committed.
+#[derive(Debug)]
+pub(super) struct LayerDirectory {
+    staging: Staging,
+    name: String,
+    directory: OwnedFd,
+    is_committed: bool,
+}
+
+impl LayerDirectory {
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.staging.path().join(&self.name)
+    }
+
+    /// A second descriptor of the directory.
+    pub(super) fn root(&self) -> Result<OwnedFd, StoreError> {
+        self.directory
+            .try_clone()
+            .map_err(StoreError::access("keep open", self.path()))
+    }
+
+    /// What the file system below has free for us.
+    pub(super) fn free_bytes(&self) -> Result<u64, StoreError> {
+        let stat = fstatvfs(&self.directory);
+        let stat = stat.map_err(|errno| {
+            StoreError::access("ask for the free space of", self.path())(errno.into())
+        })?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    pub(super) fn into_layer(self, diff_id: DiffId, unpacked: Unpacked) -> StagedLayer {
+        StagedLayer {
+            directory: self,
+            diff_id,
+            unpacked,
+        }
+    }
+}
+
+impl Drop for LayerDirectory {
+    fn drop(&mut self) {
+        if !self.is_committed {
+            remove_tree(self.staging.fd(), self.name.as_bytes()).unwrap_or_default();
+        }
+    }
+}
+
+/// A layer that is unpacked and verified, but not in the store yet.
+///
+/// Only unpacking makes one, and [`Store::commit`](super::Store::commit) takes nothing else:
+/// bytes that nobody checked never become a layer.
+#[derive(Debug)]
+pub struct StagedLayer {
+    pub(super) directory: LayerDirectory,
+    pub(super) diff_id: DiffId,
+    pub(super) unpacked: Unpacked,
+}
+
+impl StagedLayer {
+    /// The digest of the uncompressed bytes.
+    #[must_use]
+    pub fn diff_id(&self) -> &DiffId {
+        &self.diff_id
+    }
+
+    /// Bytes of file content, holes not counted.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.unpacked.bytes
+    }
+
+    pub(super) fn staging(&self) -> &Staging {
+        &self.directory.staging
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.directory.name
+    }
+
+    /// The directory has another name now and is the store's.
+    pub(super) fn set_committed(mut self) {
+        self.directory.is_committed = true;
+    }
+}
+
+/// Removes the staging directories whose owners are dead; how many there were.
+///
+/// One system call if there is nothing to do.
+pub(super) fn sweep(tmp: BorrowedFd<'_>, tmp_path: &Path) -> Result<usize, StoreError> {
+    let failed = |attempt| move |errno: Errno| StoreError::access(attempt, tmp_path)(errno.into());
+    // A directory without subdirectories has two links: its name and its own ".".
+    // File systems that do not count say 1.
+    if fstat(tmp).map_err(failed("inspect"))?.st_nlink == 2 {
+        return Ok(0);
+    }
+    let mut removed = 0;
+    for entry in Dir::read_from(tmp).map_err(failed("list"))? {
+        let entry = entry.map_err(failed("list"))?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." && remove_orphan(tmp, tmp_path, name)? {
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+fn remove_orphan(
+    tmp: BorrowedFd<'_>,
+    tmp_path: &Path,
+    name: &std::ffi::CStr,
+) -> Result<bool, StoreError> {
+    let path = || tmp_path.join(String::from_utf8_lossy(name.to_bytes()).as_ref());
+    let directory = match openat(tmp, name, OPEN_DIRECTORY, Mode::empty()) {
+        Ok(directory) => directory,
+        Err(Errno::NOENT) => return Ok(false),
+        // We only make directories; whatever this is, nobody holds a lock on it.
+        Err(Errno::NOTDIR | Errno::LOOP) => {
+            let removed = unlinkat(tmp, name, AtFlags::empty());
+            return removed
+                .map(|()| true)
+                .map_err(|errno| StoreError::access("remove", path())(errno.into()));
+        }
+        Err(errno) => return Err(StoreError::access("open directory", path())(errno.into())),
+    };
+    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => return Ok(false),
+        Err(errno) => return Err(StoreError::access("lock", path())(errno.into())),
+    }
+    remove_tree(tmp, name.to_bytes()).map_err(StoreError::access("remove", path()))?;
+    Ok(true)
+}
+
+/// Whether `directory` is still what `name` leads to.
+fn is_at(parent: BorrowedFd<'_>, name: &str, directory: &OwnedFd) -> bool {
+    match (
+        statat(parent, name, AtFlags::SYMLINK_NOFOLLOW),
+        fstat(directory),
+    ) {
+        (Ok(named), Ok(open)) => (named.st_dev, named.st_ino) == (open.st_dev, open.st_ino),
+        _ => false,
+    }
+}
+
+fn random_name() -> Result<String, Errno> {
+    let mut bytes = [0u8; 8];
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
+    Ok(format!("{:016x}", u64::from_ne_bytes(bytes)))
+}
