@@ -199,20 +199,22 @@ impl Host {
 
     /// A `rocker` command line to be run or spawned, with stdin and environment to choose.
     pub fn command<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> RockerCommand {
-        let mut command = RockerCommand::new(&self.binary);
-        command.args([
-            "--root",
-            &self.root().to_string_lossy(),
-            "--runroot",
-            &self.runroot().to_string_lossy(),
-        ]);
-        command.args(words);
-        command
+        let command = RockerCommand::new(&self.binary)
+            .arg("--root")
+            .arg(&self.root().to_string_lossy())
+            .arg("--runroot")
+            .arg(&self.runroot().to_string_lossy());
+        words.into_iter().fold(command, RockerCommand::arg)
+    }
+
+    /// Another program of the machine in this host's namespaces, to be run like `rocker`.
+    pub fn program(&self, name: &str) -> RockerCommand {
+        RockerCommand::new(Path::new(name))
     }
 
     /// Runs `rocker` with these words on a terminal of its own.
     pub fn terminal<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Terminal {
-        Terminal::start(&self.command(words))
+        self.command(words).at_terminal()
     }
 
     /// Every container id that ever had a directory below the runroot.

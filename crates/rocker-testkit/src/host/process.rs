@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
 use super::patience;
+use super::terminal::Terminal;
 use super::transcript::Transcript;
 
 /// How long a command may take when the test does not say otherwise.
@@ -73,9 +74,10 @@ impl RockerCommand {
         }
     }
 
-    /// Adds words.
-    pub fn args<'a>(&mut self, words: impl IntoIterator<Item = &'a str>) -> &mut Self {
-        self.command.args(words);
+    /// Adds a word.
+    #[must_use]
+    pub fn arg(mut self, word: &str) -> Self {
+        self.command.arg(word);
         self
     }
 
@@ -156,6 +158,11 @@ impl RockerCommand {
             deadline: Instant::now() + self.time_limit * patience(),
             quiet: self.quiet,
         }
+    }
+
+    /// Starts it on a terminal of its own.
+    pub fn at_terminal(self) -> Terminal {
+        Terminal::start(&self)
     }
 
     /// Runs it to its end.

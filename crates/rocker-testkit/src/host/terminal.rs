@@ -92,6 +92,19 @@ impl Terminal {
         tcgetattr(&self.slave).expect("a pty has settings")
     }
 
+    /// Waits until `is_right` holds for the terminal's settings. They are looked at again and
+    /// again, because nobody is told when a terminal's settings change.
+    pub fn await_settings(&self, is_right: impl Fn(&Termios) -> bool) {
+        while !is_right(&self.settings()) {
+            assert!(
+                Instant::now() < self.deadline,
+                "the terminal stays like this: {:?}",
+                self.settings()
+            );
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
     /// Sends a signal to the rocker process.
     pub fn signal(&self, signal: Signal) {
         send(&self.child, signal);

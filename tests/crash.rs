@@ -1,0 +1,337 @@
+//! kill -9 at every named point: after one more command nothing is left, and the same command works.
+//!
+//! The points are listed by the binary itself (`rocker __crash-points`), and each is walked by the
+//! scenario of its first word; a point without a scenario fails the test, so none is forgotten.
+
+use rocker_testkit::host::Missing;
+use rocker_testkit::image::{ImageBuilder, Layer};
+use rocker_testkit::leak::{Snapshot, is_image_store};
+use rocker_testkit::{Host, require};
+
+use crate::{HONOURS_TERM, host, shell};
+
+/// The points whose names begin with one of `prefixes`.
+fn points(host: &Host, prefixes: &[&str]) -> Result<Vec<String>, Missing> {
+    let listed = host.rocker(["__crash-points"]);
+    if listed.exit_code != 0 {
+        return Err(Missing(
+            "this rocker was built without the feature crash-points".to_owned(),
+        ));
+    }
+    let points = listed.stdout.lines().map(str::to_owned);
+    Ok(points
+        .filter(|point| prefixes.iter().any(|prefix| point.starts_with(prefix)))
+        .collect())
+}
+
+/// Runs `words` with the crash ordered at `point`. Returns whether the crash was noticed: by the
+/// exit code, or by what lies around.
+fn crash(host: &Host, point: &str, words: &[&str], before: &Snapshot) -> bool {
+    let output = host
+        .command(words.iter().copied())
+        .env("ROCKER_CRASH_AT", point)
+        .quiet()
+        .run();
+    output.exit_code != 0 || !before.difference(&host.snapshot()).is_empty()
+}
+
+/// One more command, whichever, and then nothing may be left of what was interrupted.
+fn assert_recovers(host: &Host, point: &str, before: &Snapshot) {
+    host.ok(["ps", "-a"]);
+    let lines = host.difference_from(before);
+    let leaks: Vec<_> = lines.iter().filter(|line| !is_image_store(line)).collect();
+    assert!(
+        leaks.is_empty(),
+        "left behind after a crash at {point}:\n{leaks:#?}"
+    );
+}
+
+/// Points at which a crash is over before anything could be seen of it.
+const INVISIBLE: [&str; 1] = ["teardown-after-release"];
+
+#[test]
+fn every_point_has_a_scenario() {
+    let host = require!(host());
+    let known = [
+        "run-",
+        "create-",
+        "monitor-",
+        "teardown-",
+        "stop-",
+        "remove-",
+        "pull-",
+        "rmi-",
+        "import-",
+        "volume-",
+    ];
+
+    let all = require!(points(&host, &[""]));
+    let covered = require!(points(&host, &known));
+
+    assert!(all.len() >= 30, "{all:?}");
+    assert_eq!(all, covered);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn run_with_rm_recovers_from_every_point() {
+    let host = require!(host());
+    let image = host.busybox();
+    // The first run makes what stays: directories and databases.
+    host.ok(shell(&[], &image, "true"));
+    let before = host.snapshot();
+
+    for point in require!(points(&host, &["run-", "monitor-", "teardown-"])) {
+        let run = [
+            "run",
+            "--rm",
+            "--name",
+            "same",
+            "-p",
+            "8080:80",
+            "-v",
+            "/anonymous",
+            &image,
+            "true",
+        ];
+        let noticed = crash(&host, &point, &run, &before);
+        assert!(
+            noticed || INVISIBLE.contains(&point.as_str()) || point == "monitor-after-durable",
+            "nothing happened at {point}"
+        );
+        assert_recovers(&host, &point, &before);
+
+        let again = host.rocker(run);
+        assert_eq!(again.exit_code, 0, "after a crash at {point}: {again:?}");
+        assert_recovers(&host, &point, &before);
+    }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_kept_container_recovers_from_every_point_and_can_be_removed() {
+    let host = require!(host());
+    let image = host.busybox();
+    host.ok(shell(&[], &image, "true"));
+    let before = host.snapshot();
+
+    for point in require!(points(&host, &["run-", "create-", "monitor-", "teardown-"])) {
+        let run = [
+            "run",
+            "-d",
+            "--name",
+            "same",
+            "-p",
+            "8080:80",
+            &image,
+            "sh",
+            "-c",
+            HONOURS_TERM,
+        ];
+        crash(&host, &point, &run, &before);
+        host.ok(["ps", "-a"]);
+        // It may exist, running or not, or not exist: rm -f is content with each.
+        host.ok(["rm", "-f", "same"]);
+        assert_recovers(&host, &point, &before);
+
+        let again = host.rocker(run);
+        assert_eq!(again.exit_code, 0, "after a crash at {point}: {again:?}");
+        host.ok(["rm", "-f", "same"]);
+        assert_recovers(&host, &point, &before);
+    }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn stop_and_rm_recover_from_every_point() {
+    let host = require!(host());
+    let image = host.busybox();
+    host.ok(shell(&[], &image, "true"));
+    let before = host.snapshot();
+
+    for point in require!(points(&host, &["stop-", "remove-", "teardown-"])) {
+        host.ok([
+            "run",
+            "-d",
+            "--name",
+            "same",
+            "-v",
+            "/anonymous",
+            &image,
+            "sh",
+            "-c",
+            HONOURS_TERM,
+        ]);
+        let follower = host.command(["logs", "-f", "same"]).spawn();
+        follower.await_stdout("ready\n");
+
+        host.command(["stop", "same"])
+            .env("ROCKER_CRASH_AT", &point)
+            .quiet()
+            .run();
+        let stopped = host.rocker(["stop", "same"]);
+        assert_eq!(
+            stopped.exit_code, 0,
+            "stop after a crash at {point}: {stopped:?}"
+        );
+        follower.finish();
+
+        host.command(["rm", "-v", "same"])
+            .env("ROCKER_CRASH_AT", &point)
+            .quiet()
+            .run();
+        host.ok(["ps", "-a"]);
+        // Gone, or still there as a whole: never half.
+        let removed = host.rocker(["rm", "-f", "-v", "same"]);
+        assert_eq!(
+            removed.exit_code, 0,
+            "rm after a crash at {point}: {removed:?}"
+        );
+        assert_recovers(&host, &point, &before);
+    }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn pull_rmi_and_import_recover_from_every_point() {
+    let host = require!(host());
+    host.ok(["ps"]);
+    let before = host.snapshot();
+    let reference = host
+        .registry()
+        .push("crash:1", &ImageBuilder::busybox().build());
+    let archive = host.scratch().join("root.tar");
+    fs_err::write(&archive, Layer::busybox().tar()).expect("an archive");
+    let archive = archive.to_string_lossy().into_owned();
+
+    for point in require!(points(&host, &["pull-", "rmi-", "import-"])) {
+        for (make, name) in [
+            (vec!["pull", "-q", &reference], reference.as_str()),
+            (vec!["import", &archive, "mine:1"], "mine:1"),
+        ] {
+            host.command(make.iter().copied())
+                .env("ROCKER_CRASH_AT", &point)
+                .quiet()
+                .run();
+            assert_recovers(&host, &point, &before);
+            let again = host.rocker(make.iter().copied());
+            assert_eq!(again.exit_code, 0, "after a crash at {point}: {again:?}");
+            assert_eq!(
+                host.ok(["run", "--rm", "--pull", "never", name, "echo", "whole"]),
+                "whole",
+                "{point}"
+            );
+
+            host.command(["rmi", name])
+                .env("ROCKER_CRASH_AT", &point)
+                .quiet()
+                .run();
+            host.ok(["ps"]);
+            // Still listed as a whole, or gone as a whole.
+            if host.ok(["images", "-q"]).is_empty() {
+                host.assert_unchanged_since(&before);
+            } else {
+                assert_eq!(
+                    host.ok(["run", "--rm", "--pull", "never", name, "echo", "whole"]),
+                    "whole",
+                    "{point}"
+                );
+                host.ok(["rmi", name]);
+            }
+            host.assert_unchanged_since(&before);
+        }
+    }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn volumes_recover_from_every_point() {
+    let host = require!(host());
+    host.ok(["volume", "ls"]);
+    let before = host.snapshot();
+
+    for point in require!(points(&host, &["volume-"])) {
+        host.command(["volume", "create", "same"])
+            .env("ROCKER_CRASH_AT", &point)
+            .quiet()
+            .run();
+        host.ok(["volume", "create", "same"]);
+        host.command(["volume", "rm", "same"])
+            .env("ROCKER_CRASH_AT", &point)
+            .quiet()
+            .run();
+        host.ok(["volume", "create", "same"]);
+        host.ok(["volume", "rm", "same"]);
+        assert_recovers(&host, &point, &before);
+    }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_killed_monitor_is_noticed_and_its_container_can_be_started_again() {
+    let host = require!(host());
+    let image = host.busybox();
+    host.ok([
+        "run", "-d", "--name", "orphan", "-p", "8080:80", &image, "sleep", "1000",
+    ]);
+
+    let monitor = monitor_of(&crate::inspect(&host, "orphan", "{{.State.Pid}}"));
+    rocker_testkit::host::run_program(&["kill", "-9", &monitor]);
+
+    // Whatever became of the program, the state says so, and stop, start and rm work at once.
+    host.ok(["stop", "-t", "1", "orphan"]);
+    assert_eq!(
+        crate::inspect(&host, "orphan", "{{.State.Running}}"),
+        "false"
+    );
+    assert_ne!(
+        crate::inspect(&host, "orphan", "{{.State.ExitCode}}"),
+        "0",
+        "nobody saw it succeed"
+    );
+    host.ok(["start", "orphan"]);
+    assert_eq!(
+        crate::inspect(&host, "orphan", "{{.State.Running}}"),
+        "true"
+    );
+    host.ok(["rm", "-f", "orphan"]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn monitor_and_program_killed_together_are_not_believed_to_run() {
+    let host = require!(host());
+    let image = host.busybox();
+    host.ok([
+        "run", "-d", "--name", "dead", "-p", "8080:80", &image, "sleep", "1000",
+    ]);
+
+    let program = crate::inspect(&host, "dead", "{{.State.Pid}}");
+    rocker_testkit::host::run_program(&["kill", "-9", &monitor_of(&program), &program]);
+
+    assert_eq!(host.ok(["ps", "-q"]), "");
+    assert_eq!(
+        host.ok([
+            "run",
+            "--rm",
+            "-p",
+            "8080:80",
+            &image,
+            "echo",
+            "the port is free"
+        ]),
+        "the port is free"
+    );
+    host.ok(["rm", "dead"]);
+    host.assert_nothing_left_behind();
+}
+
+/// The parent of a container's first process.
+fn monitor_of(pid: &str) -> String {
+    let status = fs_err::read_to_string(format!("/proc/{pid}/status")).expect("a running program");
+    let parent = status
+        .lines()
+        .find_map(|line| line.strip_prefix("PPid:\t"))
+        .expect("a parent");
+    parent.to_owned()
+}

@@ -1,0 +1,50 @@
+//! End to end: the real `rocker`, real containers, real registries on loopback.
+//!
+//! Each test makes a [`Host`] of its own (data, network namespace, mount namespace) and ends with
+//! the leak check. Names are promises; what a test needs and the machine lacks is said by
+//! `require!` and fails under `ROCKER_TEST_STRICT=1`.
+#![expect(
+    clippy::expect_used,
+    reason = "helpers of tests, which end with a panic when their ground does not hold"
+)]
+
+mod bad_input;
+mod confinement;
+mod crash;
+mod exec;
+mod host_report;
+mod images;
+mod lifecycle;
+mod limits;
+mod logs;
+mod network;
+mod parallel;
+mod registry;
+mod restart;
+mod terminal;
+mod tour;
+mod volumes;
+
+use rocker_testkit::Host;
+use rocker_testkit::host::Missing;
+
+/// A host with the binary that Cargo built for this test run.
+fn host() -> Result<Host, Missing> {
+    Host::privileged(env!("CARGO_BIN_EXE_rocker"))
+}
+
+/// The words `run --rm IMAGE sh -c SCRIPT`, with flags before the image.
+fn shell<'a>(flags: &[&'a str], image: &'a str, script: &'a str) -> Vec<&'a str> {
+    let mut words = vec!["run", "--rm"];
+    words.extend(flags);
+    words.extend([image, "sh", "-c", script]);
+    words
+}
+
+/// One field of `inspect`, by a Go template.
+fn inspect(host: &Host, object: &str, template: &str) -> String {
+    host.ok(["inspect", "-f", template, object])
+}
+
+/// A shell program that runs until it gets SIGTERM, and then ends with code 0 at once.
+const HONOURS_TERM: &str = "trap 'exit 0' TERM; echo ready; while :; do sleep 1000 & wait; done";

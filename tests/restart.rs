@@ -1,0 +1,91 @@
+//! Restart policies without a daemon.
+
+use rocker_testkit::require;
+
+use crate::{host, inspect};
+
+#[test]
+fn on_failure_tries_so_often_and_keeps_the_last_code() {
+    let host = require!(host());
+    let image = host.busybox();
+
+    let id = host.ok([
+        "run",
+        "-d",
+        "--restart",
+        "on-failure:2",
+        &image,
+        "sh",
+        "-c",
+        "echo try; exit 3",
+    ]);
+    let code = host.ok(["wait", &id]);
+
+    assert_eq!(code, "3");
+    assert_eq!(
+        inspect(
+            &host,
+            &id,
+            "{{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}"
+        ),
+        "2 exited 3"
+    );
+    assert_eq!(host.ok(["logs", &id]), "try\ntry\ntry");
+    host.ok(["rm", &id]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn on_failure_does_not_restart_a_success() {
+    let host = require!(host());
+    let image = host.busybox();
+
+    let id = host.ok(["run", "-d", "--restart", "on-failure", &image, "true"]);
+
+    assert_eq!(host.ok(["wait", &id]), "0");
+    assert_eq!(inspect(&host, &id, "{{.RestartCount}}"), "0");
+    host.ok(["rm", &id]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn always_goes_on_until_stop_and_stop_is_the_end() {
+    let host = require!(host());
+    let image = host.busybox();
+
+    let id = host.ok([
+        "run",
+        "-d",
+        "--restart",
+        "always",
+        &image,
+        "sh",
+        "-c",
+        "echo again",
+    ]);
+    let follower = host.command(["logs", "-f", &id]).spawn();
+    for _ in 0..3 {
+        follower.await_stdout("again\n");
+    }
+    host.ok(["stop", &id]);
+
+    assert_eq!(
+        follower.finish().exit_code,
+        0,
+        "no restart after stop, so the log ends"
+    );
+    assert_eq!(inspect(&host, &id, "{{.State.Running}}"), "false");
+    host.ok(["rm", &id]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_restart_policy_and_rm_contradict_each_other() {
+    let host = require!(host());
+    let image = host.busybox();
+
+    let output = host.rocker(["run", "--rm", "--restart", "always", &image, "true"]);
+
+    assert_eq!(output.exit_code, 125, "{output:?}");
+    host.assert_nothing_left_behind();
+}
