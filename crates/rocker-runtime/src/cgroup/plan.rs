@@ -363,3 +363,6 @@ fn swap_limit(memory_bytes: u64, asked: Option<MemorySwap>) -> Result<Swap, Cgro
             }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,16 @@ impl Cgroup {
     ///
     /// [`CgroupRemoveError::Populated`] when processes stay; what else could be removed is.
     pub fn remove(&self) -> Result<(), CgroupRemoveError> {
-        let deadline = Instant::now() + PATIENCE;
+        self.remove_within(PATIENCE)
+    }
+
+    /// [`Self::remove`], waiting no longer than `patience` for the dying.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::remove`].
+    pub fn remove_within(&self, patience: Duration) -> Result<(), CgroupRemoveError> {
+        let deadline = Instant::now() + patience;
         if let Some(tracking) = self.tracking() {
             wait_for_the_dying(tracking, deadline)?;
         }
