@@ -1,0 +1,42 @@
+//! Gives a network namespace an address, a name and a way out.
+//!
+//! ```text
+//!   engine            PortForwarder::bind   reserves the host's ports, before the container is made
+//!   monitor           attach                bridge, veth pair, address, route, nftables elements
+//!                     PortForwarder::drive  traffic from this host to 127.0.0.1
+//!                     detach                all of it backwards; the last one out removes the bridge
+//! ```
+//!
+//! Everything here is synchronous, runs no other program (but `iptables-legacy`, where that is
+//! what drops forwarded packets), and keeps no record: what is there, the kernel knows.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod address;
+mod attach;
+mod bridge;
+pub mod check;
+mod detach;
+pub mod files;
+mod forward;
+mod forwarding;
+pub mod host;
+mod legacy;
+mod lock;
+mod name;
+mod netlink;
+mod netns;
+mod nft;
+mod subnet;
+
+pub use address::{InvalidNet, Ipv4Net, Mac};
+pub use attach::{AttachError, Attachment, LoopbackError, attach, loopback_up, restore};
+pub use bridge::{BridgeConfig, DEFAULT_BRIDGE};
+pub use detach::{TeardownError, UndoError, detach};
+pub use forward::{PortError, PortForwarder};
+pub use legacy::LegacyError;
+pub use lock::LockError;
+pub use name::{InterfaceName, InvalidInterfaceName};
+pub use netlink::NetlinkError;
+pub use netns::NetnsError;
+pub use subnet::{NoFreeSubnet, choose_subnet};

@@ -1,0 +1,77 @@
+//! The lock between processes that use a bridge and those that make or remove it.
+//!
+//! Attaching holds it shared: any number of containers join at once, and meanwhile nobody
+//! removes the bridge. Making and removing the bridge, and withdrawing published ports, hold
+//! it exclusively. The kernel releases it with the process.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::{Errno, retry_on_intr};
+
+/// The lock of a bridge could not be taken.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot lock {path:?}")]
+pub struct LockError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// A lock that is held until it is dropped.
+#[derive(Debug)]
+pub(crate) struct NetworkLock<'a> {
+    file: std::os::fd::OwnedFd,
+    path: &'a Path,
+}
+
+impl<'a> NetworkLock<'a> {
+    /// Waits until nobody holds it exclusively.
+    pub(crate) fn shared(path: &'a Path) -> Result<Self, LockError> {
+        Self::take(path, FlockOperation::LockShared)
+    }
+
+    /// Waits until nobody holds it.
+    pub(crate) fn exclusive(path: &'a Path) -> Result<Self, LockError> {
+        Self::take(path, FlockOperation::LockExclusive)
+    }
+
+    fn take(path: &'a Path, operation: FlockOperation) -> Result<Self, LockError> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|errno| error(path, errno))?;
+        let lock = Self { file, path };
+        lock.operate(operation)?;
+        Ok(lock)
+    }
+
+    /// Lets others share it again. Somebody may hold it exclusively in between.
+    pub(crate) fn become_shared(&self) -> Result<(), LockError> {
+        self.operate(FlockOperation::LockShared)
+    }
+
+    /// Waits until nobody else holds it. Somebody may hold it exclusively in between.
+    pub(crate) fn become_exclusive(&self) -> Result<(), LockError> {
+        self.operate(FlockOperation::LockExclusive)
+    }
+
+    /// Takes it exclusively unless somebody else holds it; if so, it is not held any more.
+    pub(crate) fn try_become_exclusive(self) -> Result<Option<Self>, LockError> {
+        match retry_on_intr(|| flock(&self.file, FlockOperation::NonBlockingLockExclusive)) {
+            Ok(()) => Ok(Some(self)),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(error(self.path, errno)),
+        }
+    }
+
+    fn operate(&self, operation: FlockOperation) -> Result<(), LockError> {
+        retry_on_intr(|| flock(&self.file, operation)).map_err(|errno| error(self.path, errno))
+    }
+}
+
+fn error(path: &Path, errno: Errno) -> LockError {
+    LockError {
+        path: path.to_owned(),
+        source: errno.into(),
+    }
+}

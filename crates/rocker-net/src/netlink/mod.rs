@@ -1,0 +1,15 @@
+//! Synchronous netlink: one socket, one send, the acknowledgements.
+//!
+//! `rtnetlink` with its runtime would cost more than all messages of a container together;
+//! it serves [`crate::host`] instead. The encoding of routes, links and addresses is
+//! `netlink-packet-route`'s, the one of nftables is [`crate::nft`]'s.
+
+mod route;
+mod socket;
+
+pub(crate) use route::{
+    CONTAINER_INTERFACE, RouteSocket, VethPlan, add_address, add_default_route, create_bridge,
+    create_veth, delete_link, set_link_up, set_port_hairpin,
+};
+pub use socket::NetlinkError;
+pub(crate) use socket::{Batch, Reply, Socket, attributes_of, flag};

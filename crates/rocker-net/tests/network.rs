@@ -1,0 +1,565 @@
+//! Containers on bridges, against the real kernel in private network namespaces.
+
+#[expect(clippy::disallowed_methods, reason = "tests may use std::fs")]
+mod support;
+
+use std::net::Ipv4Addr;
+
+use rocker_net::{AttachError, PortError, PortForwarder, attach, detach, loopback_up, restore};
+use rocker_types::Protocol::{Tcp, Udp};
+use support::Outcome::{Refused, Seen, Silence};
+use support::{
+    HOST_ADDRESS, Host, INTERNET_ADDRESS, Netns, drive, in_host, ip, leftovers, port, run, tcp, udp,
+};
+
+const ANY: [u8; 4] = [0, 0, 0, 0];
+const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+#[test]
+fn containers_on_a_bridge_reach_each_other_under_their_own_addresses() {
+    in_host(|host| {
+        let (a, b) = (host.container(&[]), host.container(&[]));
+        let _echo = b.netns.tcp_echo(80);
+
+        let outcome = a.netns.run(|| tcp(b.address(), 80));
+
+        assert_eq!(outcome, Seen(a.address()));
+        assert_eq!(
+            host.netns().run(|| tcp(b.address(), 80)),
+            Seen(b.attachment.bridge.gateway)
+        );
+        a.detach();
+        b.detach();
+    });
+}
+
+#[test]
+fn containers_reach_the_outside_under_the_hosts_address() {
+    in_host(|host| {
+        let internet = host.internet();
+        let _services = (internet.tcp_echo(80), internet.udp_echo(53));
+        let container = host.container(&[]);
+
+        let outcomes = container
+            .netns
+            .run(|| (tcp(INTERNET_ADDRESS, 80), udp(INTERNET_ADDRESS, 53)));
+
+        assert_eq!(outcomes, (Seen(HOST_ADDRESS), Seen(HOST_ADDRESS)));
+        container.detach();
+        ip("link del up0");
+    });
+}
+
+#[test]
+fn published_ports_are_reached_from_everywhere_and_the_container_sees_who_calls() {
+    in_host(|host| {
+        let internet = host.internet();
+        let ports = [port(ANY, 8080, 80, Tcp), port(ANY, 5353, 53, Udp)];
+        let address = host.attachment(host.bridge(), &[]).address;
+        let forwarder = PortForwarder::bind(&ports, next(address)).unwrap();
+        let container = host.container(&ports);
+        assert_eq!(container.address(), next(address));
+        let _services = (container.netns.tcp_echo(80), container.netns.udp_echo(53));
+        let driver = drive(host.netns(), forwarder);
+        let neighbour = host.container(&[]);
+        let gateway = container.attachment.bridge.gateway;
+
+        let both = |address| (tcp(address, 8080), udp(address, 5353));
+        let outside = internet.run(|| both(HOST_ADDRESS));
+        let own_address = both(HOST_ADDRESS);
+        let loopback = both(LOOPBACK);
+        let from_neighbour = neighbour.netns.run(|| both(HOST_ADDRESS));
+        let from_itself = container.netns.run(|| both(gateway));
+
+        assert_eq!(outside, (Seen(INTERNET_ADDRESS), Seen(INTERNET_ADDRESS)));
+        assert_eq!(own_address, (Seen(HOST_ADDRESS), Seen(HOST_ADDRESS)));
+        assert_eq!(loopback, (Seen(gateway), Seen(gateway)));
+        assert_eq!(from_neighbour, (Seen(gateway), Seen(gateway)));
+        assert_eq!(from_itself, (Seen(gateway), Seen(gateway)));
+        container.detach();
+        drop(driver);
+        neighbour.detach();
+        ip("link del up0");
+    });
+}
+
+fn next(address: Ipv4Addr) -> Ipv4Addr {
+    Ipv4Addr::from_bits(address.to_bits() + 1)
+}
+
+#[test]
+fn a_port_published_on_one_address_is_on_no_other() {
+    in_host(|host| {
+        let internet = host.internet();
+        ip("addr add 203.0.113.7/24 dev up0");
+        let container = host.container(&[port([203, 0, 113, 7], 8080, 80, Tcp)]);
+        let _echo = container.netns.tcp_echo(80);
+
+        let on = internet.run(|| tcp(Ipv4Addr::new(203, 0, 113, 7), 8080));
+        let off = internet.run(|| tcp(HOST_ADDRESS, 8080));
+
+        assert_eq!((on, off), (Seen(INTERNET_ADDRESS), Refused));
+        container.detach();
+        ip("link del up0");
+    });
+}
+
+#[test]
+fn what_is_not_published_is_not_reached_from_outside_even_by_a_route() {
+    in_host(|host| {
+        let internet = host.internet();
+        let ports = [port([127, 0, 0, 1], 8080, 80, Tcp)];
+        let forwarder = PortForwarder::bind(&ports, Ipv4Addr::new(10, 120, 0, 2)).unwrap();
+        let container = host.container(&ports);
+        let _echo = container.netns.tcp_echo(80);
+        let driver = drive(host.netns(), forwarder);
+
+        let direct = internet.run(|| tcp(container.address(), 80));
+        let by_host = internet.run(|| tcp(HOST_ADDRESS, 8080));
+        let own_address = tcp(HOST_ADDRESS, 8080);
+        let loopback = tcp(LOOPBACK, 8080);
+
+        assert_eq!((direct, by_host, own_address), (Silence, Refused, Refused));
+        assert_eq!(loopback, Seen(container.attachment.bridge.gateway));
+        container.detach();
+        drop(driver);
+        ip("link del up0");
+    });
+}
+
+#[test]
+fn a_neighbour_does_not_reach_a_loopback_port_even_where_route_localnet_is_set() {
+    in_host(|host| {
+        let internet = host.internet();
+        let ports = [port([127, 0, 0, 1], 8080, 80, Tcp)];
+        let forwarder = PortForwarder::bind(&ports, Ipv4Addr::new(10, 120, 0, 2)).unwrap();
+        let container = host.container(&ports);
+        let _echo = container.netns.tcp_echo(80);
+        let driver = drive(host.netns(), forwarder);
+        run("sysctl", &["-qw", "net.ipv4.conf.all.route_localnet=1"]);
+
+        let outcome = internet.run(|| {
+            run("sysctl", &["-qw", "net.ipv4.conf.all.route_localnet=1"]);
+            ip("addr del 127.0.0.1/8 dev lo");
+            ip(&format!("route add 127.0.0.1 via {HOST_ADDRESS} dev eth0"));
+            tcp(LOOPBACK, 8080)
+        });
+
+        assert_eq!(outcome, Silence);
+        assert_eq!(
+            tcp(LOOPBACK, 8080),
+            Seen(container.attachment.bridge.gateway)
+        );
+        container.detach();
+        drop(driver);
+        ip("link del up0");
+    });
+}
+
+#[test]
+fn two_bridges_do_not_reach_each_other_but_by_published_ports() {
+    in_host(|host| {
+        let _internet = host.internet();
+        let a = host.container(&[]);
+        let other = host.bridge_called("rk12345678", "10.121.0.0/16");
+        let b = host.container_on(other, &[port(ANY, 8080, 80, Tcp)]);
+        let _echo = b.netns.tcp_echo(80);
+
+        let direct = a.netns.run(|| tcp(b.address(), 80));
+        let published = a.netns.run(|| tcp(HOST_ADDRESS, 8080));
+
+        assert_eq!(direct, Silence);
+        assert!(matches!(published, Seen(_)), "{published:?}");
+        a.detach();
+        b.detach();
+        ip("link del up0");
+    });
+}
+
+#[test]
+fn a_container_cannot_send_under_an_address_outside_its_subnet() {
+    in_host(|host| {
+        let internet = host.internet();
+        let seen = internet.udp_echo(53);
+        let container = host.container(&[]);
+        host.netns()
+            .run(|| run("sysctl", &["-qw", "net.ipv4.conf.all.rp_filter=0"]));
+
+        let outcome = container.netns.run(|| {
+            ip("addr add 198.51.100.9/32 dev eth0");
+            ip("route replace default via 10.120.0.1 src 198.51.100.9");
+            udp(INTERNET_ADDRESS, 53)
+        });
+
+        assert_eq!(outcome, Silence);
+        drop(seen);
+        container.detach();
+        ip("link del up0");
+    });
+}
+
+/// Docker's and many administrators' firewall, by each of the programs that set it.
+fn with_forward_policy_drop(set: &[(&str, &str)]) {
+    in_host(|host| {
+        let internet = host.internet();
+        let _web = internet.tcp_echo(80);
+        for (program, arguments) in set {
+            run(program, &arguments.split_whitespace().collect::<Vec<_>>());
+        }
+        let before = run("nft", &["-s", "list", "ruleset"]);
+        let (a, b) = (
+            host.container(&[port(ANY, 8080, 80, Tcp)]),
+            host.container(&[]),
+        );
+        let _echo = a.netns.tcp_echo(80);
+
+        assert_eq!(b.netns.run(|| tcp(a.address(), 80)), Seen(b.address()));
+        assert_eq!(
+            b.netns.run(|| tcp(INTERNET_ADDRESS, 80)),
+            Seen(HOST_ADDRESS)
+        );
+        assert_eq!(
+            internet.run(|| tcp(HOST_ADDRESS, 8080)),
+            Seen(INTERNET_ADDRESS)
+        );
+        assert_eq!(internet.run(|| tcp(a.address(), 80)), Silence);
+        b.detach();
+        assert_eq!(
+            internet.run(|| tcp(HOST_ADDRESS, 8080)),
+            Seen(INTERNET_ADDRESS)
+        );
+        a.detach();
+        assert_eq!(run("nft", &["-s", "list", "ruleset"]), before);
+        if set[0].0 == "iptables-legacy" {
+            assert_eq!(
+                run("iptables-legacy", &["-S", "FORWARD"]),
+                "-P FORWARD DROP\n"
+            );
+            run("iptables-legacy", &["-P", "FORWARD", "ACCEPT"]);
+        }
+        run("nft", &["flush", "ruleset"]);
+        ip("link del up0");
+    });
+}
+
+#[test]
+fn a_forward_policy_of_drop_set_by_nft_lets_containers_pass() {
+    with_forward_policy_drop(&[
+        ("nft", "add table ip filter"),
+        (
+            "nft",
+            "add chain ip filter FORWARD { type filter hook forward priority 0 ; policy drop ; }",
+        ),
+    ]);
+}
+
+#[test]
+fn a_forward_policy_of_drop_set_by_iptables_nft_lets_containers_pass() {
+    with_forward_policy_drop(&[("iptables-nft", "-P FORWARD DROP")]);
+}
+
+#[test]
+fn a_forward_policy_of_drop_set_by_iptables_legacy_lets_containers_pass() {
+    with_forward_policy_drop(&[("iptables-legacy", "-P FORWARD DROP")]);
+}
+
+#[test]
+fn beside_docker_the_exceptions_are_in_its_chain_for_others_and_iptables_can_read_them() {
+    in_host(|host| {
+        let before = leftovers();
+        for rule in [
+            "-N DOCKER-USER",
+            "-A DOCKER-USER -j RETURN",
+            "-P FORWARD DROP",
+            "-A FORWARD -j DOCKER-USER",
+        ] {
+            run("iptables-nft", &rule.split_whitespace().collect::<Vec<_>>());
+        }
+        let container = host.container(&[]);
+
+        let rules = run("iptables-nft", &["-S", "DOCKER-USER"]);
+        let forward = run("iptables-nft", &["-S", "FORWARD"]);
+
+        let rule =
+            r#"-A DOCKER-USER -i rocker0 -m comment --comment "rocker: from rocker0" -j ACCEPT"#;
+        assert!(rules.contains(rule), "{rules}");
+        let rule =
+            r#"-A DOCKER-USER -o rocker0 -m comment --comment "rocker: to rocker0" -j ACCEPT"#;
+        assert!(rules.contains(rule), "{rules}");
+        assert!(!forward.contains("rocker0"), "{forward}");
+        let second = host.container(&[]);
+        assert_eq!(
+            run("iptables-nft", &["-S", "DOCKER-USER"]),
+            rules,
+            "added once"
+        );
+        second.detach();
+        container.detach();
+        assert!(!run("iptables-nft", &["-S"]).contains("rocker0"));
+        run("nft", &["flush", "ruleset"]);
+        assert_eq!(leftovers(), before);
+    });
+}
+
+#[test]
+fn a_table_of_ours_is_to_nft_what_the_same_rules_in_its_own_language_are() {
+    in_host(|host| {
+        let ports = [
+            port(ANY, 8080, 80, Tcp),
+            port([192, 0, 2, 1], 5353, 53, Udp),
+            port([127, 0, 0, 1], 9000, 90, Tcp),
+        ];
+        let container = host.container(&ports);
+
+        let ours = rules_of(&run("nft", &["-j", "list", "ruleset"]));
+        let golden = Netns::new().run(|| {
+            run(
+                "nft",
+                &[
+                    "-f",
+                    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/rocker0.nft"),
+                ],
+            );
+            rules_of(&run("nft", &["-j", "list", "ruleset"]))
+        });
+
+        assert_eq!(ours, golden);
+        container.detach();
+    });
+}
+
+/// nft's JSON without the numbers that differ from one listing to the next.
+fn rules_of(json: &str) -> serde_json::Value {
+    fn strip(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(object) => {
+                object.remove("handle");
+                object.values_mut().for_each(strip);
+            }
+            serde_json::Value::Array(array) => array.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    let mut value: serde_json::Value = serde_json::from_str(json).unwrap();
+    strip(&mut value);
+    value
+}
+
+#[test]
+fn detaching_is_idempotent_and_right_whether_or_not_the_namespace_still_exists() {
+    in_host(|host| {
+        let living = host.container(&[port(ANY, 8080, 80, Tcp)]);
+        detach(&living.attachment).unwrap();
+        detach(&living.attachment).unwrap();
+
+        let dead = host.container(&[]);
+        let attachment = dead.attachment.clone();
+        drop(dead);
+        detach(&attachment).unwrap();
+
+        assert!(!ip("-o link").contains(attachment.host_interface().as_str()));
+        detach(&host.attachment(host.bridge(), &[])).unwrap();
+    });
+}
+
+#[test]
+fn the_bridge_stays_while_one_container_is_on_it() {
+    in_host(|host| {
+        let (a, b) = (host.container(&[]), host.container(&[]));
+        a.detach();
+        let _echo = b.netns.tcp_echo(80);
+
+        assert!(matches!(tcp(b.address(), 80), Seen(_)));
+        b.detach();
+    });
+}
+
+#[test]
+fn fifty_containers_that_come_and_go_at_once_all_get_a_network_and_leave_nothing() {
+    in_host(|host| {
+        let attachments: Vec<_> = (0..50)
+            .map(|_| host.attachment(host.bridge(), &[]))
+            .collect();
+        std::thread::scope(|scope| {
+            for attachment in &attachments {
+                scope.spawn(|| {
+                    host.netns().run(|| {
+                        for _ in 0..3 {
+                            let netns = Netns::new();
+                            attach(attachment, netns.fd()).unwrap();
+                            let gateway = attachment.bridge.gateway;
+                            assert_eq!(netns.run(|| tcp(gateway, 9)), Refused, "gateway answers");
+                            detach(attachment).unwrap();
+                        }
+                    });
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn rules_that_somebody_flushed_come_back() {
+    in_host(|host| {
+        let internet = host.internet();
+        let container = host.container(&[port(ANY, 8080, 80, Tcp)]);
+        let _echo = container.netns.tcp_echo(80);
+        let before = run("nft", &["-s", "list", "ruleset"]);
+        run("nft", &["flush", "ruleset"]);
+
+        restore(&container.attachment).unwrap();
+
+        assert_eq!(run("nft", &["-s", "list", "ruleset"]), before);
+        assert_eq!(
+            internet.run(|| tcp(HOST_ADDRESS, 8080)),
+            Seen(INTERNET_ADDRESS)
+        );
+        assert_eq!(internet.run(|| tcp(container.address(), 80)), Silence);
+        container.detach();
+        ip("link del up0");
+    });
+}
+
+#[test]
+fn a_port_left_behind_by_a_killed_monitor_does_not_hinder_the_next_container() {
+    in_host(|host| {
+        let internet = host.internet();
+        let ports = [port(ANY, 8080, 80, Tcp)];
+        let killed = host.container(&ports);
+        let next = host.container(&ports);
+        let _echo = next.netns.tcp_echo(80);
+
+        assert_eq!(
+            internet.run(|| tcp(HOST_ADDRESS, 8080)),
+            Seen(INTERNET_ADDRESS)
+        );
+        // Recovery undoes the dead one late; the port is the other's by now.
+        killed.detach();
+        assert_eq!(
+            internet.run(|| tcp(HOST_ADDRESS, 8080)),
+            Seen(INTERNET_ADDRESS)
+        );
+        next.detach();
+        ip("link del up0");
+    });
+}
+
+#[test]
+fn a_taken_port_names_the_process_that_has_it() {
+    in_host(|_| {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let number = taken.local_addr().unwrap().port();
+
+        let error = PortForwarder::bind(&[port(ANY, number, 80, Tcp)], LOOPBACK).unwrap_err();
+
+        let PortError::Taken {
+            holder: Some(holder),
+            ..
+        } = &error
+        else {
+            panic!("{error:?}")
+        };
+        assert!(
+            holder.to_string().contains(&std::process::id().to_string()),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn port_zero_becomes_a_free_port() {
+    in_host(|host| {
+        let asked = [port(ANY, 0, 80, Tcp), port(ANY, 0, 81, Udp)];
+        let forwarder = PortForwarder::bind(&asked, LOOPBACK).unwrap();
+
+        assert!(forwarder.ports().iter().all(|port| port.host_port != 0));
+        let unbound = host.attachment(host.bridge(), &asked);
+        let error = attach(&unbound, host.netns().fd()).unwrap_err();
+        assert!(
+            matches!(error, AttachError::UnboundPort { .. }),
+            "{error:?}"
+        );
+    });
+}
+
+#[test]
+fn a_container_without_network_has_a_loopback() {
+    in_host(|_| {
+        let netns = Netns::new();
+        netns.run(|| ip("link set lo down"));
+
+        loopback_up(netns.fd()).unwrap();
+
+        assert_eq!(netns.run(|| tcp(LOOPBACK, 9)), Refused);
+    });
+}
+
+#[test]
+fn a_containers_interface_has_the_address_the_route_and_no_router_advertisements() {
+    in_host(|host| {
+        let container = host.container(&[]);
+
+        let (address, route, link, advertisements) = container.netns.run(|| {
+            let accept_ra = "/proc/sys/net/ipv6/conf/eth0/accept_ra";
+            (
+                ip("-o -4 addr show eth0"),
+                ip("route"),
+                ip("-o link show eth0"),
+                run("cat", &[accept_ra]),
+            )
+        });
+
+        assert!(
+            address.contains("10.120.0.2/16 brd 10.120.255.255"),
+            "{address}"
+        );
+        assert!(route.contains("default via 10.120.0.1 dev eth0"), "{route}");
+        assert!(
+            link.contains("02:42:0a:78:00:02") && link.contains("UP"),
+            "{link}"
+        );
+        assert_eq!(advertisements, "0\n");
+        container.detach();
+    });
+}
+
+#[test]
+fn an_address_that_is_not_the_bridges_to_give_is_refused() {
+    in_host(|host: &Host| {
+        for address in [
+            [10, 120, 0, 1],
+            [10, 120, 0, 0],
+            [10, 120, 255, 255],
+            [10, 121, 0, 2],
+        ] {
+            let mut attachment = host.attachment(host.bridge(), &[]);
+            attachment.address = address.into();
+
+            let error = attach(&attachment, Netns::new().fd()).unwrap_err();
+
+            assert!(
+                matches!(error, AttachError::ForeignAddress { .. }),
+                "{address:?}: {error}"
+            );
+        }
+    });
+}
+
+#[test]
+fn the_networks_that_the_host_is_in_are_known() {
+    in_host(|host| {
+        let _internet = host.internet();
+        ip("route add 10.120.0.0/14 via 203.0.113.2");
+        ip("route add default via 203.0.113.2");
+
+        let occupied = rocker_net::host::occupied_networks().unwrap();
+        let chosen = rocker_net::choose_subnet(&occupied).unwrap();
+
+        assert!(
+            occupied.contains(&"203.0.113.0/24".parse().unwrap()),
+            "{occupied:?}"
+        );
+        assert_eq!(chosen.to_string(), "10.124.0.0/16");
+        ip("link del up0");
+    });
+}
