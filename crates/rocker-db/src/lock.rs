@@ -58,6 +58,26 @@ impl OwnerLock {
         }
     }
 
+    /// Holds the file together with others, so that nobody can hold it alone; waits while
+    /// somebody does, which must be short.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError`] as for [`try_take`](Self::try_take).
+    pub fn share(path: &Path) -> Result<Self, LockError> {
+        let failed = |e: rustix::io::Errno| LockError {
+            path: path.to_owned(),
+            source: e.into(),
+        };
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+        rustix::fs::flock(&file, FlockOperation::LockShared).map_err(failed)?;
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+        })
+    }
+
     /// Takes the lock, waiting for the holder to be done, at most `patience`.
     ///
     /// # Errors

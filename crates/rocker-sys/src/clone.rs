@@ -44,6 +44,61 @@ pub struct Child {
     pub pidfd: OwnedFd,
 }
 
+/// Proof of being in a process that was just made and never returns to its parent's code.
+#[derive(Debug)]
+pub struct InChild(());
+
+impl InChild {
+    /// Closes every descriptor but those in `keep` and the first three, whoever owns them:
+    /// nothing that the parent had open is to be found in a process that others may look into
+    /// (CVE-2016-9962).
+    ///
+    /// Values of the parent's that own a closed descriptor must not be used or dropped any
+    /// more. This process ends by execve(2) or `_exit(2)`, which run no destructors; what the
+    /// child still needs, and thus may drop, is in `keep`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSYS` before Linux 5.9. See close_range(2).
+    pub fn close_all_but(&self, keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut kept: Vec<libc::c_int> = keep.iter().map(AsRawFd::as_raw_fd).collect();
+        kept.sort_unstable();
+        let mut first = 3;
+        for fd in kept.into_iter().filter(|fd| *fd >= 3) {
+            if fd > first {
+                close_range(first, fd - 1)?;
+            }
+            first = fd + 1;
+        }
+        close_range(first, libc::c_int::MAX)
+    }
+}
+
+impl InChild {
+    /// Runs `child` in a new process whose parent is this one's parent (`CLONE_PARENT`): that
+    /// is told of the end and collects it. By clone(2), as [`clone_plain`].
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if this process is pid 1; else see clone(2).
+    pub fn clone_sibling(&self, child: impl FnOnce(&Self) -> u8) -> io::Result<Child> {
+        // A child of a process with one thread has one thread, and no code above starts one.
+        clone_with(libc::CLONE_PARENT, child)
+    }
+}
+
+fn close_range(first: libc::c_int, last: libc::c_int) -> io::Result<()> {
+    // SAFETY: closing takes descriptors away from values that own them; `InChild` proves that
+    // no such value is used or dropped after this, because the parent's code never runs again
+    // in this process.
+    let rc = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Ends the process when it is dropped: a panic in a child must never unwind into the code of
 /// its parent.
 struct NeverReturn;
@@ -63,7 +118,7 @@ impl Drop for NeverReturn {
 pub fn clone_process(
     namespaces: Namespaces,
     cgroup: Option<BorrowedFd<'_>>,
-    child: impl FnOnce() -> u8,
+    child: impl FnOnce(&InChild) -> u8,
 ) -> io::Result<Child> {
     ensure_single_threaded()?;
     let mut pidfd: libc::c_int = -1;
@@ -93,18 +148,23 @@ pub fn clone_process(
     continue_as(pid, || pidfd, child)
 }
 
-/// Runs `child` in a new process whose parent is the *caller's* parent (`CLONE_PARENT`).
+/// Runs `child` in a new process without anything new, like fork(2).
 ///
 /// This is clone(2) and not clone3(2): it works under seccomp filters that cannot look into
 /// clone3's arguments and therefore deny it.
 ///
 /// # Errors
 ///
-/// `EINVAL` if the caller has more than one thread or is pid 1; else see clone(2).
-pub fn clone_sibling(child: impl FnOnce() -> u8) -> io::Result<Child> {
+/// `EINVAL` if the caller has more than one thread; else see clone(2).
+pub fn clone_plain(child: impl FnOnce(&InChild) -> u8) -> io::Result<Child> {
     ensure_single_threaded()?;
+    clone_with(0, child)
+}
+
+/// clone(2) with a pidfd. The caller has one thread.
+fn clone_with(flags: libc::c_int, child: impl FnOnce(&InChild) -> u8) -> io::Result<Child> {
     let mut pidfd: libc::c_int = -1;
-    let flags = libc::CLONE_PARENT | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let flags = flags | libc::CLONE_PIDFD | libc::SIGCHLD;
 
     // SAFETY: as in `clone_process`; the arguments are flags, stack, parent_tid (where
     // CLONE_PIDFD makes the kernel store the descriptor), child_tid and tls, of which the
@@ -128,14 +188,14 @@ fn flag(value: libc::c_int) -> u64 {
 fn continue_as(
     result: libc::c_long,
     pidfd: impl FnOnce() -> libc::c_int,
-    child: impl FnOnce() -> u8,
+    child: impl FnOnce(&InChild) -> u8,
 ) -> io::Result<Child> {
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
     if result == 0 {
         let guard = NeverReturn;
-        let status = child();
+        let status = child(&InChild(()));
         std::mem::forget(guard);
         exit_now(status.into());
     }
@@ -153,7 +213,7 @@ mod tests {
     #[test]
     fn a_process_with_threads_is_refused() {
         // The test runner itself is the second thread.
-        let error = clone_process(Namespaces::NONE, None, || 0).unwrap_err();
+        let error = clone_process(Namespaces::NONE, None, |_| 0).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
     }
 }

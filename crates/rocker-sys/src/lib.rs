@@ -7,6 +7,8 @@
 pub mod bpf;
 pub mod clone;
 pub mod execute;
+pub mod inherited;
+pub mod iptables;
 pub mod mount;
 pub mod namespace;
 pub mod process;

@@ -5,7 +5,7 @@
 )]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -26,10 +26,49 @@ pub fn ensure_single_threaded() -> io::Result<()> {
     // single threaded, this flag has no effect; else EINVAL".
     let rc = unsafe { libc::unshare(libc::CLONE_THREAD) };
     if rc == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
+        return Ok(());
     }
+    let error = io::Error::last_os_error();
+    // Under a container's seccomp filter unshare(2) itself may be denied.
+    let denied = matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS));
+    if denied && thread_count().is_ok_and(|count| count == 1) {
+        return Ok(());
+    }
+    Err(error)
+}
+
+/// Field 20 of `/proc/self/stat`.
+fn thread_count() -> io::Result<u64> {
+    let mut text = [0_u8; 1024];
+    let path = "/proc/self/stat";
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let len = rustix::io::read(&file, &mut text)?;
+    field_after_name(&text[..len], 17).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+/// The number in a field of `/proc/PID/stat`, counted from 0 at the one after the name. The
+/// name is in parentheses and may itself hold spaces and parentheses.
+fn field_after_name(text: &[u8], index: usize) -> Option<u64> {
+    let end = text.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(text.get(end + 1..)?).ok()?;
+    rest.split_ascii_whitespace().nth(index)?.parse().ok()
+}
+
+/// Takes over a descriptor that the program before execve(2) left open for this one, and marks
+/// it close-on-exec. To be called first of all, before anything else can have opened it.
+///
+/// # Errors
+///
+/// `EBADF` if it is not open or one of the first three.
+pub fn inherited_fd(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl(2) with F_SETFD takes no pointer and fails for a number that is not open.
+    let rc = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    if number < 3 || rc < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: it is open, and what was opened before this program began is owned by no value
+    // of this program yet.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Sends signal `number` to the process behind `pidfd`. Real-time signals too, which rustix
@@ -123,20 +162,13 @@ impl ProcessStat {
         !matches!(self.state, b'Z' | b'X' | b'x')
     }
 
-    /// Reads the text of `/proc/PID/stat`. The second field is the program's name in
-    /// parentheses and may itself hold spaces and parentheses.
+    /// Reads the text of `/proc/PID/stat`.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         let end = text.iter().rposition(|byte| *byte == b')')?;
-        let mut fields = text
-            .get(end + 1..)?
-            .split(|b| *b == b' ')
-            .filter(|f| !f.is_empty());
-        let state = *fields.next()?.first()?;
-        let start = std::str::from_utf8(fields.nth(18)?).ok()?;
         Some(Self {
-            state,
-            start_time_ticks: start.trim_end().parse().ok()?,
+            state: *text.get(end + 2)?,
+            start_time_ticks: field_after_name(text, 19)?,
         })
     }
 

@@ -16,6 +16,8 @@ use crate::DbError;
 /// What kind of resource an intent names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IntentKind {
+    /// The container is being created and nothing else is known to need it.
+    Creation,
     /// The container's directory in the run root.
     RunDir,
     /// Its cgroups.
@@ -36,10 +38,17 @@ pub struct Intent {
 }
 
 impl IntentKind {
-    const ALL: [Self; 4] = [Self::RunDir, Self::Cgroup, Self::Network, Self::Removal];
+    const ALL: [Self; 5] = [
+        Self::Creation,
+        Self::RunDir,
+        Self::Cgroup,
+        Self::Network,
+        Self::Removal,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
+            Self::Creation => "creation",
             Self::RunDir => "run-dir",
             Self::Cgroup => "cgroup",
             Self::Network => "network",

@@ -20,6 +20,8 @@ mod lines;
 mod reader;
 mod stream;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod time;
 mod writer;
 

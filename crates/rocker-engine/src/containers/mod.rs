@@ -1,0 +1,27 @@
+//! The use-cases around containers, one file each.
+
+mod attach;
+mod create;
+mod exec;
+mod inspect;
+mod list;
+mod logs;
+mod remove;
+mod signal;
+pub(crate) mod spawn;
+mod start;
+mod volumes;
+mod wait;
+
+pub use attach::Attached;
+pub use create::CreatedContainer;
+pub use exec::{ExecRequest, ExecSession, ExecStreams};
+pub use list::ContainerSummary;
+pub use logs::LogRequest;
+pub use remove::RemoveOptions;
+pub use signal::{STOP_TIMEOUT, StopTimeout};
+pub use start::{StartMode, Started};
+pub use volumes::Volume;
+
+pub(crate) use logs::log_files;
+pub(crate) use start::BUSY_PATIENCE;

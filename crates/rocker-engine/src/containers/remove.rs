@@ -1,0 +1,96 @@
+//! `rm`.
+
+use std::time::Duration;
+
+use rocker_db::{ContainerRow, DbError, Intent, IntentKind, OwnerLock};
+use rocker_types::{ContainerQuery, ContainerStatus, Signal};
+
+use super::signal::StopTimeout;
+use super::start::BUSY_PATIENCE;
+use crate::EngineError;
+use crate::crash::{self, CrashPoint};
+use crate::engine::Engine;
+
+/// How to remove.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RemoveOptions {
+    /// Kill it if it runs; a missing container is a success.
+    pub force: bool,
+    /// Delete its anonymous volumes too.
+    pub volumes: bool,
+}
+
+impl Engine {
+    /// Removes a container; everything of it is gone when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::StillRunning`] without `force`.
+    pub fn remove(
+        &mut self,
+        query: &ContainerQuery,
+        options: RemoveOptions,
+    ) -> Result<(), EngineError> {
+        let row = match self.live.find(query) {
+            Ok(row) => row,
+            Err(DbError::NoSuchContainer(_)) if options.force => return Ok(()),
+            Err(e) => return Err(e.into()),
+        };
+        if row.state.status.is_active() {
+            if !options.force {
+                return Err(EngineError::StillRunning {
+                    container: row.name.to_string(),
+                });
+            }
+            let tx = self.live.begin()?;
+            tx.request_stop(&row.id)?;
+            tx.commit()?;
+            self.end(&row, StopTimeout::After(Duration::ZERO), Some(Signal::KILL))?;
+        }
+        self.remove_stopped(&row, options)
+    }
+
+    fn remove_stopped(
+        &mut self,
+        row: &ContainerRow,
+        options: RemoveOptions,
+    ) -> Result<(), EngineError> {
+        let path = self.layout.container_lock(&row.id);
+        let busy = || EngineError::Busy {
+            container: row.name.to_string(),
+        };
+        let lock = OwnerLock::take_within(&path, BUSY_PATIENCE)?.ok_or_else(busy)?;
+        let row = match self.live.container(&row.id) {
+            Ok(row) => row,
+            // --rm, or another rm was faster
+            Err(DbError::NoSuchContainer(_)) => {
+                lock.retire();
+                return Ok(());
+            }
+            Err(e) => return Err(e.into()),
+        };
+        if row.state.status.is_active() {
+            return Err(EngineError::StillRunning {
+                container: row.name.to_string(),
+            });
+        }
+        let tx = self.live.begin()?;
+        tx.set_status(&row.id, ContainerStatus::Removing)?;
+        tx.intend(
+            &row.id,
+            &Intent {
+                kind: IntentKind::Removal,
+                resource: row.id.to_string(),
+            },
+        )?;
+        tx.commit()?;
+        crash::point(CrashPoint::RemoveAfterIntent);
+        if options.volumes || !row.kept {
+            self.forget(&row)?;
+        } else {
+            self.forget_with(&row, &[])?;
+        }
+        lock.retire();
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! `start`, and the second half of `run`.
+
+use std::time::Duration;
+
+use rocker_db::{
+    ContainerRow, Intent, IntentKind, LiveTransaction, NetworkRow, OwnerLock, StartClaim,
+};
+use rocker_runtime::cgroup::CgroupName;
+use rocker_types::{ContainerId, ContainerName, ContainerQuery, ContainerStatus, Layout};
+
+use super::spawn::{self, Attach};
+use crate::control::Session;
+use crate::crash::{self, CrashPoint};
+use crate::definition::{Definition, NetworkMode};
+use crate::engine::Engine;
+use crate::report::Report;
+use crate::request::CreateRequest;
+use crate::{EngineError, network};
+
+/// Whether the caller stays connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartMode {
+    /// It runs on its own.
+    Detached,
+    /// Output (and input, if the container takes any) goes through the returned session.
+    Attached,
+}
+
+/// A container whose program runs.
+#[derive(Debug)]
+pub struct Started {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: ContainerName,
+    /// The conversation with its monitor, if the start was attached.
+    pub session: Option<Session>,
+    /// Whether it has a terminal.
+    pub tty: bool,
+}
+
+/// How long a command waits for another one that works on the same container.
+pub(crate) const BUSY_PATIENCE: Duration = Duration::from_secs(15);
+
+impl Engine {
+    /// Makes a container and starts it: what `run` does once the image is here.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Engine::create) and [`start`](Engine::start). A container that never
+    /// ran is kept for inspection unless it was to be removed with its end.
+    pub fn run(
+        &mut self,
+        request: &CreateRequest,
+        mode: StartMode,
+    ) -> Result<Started, EngineError> {
+        let draft = self.draft(request)?;
+        crash::point(CrashPoint::RunBeforeClaim);
+        let network = self.network_for(&draft.definition)?;
+        let layout = self.layout.clone();
+        let (name, ()) = self.record_draft(&draft, |tx| {
+            claim(tx, &layout, &draft.id, &draft.definition, network.as_ref())
+        })?;
+        crash::point(CrashPoint::RunAfterClaim);
+        self.make_volumes(&draft.definition)?;
+        crash::point(CrashPoint::RunAfterVolumes);
+        self.launch(&draft.id, name, &draft.definition, draft.lock, mode)
+    }
+
+    /// Starts a container that exists. One that runs already is left alone, and attached to
+    /// if that was asked.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Monitor`] with the reason when the program does not run.
+    pub fn start(
+        &mut self,
+        query: &ContainerQuery,
+        mode: StartMode,
+    ) -> Result<Started, EngineError> {
+        let row = self.live.find(query)?;
+        let Some(lock) = self.lock_to_start(&row)? else {
+            let session = match mode {
+                StartMode::Attached => Some(self.session(&row)?),
+                StartMode::Detached => None,
+            };
+            let tty = self.definition(&row)?.tty;
+            return Ok(Started {
+                id: row.id,
+                name: row.name,
+                session,
+                tty,
+            });
+        };
+        let definition = self.definition(&row)?;
+        let network = self.network_for(&definition)?;
+        let layout = self.layout.clone();
+        let tx = self.live.begin()?;
+        claim(&tx, &layout, &row.id, &definition, network.as_ref())?;
+        tx.commit()?;
+        self.make_volumes(&definition)?;
+        self.launch(&row.id, row.name, &definition, lock, mode)
+    }
+
+    /// Takes the container's lock; `None` when it runs already.
+    fn lock_to_start(&mut self, row: &ContainerRow) -> Result<Option<OwnerLock>, EngineError> {
+        let path = self.layout.container_lock(&row.id);
+        let end = std::time::Instant::now() + BUSY_PATIENCE;
+        loop {
+            if let Some(lock) = OwnerLock::take_within(&path, Duration::from_millis(2))? {
+                return Ok(Some(lock));
+            }
+            match self.live.container(&row.id)?.state.status {
+                ContainerStatus::Running
+                | ContainerStatus::Paused
+                | ContainerStatus::Restarting => return Ok(None),
+                ContainerStatus::Created
+                | ContainerStatus::Exited
+                | ContainerStatus::Removing
+                | ContainerStatus::Dead => {}
+            }
+            if std::time::Instant::now() >= end {
+                return Err(EngineError::Busy {
+                    container: row.name.to_string(),
+                });
+            }
+        }
+    }
+
+    /// Spawns the monitor and waits for its word.
+    fn launch(
+        &mut self,
+        id: &ContainerId,
+        name: ContainerName,
+        definition: &Definition,
+        lock: OwnerLock,
+        mode: StartMode,
+    ) -> Result<Started, EngineError> {
+        let attach = match mode {
+            StartMode::Detached => Attach::No,
+            StartMode::Attached => Attach::Yes {
+                stdin: definition.open_stdin,
+            },
+        };
+        let spawned = spawn::monitor(&self.layout, id, lock, attach)?;
+        crash::point(CrashPoint::RunAfterSpawn);
+        match crate::report::receive(spawned.report) {
+            Some(Report::Started) => Ok(Started {
+                id: id.clone(),
+                name,
+                session: spawned.session,
+                tty: definition.tty,
+            }),
+            Some(Report::Failed(source)) => {
+                // the monitor undoes its work before it lets go of the lock
+                OwnerLock::take_within(&self.layout.container_lock(id), BUSY_PATIENCE)?;
+                Err(EngineError::Monitor {
+                    container: name.to_string(),
+                    source,
+                })
+            }
+            None => {
+                self.recover()?;
+                Err(EngineError::MonitorDied {
+                    container: name.to_string(),
+                })
+            }
+        }
+    }
+
+    /// The network that the container gets an address from, recorded on first use.
+    fn network_for(&mut self, definition: &Definition) -> Result<Option<NetworkRow>, EngineError> {
+        match definition.network {
+            NetworkMode::Bridge => match self.live.network(network::DEFAULT)? {
+                Some(network) => Ok(Some(network)),
+                None => network::choose(&self.layout).map(Some),
+            },
+            NetworkMode::None | NetworkMode::Host => Ok(None),
+        }
+    }
+
+    /// What a container was decided to be.
+    pub(crate) fn definition(&self, row: &ContainerRow) -> Result<Definition, EngineError> {
+        let unreadable = |source| EngineError::Definition {
+            container: row.name.to_string(),
+            source,
+        };
+        serde_json::from_str(&row.definition).map_err(unreadable)
+    }
+}
+
+/// Takes address and ports and writes down what will be made, before any of it is.
+fn claim(
+    tx: &LiveTransaction<'_>,
+    layout: &Layout,
+    id: &ContainerId,
+    definition: &Definition,
+    network: Option<&NetworkRow>,
+) -> Result<(), EngineError> {
+    let network = network
+        .map(|network| tx.ensure_network(network))
+        .transpose()?;
+    let mut intents = vec![
+        Intent {
+            kind: IntentKind::RunDir,
+            resource: layout.run_dir(id).display().to_string(),
+        },
+        Intent {
+            kind: IntentKind::Cgroup,
+            resource: CgroupName::new(id).to_string(),
+        },
+    ];
+    if let Some(network) = &network {
+        intents.push(Intent {
+            kind: IntentKind::Network,
+            resource: network.bridge.clone(),
+        });
+    }
+    let network = network.as_ref().map(|network| network.name.as_str());
+    tx.claim(&StartClaim {
+        id,
+        network,
+        ports: &definition.ports,
+        intents: &intents,
+    })?;
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! Crash points: places where a killed rocker would leave something behind.
+//!
+//! With the cargo feature `crash-points`, `ROCKER_CRASH_AT=<name>` ends the process with
+//! SIGKILL at that point, and a test walks all of them: whatever the point, one more
+//! rocker command must leave nothing behind. Without the feature nothing is compiled in.
+
+/// Where a crash can be ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "each name says before or after which step it stands"
+)]
+pub enum CrashPoint {
+    RunBeforeClaim,
+    RunAfterClaim,
+    RunAfterVolumes,
+    RunAfterRunDir,
+    RunAfterSpawn,
+    CreateAfterInsert,
+    CreateAfterDurable,
+    MonitorBeforeFiles,
+    MonitorAfterFiles,
+    MonitorAfterPorts,
+    MonitorAfterCreate,
+    MonitorAfterNetwork,
+    MonitorAfterStart,
+    MonitorAfterRecord,
+    MonitorAfterDurable,
+    MonitorAfterReport,
+    MonitorAfterExit,
+    MonitorAfterExitRecord,
+    MonitorAfterTellExit,
+    TeardownAfterNetwork,
+    TeardownAfterCgroup,
+    TeardownAfterRunDir,
+    TeardownAfterRelease,
+    StopAfterRequest,
+    StopAfterSignal,
+    RemoveAfterIntent,
+    RemoveAfterDurable,
+    RemoveAfterDirectory,
+    RemoveAfterVolumes,
+    RemoveAfterDelete,
+    PullAfterIntent,
+    PullAfterCommit,
+    PullAfterRecord,
+    RmiAfterRecord,
+    RmiAfterLayers,
+    ImportAfterCommit,
+    VolumeAfterRecord,
+    VolumeRemoveAfterRecord,
+}
+
+impl CrashPoint {
+    /// Every point, in the order in which a container meets them.
+    pub const ALL: [Self; 38] = {
+        use CrashPoint::*;
+        [
+            RunBeforeClaim,
+            RunAfterClaim,
+            RunAfterVolumes,
+            RunAfterRunDir,
+            RunAfterSpawn,
+            CreateAfterInsert,
+            CreateAfterDurable,
+            MonitorBeforeFiles,
+            MonitorAfterFiles,
+            MonitorAfterPorts,
+            MonitorAfterCreate,
+            MonitorAfterNetwork,
+            MonitorAfterStart,
+            MonitorAfterRecord,
+            MonitorAfterDurable,
+            MonitorAfterReport,
+            MonitorAfterExit,
+            MonitorAfterExitRecord,
+            MonitorAfterTellExit,
+            TeardownAfterNetwork,
+            TeardownAfterCgroup,
+            TeardownAfterRunDir,
+            TeardownAfterRelease,
+            StopAfterRequest,
+            StopAfterSignal,
+            RemoveAfterIntent,
+            RemoveAfterDurable,
+            RemoveAfterDirectory,
+            RemoveAfterVolumes,
+            RemoveAfterDelete,
+            PullAfterIntent,
+            PullAfterCommit,
+            PullAfterRecord,
+            RmiAfterRecord,
+            RmiAfterLayers,
+            ImportAfterCommit,
+            VolumeAfterRecord,
+            VolumeRemoveAfterRecord,
+        ]
+    };
+
+    /// The name for `ROCKER_CRASH_AT`: words in lower case joined by `-`.
+    #[must_use]
+    pub fn name(self) -> String {
+        let mut name = String::new();
+        for c in format!("{self:?}").chars() {
+            if c.is_ascii_uppercase() && !name.is_empty() {
+                name.push('-');
+            }
+            name.push(c.to_ascii_lowercase());
+        }
+        name
+    }
+}
+
+/// Dies here if that was ordered.
+#[cfg(feature = "crash-points")]
+pub(crate) fn point(point: CrashPoint) {
+    if std::env::var("ROCKER_CRASH_AT").is_ok_and(|name| name == point.name()) {
+        // if the signal cannot be sent there is no crash, and the test says so
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}
+
+/// Nothing, and nothing is left of it in the binary.
+#[cfg(not(feature = "crash-points"))]
+pub(crate) fn point(_: CrashPoint) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_point_has_a_name_of_its_own() {
+        let mut names: Vec<_> = CrashPoint::ALL.iter().map(|point| point.name()).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), CrashPoint::ALL.len());
+        assert_eq!(CrashPoint::RunAfterRunDir.name(), "run-after-run-dir");
+    }
+}

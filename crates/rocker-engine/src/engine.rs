@@ -1,0 +1,162 @@
+//! The engine: one value that holds what every use-case needs.
+
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use rocker_db::{DurableDb, LiveDb};
+use rocker_image::store::Store;
+use rocker_types::{ContainerId, Layout, VolumeName};
+
+use crate::EngineError;
+
+/// The use-cases of rocker, for one installation.
+///
+/// Opening it puts right what a dead rocker process left half done: whatever is asked next
+/// sees a consistent world. What only some commands need is opened when first used.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) layout: Layout,
+    pub(crate) live: LiveDb,
+    durable: Option<DurableDb>,
+    store: Option<Store>,
+}
+
+impl Engine {
+    /// Opens the installation at `layout`, making its directories on first use.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::UnsafeDirectory`] for directories that others can write, and whatever
+    /// the databases say.
+    pub fn open(layout: &Layout) -> Result<Self, EngineError> {
+        let mut engine = Self::open_as_is(layout)?;
+        engine.seed_after_boot()?;
+        engine.recover()?;
+        Ok(engine)
+    }
+
+    /// Opens without looking for what the dead left: for the monitor, whose own container is
+    /// half made, and for `system check` without `--repair`.
+    pub(crate) fn open_as_is(layout: &Layout) -> Result<Self, EngineError> {
+        for dir in [layout.root(), layout.runroot(), &layout.locks()] {
+            ensure_own_directory(dir)?;
+        }
+        let live = LiveDb::open(&layout.live_db())?;
+        Ok(Self {
+            layout: layout.clone(),
+            live,
+            durable: None,
+            store: None,
+        })
+    }
+
+    /// Where this installation lies.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The database of kept things.
+    pub(crate) fn durable(&mut self) -> Result<&mut DurableDb, EngineError> {
+        self.databases().map(|(_, durable)| durable)
+    }
+
+    /// Both databases at once, for what is decided under the live one's write lock.
+    pub(crate) fn databases(&mut self) -> Result<(&mut LiveDb, &mut DurableDb), EngineError> {
+        let durable = match &mut self.durable {
+            Some(db) => db,
+            empty => empty.insert(DurableDb::open(&self.layout.db())?),
+        };
+        Ok((&mut self.live, durable))
+    }
+
+    /// The layer store.
+    pub(crate) fn store(&mut self) -> Result<&Store, EngineError> {
+        match &mut self.store {
+            Some(store) => Ok(store),
+            empty => {
+                let store = Store::open(&self.layout)?;
+                Ok(empty.insert(store))
+            }
+        }
+    }
+
+    fn seed_after_boot(&mut self) -> Result<(), EngineError> {
+        if self.live.is_seeded()? {
+            return Ok(());
+        }
+        let kept = self.durable()?.kept_containers()?;
+        let tx = self.live.begin()?;
+        if !tx.is_seeded()? {
+            tx.seed(&kept)?;
+        }
+        Ok(tx.commit()?)
+    }
+}
+
+/// Makes a directory that only root may enter, or sees that an existing one is that.
+///
+/// Layers hold setuid programs, logs hold secrets: CVE-2021-41091, CVE-2024-25621.
+pub(crate) fn ensure_own_directory(path: &Path) -> Result<(), EngineError> {
+    let unsafe_directory = |why| EngineError::UnsafeDirectory {
+        path: path.to_owned(),
+        why,
+    };
+    let metadata = match fs_err::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return make_own_directory(path),
+        Err(e) => return Err(EngineError::file("look at", path)(e)),
+    };
+    if !metadata.is_dir() {
+        return Err(unsafe_directory("it is a link or a file"));
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(unsafe_directory("it belongs to another user"));
+    }
+    let mode = metadata.permissions().mode();
+    if mode & 0o022 != 0 {
+        return Err(unsafe_directory("others may write to it"));
+    }
+    if mode & 0o077 != 0 {
+        fs_err::set_permissions(path, PermissionsExt::from_mode(0o700))
+            .map_err(EngineError::file("close", path))?;
+    }
+    Ok(())
+}
+
+fn make_own_directory(path: &Path) -> Result<(), EngineError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.mode(0o700).recursive(true);
+    builder
+        .create(path)
+        .map_err(EngineError::file("make", path))
+}
+
+/// Random bytes of the kernel's.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], EngineError> {
+    let mut bytes = [0; N];
+    let flags = rustix::rand::GetRandomFlags::empty();
+    let got = rustix::rand::getrandom(&mut bytes, flags)
+        .map_err(|e| EngineError::Random { source: e.into() })?;
+    if got == N {
+        Ok(bytes)
+    } else {
+        Err(EngineError::Random {
+            source: std::io::ErrorKind::UnexpectedEof.into(),
+        })
+    }
+}
+
+/// A new container's identity.
+pub(crate) fn new_id() -> Result<ContainerId, EngineError> {
+    random().map(ContainerId::from_bytes)
+}
+
+/// The name of a volume that nobody named: 64 hex digits, as in docker.
+pub(crate) fn new_volume_name() -> Result<VolumeName, EngineError> {
+    let id = new_id()?;
+    let name = id.as_str().parse();
+    name.map_err(|_| EngineError::Random {
+        source: std::io::ErrorKind::InvalidData.into(),
+    })
+}

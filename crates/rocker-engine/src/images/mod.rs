@@ -1,0 +1,11 @@
+//! The use-cases around images.
+
+mod find;
+mod import;
+mod pull;
+mod remove;
+
+pub use find::ImageSummary;
+pub use import::ImportOptions;
+pub use pull::{PullRequest, Pulled};
+pub use remove::RemovedImage;

@@ -1,0 +1,138 @@
+//! `pull`.
+
+use rocker_db::{LayerRow, NewImage};
+use rocker_image::registry::{self, KnownLayer, PullProgress, PulledImage, RegistryOptions};
+use rocker_types::{DiffId, Digest, ImageRef, Platform};
+
+use crate::EngineError;
+use crate::clock::now_ns;
+use crate::crash::{self, CrashPoint};
+use crate::engine::Engine;
+
+/// What to fetch.
+#[derive(Clone, Debug)]
+pub struct PullRequest {
+    /// Which image.
+    pub reference: ImageRef,
+    /// For which platform; `None` is the host's.
+    pub platform: Option<Platform>,
+    /// How to talk to registries.
+    pub registry: RegistryOptions,
+}
+
+/// What came of a pull.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulled {
+    /// The image's id.
+    pub id: Digest,
+    /// What the reference meant: digest of the index or of the manifest.
+    pub digest: Digest,
+    /// Whether the name means another image than before.
+    pub newer: bool,
+}
+
+impl Engine {
+    /// Fetches an image and gives it its name. It is visible as a whole or not at all.
+    /// `cancelled` is asked while the network is waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Pull`]; the store is as before then.
+    pub fn pull(
+        &mut self,
+        request: &PullRequest,
+        progress: &dyn PullProgress,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Pulled, EngineError> {
+        let before = self
+            .durable()?
+            .image_by_reference(&request.reference)?
+            .map(|row| row.id);
+        let using = crate::sweep::using_images(&self.layout)?;
+        self.want_sweep()?;
+        crash::point(CrashPoint::PullAfterIntent);
+        let pulled = self.fetch(request, progress, cancelled)?;
+        crash::point(CrashPoint::PullAfterCommit);
+        self.record(request, &pulled)?;
+        crash::point(CrashPoint::PullAfterRecord);
+        drop(using);
+        self.sweep()?;
+        Ok(Pulled {
+            newer: before.as_ref() != Some(&pulled.image_id),
+            id: pulled.image_id,
+            digest: pulled.digest,
+        })
+    }
+
+    fn fetch(
+        &mut self,
+        request: &PullRequest,
+        progress: &dyn PullProgress,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<PulledImage, EngineError> {
+        let known = self.known_layers()?;
+        let is_known = |id: &DiffId| {
+            known
+                .iter()
+                .find(|row| row.diff_id == *id)
+                .map(|row| KnownLayer {
+                    blob: row.blob.clone(),
+                    size_bytes: row.size_bytes,
+                })
+        };
+        let pull = registry::PullRequest {
+            reference: request.reference.clone(),
+            platform: request.platform.clone(),
+            registry: request.registry.clone(),
+            limits: rocker_image::store::UnpackLimits::default(),
+            known_layers: &is_known,
+            cancelled,
+        };
+        registry::pull(self.store()?, &pull, progress).map_err(|source| EngineError::Pull {
+            reference: request.reference.to_string(),
+            source: Box::new(source),
+        })
+    }
+
+    /// What is recorded and really there.
+    fn known_layers(&mut self) -> Result<Vec<LayerRow>, EngineError> {
+        let mut rows = Vec::new();
+        for id in self.durable()?.layers()? {
+            rows.extend(self.durable()?.layer(&id)?);
+        }
+        let store = self.store()?;
+        rows.retain(|row| store.has_layer(&row.diff_id));
+        Ok(rows)
+    }
+
+    fn record(&mut self, request: &PullRequest, pulled: &PulledImage) -> Result<(), EngineError> {
+        let layers: Vec<LayerRow> = pulled
+            .layers
+            .iter()
+            .map(|layer| LayerRow {
+                diff_id: layer.diff_id.clone(),
+                size_bytes: layer.size_bytes,
+                blob: Some((layer.blob_digest.clone(), layer.blob_size)),
+            })
+            .collect();
+        let repo_digest = request.reference.familiar_with_digest(&pulled.digest);
+        let config = String::from_utf8_lossy(&pulled.config_bytes);
+        Ok(self.durable()?.record_image(&NewImage {
+            id: &pulled.image_id,
+            config: &config,
+            manifest_digest: Some(&pulled.manifest_digest),
+            layers: &layers,
+            reference: Some(&request.reference),
+            repo_digest: Some(&repo_digest),
+            pulled_ns: now_ns(),
+        })?)
+    }
+
+    /// Written before layers come or go: if this process dies, a later command looks for what
+    /// no row knows.
+    pub(crate) fn want_sweep(&mut self) -> Result<(), EngineError> {
+        let tx = self.live.begin()?;
+        tx.want_sweep()?;
+        Ok(tx.commit()?)
+    }
+}

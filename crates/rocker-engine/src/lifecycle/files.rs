@@ -1,0 +1,105 @@
+//! Directories and small files that a container needs on the host's side.
+
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+
+use rocker_net::files::{DnsOverrides, HostsSpec, Reach, host_resolv_conf};
+use rocker_types::{ContainerId, Layout};
+
+use crate::EngineError;
+use crate::definition::{Definition, NetworkMode};
+
+/// Makes the container's directory and its run directory, as far as they are missing.
+pub(super) fn make_directories(layout: &Layout, id: &ContainerId) -> Result<(), EngineError> {
+    let container = layout.container(id);
+    let private = [layout.containers(), container.clone(), layout.run_dir(id)];
+    for dir in &private {
+        make(dir, 0o700)?;
+    }
+    // the merged root directory looks like the upper one
+    make(&container.join("upper"), 0o755)?;
+    make(&container.join("work"), 0o700)
+}
+
+fn make(dir: &Path, mode: u32) -> Result<(), EngineError> {
+    let mut builder = std::fs::DirBuilder::new();
+    match builder.mode(mode).create(dir) {
+        Ok(()) => fs_err::set_permissions(dir, PermissionsExt::from_mode(mode))
+            .map_err(EngineError::file("open up", dir)),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(EngineError::file("make", dir)(e)),
+    }
+}
+
+/// The file of `name` that is mounted over `/etc/<name>`.
+pub(super) fn injected(layout: &Layout, id: &ContainerId, name: &str) -> std::path::PathBuf {
+    layout.run_dir(id).join(name)
+}
+
+/// What the container's own `/etc` files say.
+pub(super) struct NameFiles {
+    pub(super) address: Option<Ipv4Addr>,
+    pub(super) gateway: Option<Ipv4Addr>,
+}
+
+/// Writes hostname, hosts and resolv.conf.
+pub(super) fn write_names(
+    layout: &Layout,
+    id: &ContainerId,
+    definition: &Definition,
+    names: &NameFiles,
+) -> Result<(), EngineError> {
+    let hostname = match &definition.hostname {
+        Some(name) => name.clone(),
+        None => rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+    };
+    let spec = HostsSpec {
+        names: &[&hostname],
+        address: names.address,
+        gateway: names.gateway,
+        extra: &[],
+    };
+    let unsafe_text = |source| EngineError::NameFile {
+        container: id.short().to_owned(),
+        source,
+    };
+    write(
+        layout,
+        id,
+        "hostname",
+        rocker_net::files::hostname(&hostname).map_err(unsafe_text)?,
+    )?;
+    write(
+        layout,
+        id,
+        "hosts",
+        rocker_net::files::hosts(&spec).map_err(unsafe_text)?,
+    )?;
+    let reach = match definition.network {
+        NetworkMode::Host => Reach::Host,
+        NetworkMode::Bridge | NetworkMode::None => Reach::OwnNetwork,
+    };
+    let resolv_conf = host_resolv_conf(reach, &DnsOverrides::default()).map_err(|source| {
+        EngineError::ResolvConf {
+            container: id.short().to_owned(),
+            source,
+        }
+    })?;
+    write(layout, id, "resolv.conf", resolv_conf)
+}
+
+fn write(layout: &Layout, id: &ContainerId, name: &str, text: String) -> Result<(), EngineError> {
+    let path = injected(layout, id, name);
+    let failed = |source| EngineError::File {
+        attempt: "write",
+        path: path.clone(),
+        source,
+    };
+    fs_err::write(&path, text).map_err(failed)?;
+    // readable for every user in the container, whatever the caller's umask
+    fs_err::set_permissions(&path, PermissionsExt::from_mode(0o644)).map_err(failed)
+}

@@ -1,0 +1,87 @@
+//! Taking away what a run made, and letting go of the container.
+
+use rocker_db::{ExitRecord, OwnerLock};
+use rocker_types::{ContainerId, ContainerStatus, Layout};
+
+use super::Watch;
+use crate::EngineError;
+use crate::clock::now_ns;
+use crate::engine::Engine;
+
+/// After a run: cgroup and network are gone, address, ports and run directory stay for a
+/// restart.
+pub(super) fn undo_run(engine: &mut Engine, id: &ContainerId) -> Result<(), EngineError> {
+    engine.undo_network_and_cgroup(id)
+}
+
+/// The container could not be started at all: everything is undone and the reason recorded.
+pub(super) fn never_started(
+    engine: &mut Engine,
+    id: &ContainerId,
+    error: &EngineError,
+) -> Result<(), EngineError> {
+    let row = engine.live.container(id)?;
+    let tx = engine.live.begin()?;
+    let status = match row.state.status {
+        // a container that ran before stays what it was, with this start's reason
+        ContainerStatus::Exited => ContainerStatus::Exited,
+        _ => ContainerStatus::Created,
+    };
+    tx.record_exit(id, &failure(status, error))?;
+    tx.commit()?;
+    engine.teardown(id)?;
+    if row.kept {
+        engine.write_down(id)
+    } else {
+        engine.forget(&row)
+    }
+}
+
+/// A restart failed: the run's parts are undone, the policy goes on trying.
+pub(super) fn failed_restart(
+    engine: &mut Engine,
+    watch: &Watch,
+    error: &EngineError,
+) -> Result<(), EngineError> {
+    let tx = engine.live.begin()?;
+    tx.record_exit(&watch.id, &failure(ContainerStatus::Restarting, error))?;
+    tx.commit()?;
+    undo_run(engine, &watch.id)
+}
+
+fn failure(status: ContainerStatus, error: &EngineError) -> ExitRecord {
+    ExitRecord {
+        status,
+        exit_code: i32::from(error.run_exit_code()),
+        oom_killed: false,
+        error: crate::report::MonitorFailure::of(error).text(),
+        finished_ns: now_ns(),
+    }
+}
+
+/// A person stopped the container between two runs: how the last one ended stands.
+pub(super) fn stopped_while_resting(layout: &Layout, id: &ContainerId) -> Result<(), EngineError> {
+    let mut engine = Engine::open_as_is(layout)?;
+    let tx = engine.live.begin()?;
+    tx.set_status(id, ContainerStatus::Exited)?;
+    Ok(tx.commit()?)
+}
+
+/// The end: the run directory goes, address and ports are free, and a `--rm` container is
+/// forgotten. The lock is let go last.
+pub(super) fn let_go(
+    engine: &mut Engine,
+    id: &ContainerId,
+    lock: OwnerLock,
+) -> Result<(), EngineError> {
+    engine.teardown(id)?;
+    let row = engine.live.container(id)?;
+    if row.kept {
+        engine.write_down(id)?;
+        drop(lock);
+    } else {
+        engine.forget(&row)?;
+        lock.retire();
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! The monitor's own life: start a container, watch it, record its end, take everything away,
+//! and perhaps start it again.
+//!
+//! ```text
+//!   rocker run / start                      monitor (this module)
+//!   claims name, address, ports, intents
+//!   spawns, hands over the lock ──────────▶ own session
+//!                                           files in the run directory, ports bound
+//!                                           clone: init mounts, meanwhile veth and rules
+//!                                           gate opened, program runs
+//!                                           recorded, live; kept ones also durable
+//!                               ◀────────── Started (or Failed, after everything was undone)
+//!                                           … streams, log, control socket …
+//!                                           exit recorded, then told to every client
+//!                                           network, cgroup gone
+//!                                           (restart policy: back to the ports)
+//!                                           run directory gone; lease and name released
+//! ```
+//!
+//! The container's lock is held from the first line to the last: who finds it free and the
+//! intents there knows that the owner died. A container does not outlive its monitor: init
+//! asks the kernel to be killed with it, because nobody would be left to read its output or
+//! to know how it ended.
+
+mod files;
+mod finish;
+mod restart;
+pub(crate) mod spec;
+mod start;
+
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+
+use rocker_db::OwnerLock;
+use rocker_types::{ContainerId, Layout};
+
+use crate::EngineError;
+use crate::control::ControlListener;
+use crate::crash::{self, CrashPoint};
+use crate::definition::Definition;
+use crate::engine::Engine;
+use crate::report::{self, MonitorFailure, Report};
+
+/// What the command line handed over.
+struct Orders {
+    layout: Layout,
+    id: ContainerId,
+    lock: OwnerLock,
+    report: OwnedFd,
+    client: Option<OwnedFd>,
+}
+
+/// What stays the same from start to restart.
+pub(crate) struct Watch {
+    layout: Layout,
+    id: ContainerId,
+    /// The container's name, for messages.
+    name: String,
+    definition: Definition,
+    kept: bool,
+    listener: ControlListener,
+    /// What the container's processes are given back; the monitor itself is spared longer.
+    oom_score_adj: Option<i32>,
+}
+
+/// The whole life of a monitor. `arguments` are the words after
+/// [`MONITOR_WORD`](crate::MONITOR_WORD); nobody but rocker itself calls it.
+#[must_use]
+pub fn monitor_main(arguments: &[String]) -> ExitCode {
+    let Some(orders) = parse(arguments) else {
+        return ExitCode::from(2);
+    };
+    // in the caller's session the monitor would die with the caller's terminal
+    let _ = rustix::process::setsid();
+    match watch(orders) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::debug!(%error, "the monitor failed");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(arguments: &[String]) -> Option<Orders> {
+    let [root, runroot, id, fds @ ..] = arguments else {
+        return None;
+    };
+    let mut fds = fds.iter().map(|fd| {
+        fd.parse()
+            .ok()
+            .and_then(|fd| rocker_sys::inherited::take(fd).ok())
+    });
+    let layout = Layout::new(root, runroot);
+    let id: ContainerId = id.parse().ok()?;
+    let lock = OwnerLock::inherited(fds.next()??, layout.container_lock(&id));
+    let report = fds.next()??;
+    let client = match fds.next() {
+        Some(client) => Some(client?),
+        None => None,
+    };
+    Some(Orders {
+        layout,
+        id,
+        lock,
+        report,
+        client,
+    })
+}
+
+fn watch(orders: Orders) -> Result<(), EngineError> {
+    let Orders {
+        layout,
+        id,
+        lock,
+        report,
+        client,
+    } = orders;
+    let mut engine = match Engine::open_as_is(&layout) {
+        Ok(engine) => engine,
+        Err(error) => {
+            report::send(report, &Report::Failed(MonitorFailure::of(&error)));
+            return Err(error);
+        }
+    };
+    let first = prepare(&mut engine, &id).and_then(|watch| {
+        let live = start::start(&mut engine, &watch, 0)?;
+        Ok((watch, live))
+    });
+    let (watch, live) = match first {
+        Ok(first) => first,
+        Err(error) => {
+            finish::never_started(&mut engine, &id, &error)?;
+            report::send(report, &Report::Failed(MonitorFailure::of(&error)));
+            drop(lock);
+            return Err(error);
+        }
+    };
+    // The databases' caches are the better part of a monitor's memory, and it may live long.
+    drop(engine);
+    report::send(report, &Report::Started);
+    crash::point(CrashPoint::MonitorAfterReport);
+    restart::until_the_end(&watch, live, client)?;
+    let mut engine = Engine::open_as_is(&layout)?;
+    drop(watch);
+    finish::let_go(&mut engine, &id, lock)
+}
+
+/// Everything that is made once, before the first start.
+fn prepare(engine: &mut Engine, id: &ContainerId) -> Result<Watch, EngineError> {
+    crash::point(CrashPoint::MonitorBeforeFiles);
+    let row = engine.live.container(id)?;
+    let definition = engine.definition(&row)?;
+    let layout = engine.layout.clone();
+    files::make_directories(&layout, id)?;
+    let path = layout.run_dir(id).join(crate::CONTROL_SOCKET);
+    let listener = ControlListener::bind(&path).map_err(|source| EngineError::Listen { source })?;
+    crash::point(CrashPoint::MonitorAfterFiles);
+    Ok(Watch {
+        layout,
+        id: id.clone(),
+        name: row.name.to_string(),
+        definition,
+        kept: row.kept,
+        listener,
+        oom_score_adj: spare_me(),
+    })
+}
+
+/// Asks the kernel to kill the monitor last; returns what the container gets instead.
+fn spare_me() -> Option<i32> {
+    const PATH: &str = "/proc/self/oom_score_adj";
+    let inherited = fs_err::read_to_string(PATH).ok()?.trim().parse().ok()?;
+    // needs CAP_SYS_RESOURCE, which some hosts do not give: then nothing has changed
+    fs_err::write(PATH, "-999").ok().map(|()| inherited)
+}

@@ -1,0 +1,190 @@
+//! Watching a running container, and starting it again when its policy says so.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rocker_db::ExitRecord;
+use rocker_runtime::{ExitStatus, Running};
+use rocker_types::{ContainerStatus, Signal};
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use super::start::{self, Live};
+use super::{Watch, finish};
+use crate::EngineError;
+use crate::clock::now_ns;
+use crate::control::Accepted;
+use crate::crash::{self, CrashPoint};
+use crate::engine::Engine;
+use crate::monitor::{Companion, InputEnd, Supervision};
+
+/// Wait before the first restart; doubled for each further one.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+/// The longest wait.
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
+/// A container that ran this long starts to count anew.
+const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+
+/// Watches until the container has ended and will not be started again.
+pub(super) fn until_the_end(
+    watch: &Watch,
+    live: Live,
+    client: Option<OwnedFd>,
+) -> Result<(), EngineError> {
+    let mut delay = FIRST_DELAY;
+    let (mut live, mut client) = (live, client);
+    loop {
+        let began = Instant::now();
+        let restarts = live.restarts;
+        if !watch_once(watch, live, client.take())? {
+            return Ok(());
+        }
+        delay = if began.elapsed() >= HEALTHY_AFTER {
+            FIRST_DELAY
+        } else {
+            delay
+        };
+        loop {
+            if !rest(watch, delay)? {
+                return Ok(());
+            }
+            delay = (delay * 2).min(LONGEST_DELAY);
+            let mut engine = Engine::open_as_is(&watch.layout)?;
+            match start::start(&mut engine, watch, restarts.saturating_add(1)) {
+                Ok(next) => {
+                    live = next;
+                    break;
+                }
+                Err(error) => finish::failed_restart(&mut engine, watch, &error)?,
+            }
+        }
+    }
+}
+
+/// Streams until the end, records it, tells it, and takes away what was made for this run.
+/// `true` when the policy wants another.
+fn watch_once(watch: &Watch, live: Live, client: Option<OwnedFd>) -> Result<bool, EngineError> {
+    let Live {
+        running,
+        streams,
+        mut forwarder,
+        mut log,
+        restarts,
+    } = live;
+    let companion = forwarder
+        .as_mut()
+        .map(|forwarder| -> Result<Companion<'_>, EngineError> {
+            let fd = forwarder
+                .as_fd()
+                .try_clone_to_owned()
+                .map_err(|source| EngineError::Pipe { source })?;
+            Ok(Companion {
+                fd,
+                drive: Box::new(move || forwarder.drive()),
+            })
+        });
+    let pidfd = running
+        .pidfd()
+        .try_clone_to_owned()
+        .map_err(|source| EngineError::Pipe { source })?;
+    let mut signal = |signal: Signal| {
+        // the program may be gone by now, which the client learns anyway
+        let _ = running.signal(signal);
+    };
+    let ended = Supervision {
+        pidfd: pidfd.as_fd(),
+        signal: &mut signal,
+        streams,
+        input_end: if watch.definition.stdin_once {
+            InputEnd::WithFirstClient
+        } else {
+            InputEnd::WithContainer
+        },
+        log: Some(&mut log),
+        listener: Some(&watch.listener),
+        first_client: client,
+        companion: companion.transpose()?,
+    }
+    .supervise();
+    drop(forwarder);
+    crash::point(CrashPoint::MonitorAfterExit);
+
+    let mut engine = Engine::open_as_is(&watch.layout)?;
+    let (exit, again) = verdict(&engine, watch, running, restarts)?;
+    let tx = engine.live.begin()?;
+    tx.record_exit(&watch.id, &exit)?;
+    tx.commit()?;
+    crash::point(CrashPoint::MonitorAfterExitRecord);
+    if let Ok(mut ended) = ended {
+        let _ = ended.tell_exit(exit.exit_code);
+        crash::point(CrashPoint::MonitorAfterTellExit);
+        finish::undo_run(&mut engine, &watch.id)?;
+        ended.linger();
+    } else {
+        finish::undo_run(&mut engine, &watch.id)?;
+    }
+    Ok(again)
+}
+
+/// How it ended, and whether that is the end.
+fn verdict(
+    engine: &Engine,
+    watch: &Watch,
+    running: Running,
+    restarts: u32,
+) -> Result<(ExitRecord, bool), EngineError> {
+    let (status, cgroup) = running.reap().map_err(|source| EngineError::Reap {
+        container: watch.name.clone(),
+        source,
+    })?;
+    let code = status.shell_code();
+    let killed = matches!(status, ExitStatus::Signal(Signal::KILL)) || code == 137;
+    let oom_killed = killed && cgroup.oom_kills().is_ok_and(|kills| kills > 0);
+    let again = watch.definition.restart.restarts_after(code, restarts)
+        && !engine.live.stop_requested(&watch.id)?;
+    let status = if again {
+        ContainerStatus::Restarting
+    } else {
+        ContainerStatus::Exited
+    };
+    Ok((
+        ExitRecord {
+            status,
+            exit_code: code,
+            oom_killed,
+            error: String::new(),
+            finished_ns: now_ns(),
+        },
+        again,
+    ))
+}
+
+/// Waits `delay`, or until somebody who connects has asked for the end. `true` to go on.
+fn rest(watch: &Watch, delay: Duration) -> Result<bool, EngineError> {
+    let end = Instant::now() + delay;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let stop = || -> Result<bool, EngineError> {
+            Ok(Engine::open_as_is(&watch.layout)?
+                .live
+                .stop_requested(&watch.id)?)
+        };
+        if stop()? {
+            finish::stopped_while_resting(&watch.layout, &watch.id)?;
+            return Ok(false);
+        }
+        if left.is_zero() {
+            return Ok(true);
+        }
+        let mut polled = [PollFd::new(&watch.listener, PollFlags::IN)];
+        match rustix::event::poll(&mut polled, Timespec::try_from(left).ok().as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => {
+                return Err(EngineError::Pipe {
+                    source: errno.into(),
+                });
+            }
+        }
+        // whoever connects while nothing runs is hung up on, and looks at the database
+        while !matches!(watch.listener.accept(), Ok(Accepted::Nobody) | Err(_)) {}
+    }
+}

@@ -1,0 +1,227 @@
+//! One start: from a definition to a running program.
+
+use std::os::fd::OwnedFd;
+
+use rocker_db::StartedRecord;
+use rocker_net::{Attachment, PortForwarder};
+use rocker_runtime::cgroup::CgroupLayout;
+use rocker_runtime::{Created, Running, StdioFds};
+use rocker_types::PublishedPort;
+
+use super::{Watch, files, spec};
+use crate::clock::now_ns;
+use crate::crash::{self, CrashPoint};
+use crate::definition::{Definition, NetworkMode};
+use crate::engine::Engine;
+use crate::logs::{LogLimits, LogWriter};
+use crate::monitor::Streams;
+use crate::{EngineError, network};
+
+/// A container whose program runs, and what its monitor holds of it.
+pub(super) struct Live {
+    pub(super) running: Running,
+    pub(super) streams: Streams,
+    pub(super) forwarder: Option<PortForwarder>,
+    pub(super) log: LogWriter,
+    pub(super) restarts: u32,
+}
+
+/// Starts the container. What is half made after an error is undone by `finish`.
+pub(super) fn start(
+    engine: &mut Engine,
+    watch: &Watch,
+    restarts: u32,
+) -> Result<Live, EngineError> {
+    let definition = &watch.definition;
+    let attachment = attachment(engine, watch)?;
+    let forwarder = attachment
+        .as_ref()
+        .map(|attachment| bind(engine, watch, attachment))
+        .transpose()?;
+    let attachment = match (attachment, &forwarder) {
+        (Some(attachment), Some(forwarder)) => Some(Attachment {
+            ports: forwarder.ports().to_vec(),
+            ..attachment
+        }),
+        (attachment, _) => attachment,
+    };
+    crash::point(CrashPoint::MonitorAfterPorts);
+    let names = files::NameFiles {
+        address: attachment.as_ref().map(|a| a.address),
+        gateway: attachment.as_ref().map(|a| a.bridge.gateway),
+    };
+    files::write_names(&watch.layout, &watch.id, definition, &names)?;
+    let log = open_log(watch)?;
+
+    let cgroups = CgroupLayout::detect().map_err(|source| EngineError::Cgroups { source })?;
+    let container = spec::container(&watch.layout, &watch.id, definition, watch.oom_score_adj)?;
+    let (stdio, pipes) = stdio(definition)?;
+    let created = rocker_runtime::create(&container, &cgroups, stdio).map_err(|source| {
+        EngineError::Create {
+            container: watch.name.clone(),
+            source: Box::new(source),
+        }
+    })?;
+    crash::point(CrashPoint::MonitorAfterCreate);
+    if let Err(error) = connect(watch, &created, attachment.as_ref()) {
+        created.abort();
+        return Err(error);
+    }
+    crash::point(CrashPoint::MonitorAfterNetwork);
+    let mut running = created.start().map_err(|source| EngineError::Start {
+        container: watch.name.clone(),
+        source: Box::new(source),
+    })?;
+    crash::point(CrashPoint::MonitorAfterStart);
+    record(engine, watch, &running, restarts)?;
+    let streams = running.take_terminal().map_or(pipes, Streams::Terminal);
+    Ok(Live {
+        running,
+        streams,
+        forwarder,
+        log,
+        restarts,
+    })
+}
+
+/// What the container has on the bridge, from what the command line claimed.
+fn attachment(engine: &Engine, watch: &Watch) -> Result<Option<Attachment>, EngineError> {
+    if watch.definition.network != NetworkMode::Bridge {
+        return Ok(None);
+    }
+    network::attachment(engine, &watch.id)
+}
+
+/// Takes the host's ports, before anything of the container exists.
+fn bind(
+    engine: &mut Engine,
+    watch: &Watch,
+    attachment: &Attachment,
+) -> Result<PortForwarder, EngineError> {
+    let asked = &watch.definition.ports;
+    // a restart keeps the numbers that the first start got
+    let known: Vec<PublishedPort> = engine.live.ports_of(&watch.id)?;
+    let fixed = |port: &PublishedPort| {
+        let same = |k: &&PublishedPort| {
+            k.container_port == port.container_port
+                && k.protocol == port.protocol
+                && k.host_ip == port.host_ip
+        };
+        if port.host_port == 0 {
+            known.iter().find(same).copied().unwrap_or(*port)
+        } else {
+            *port
+        }
+    };
+    let ports: Vec<PublishedPort> = asked.iter().map(fixed).collect();
+    let forwarder =
+        PortForwarder::bind(&ports, attachment.address).map_err(|source| EngineError::Publish {
+            container: watch.name.clone(),
+            source: Box::new(source),
+        })?;
+    let chosen: Vec<_> = forwarder
+        .ports()
+        .iter()
+        .filter(|port| !known.contains(port))
+        .collect();
+    if !chosen.is_empty() {
+        let tx = engine.live.begin()?;
+        for port in chosen {
+            tx.publish(&watch.id, port)?;
+        }
+        tx.commit()?;
+    }
+    Ok(forwarder)
+}
+
+fn connect(
+    watch: &Watch,
+    created: &Created,
+    attachment: Option<&Attachment>,
+) -> Result<(), EngineError> {
+    match (attachment, watch.definition.network) {
+        (Some(attachment), _) => {
+            rocker_net::attach(attachment, created.netns()).map_err(|source| EngineError::Attach {
+                container: watch.name.clone(),
+                source: Box::new(source),
+            })
+        }
+        (None, NetworkMode::None | NetworkMode::Bridge) => rocker_net::loopback_up(created.netns())
+            .map_err(|source| EngineError::Loopback {
+                container: watch.name.clone(),
+                source: Box::new(source),
+            }),
+        (None, NetworkMode::Host) => Ok(()),
+    }
+}
+
+/// The program's three descriptors and our ends of them; with a terminal they are unused.
+fn stdio(definition: &Definition) -> Result<(StdioFds, Streams), EngineError> {
+    let pipe = || {
+        std::io::pipe()
+            .map(|(r, w)| (OwnedFd::from(r), OwnedFd::from(w)))
+            .map_err(|source| EngineError::Pipe { source })
+    };
+    let (stdin, our_stdin) = if definition.open_stdin && !definition.tty {
+        let (theirs, ours) = pipe()?;
+        (theirs, Some(ours))
+    } else {
+        let null =
+            fs_err::File::open("/dev/null").map_err(EngineError::file("open", "/dev/null"))?;
+        (OwnedFd::from(null.into_parts().0), None)
+    };
+    let (our_stdout, stdout) = pipe()?;
+    let (our_stderr, stderr) = pipe()?;
+    let streams = Streams::Pipes {
+        stdin: our_stdin,
+        stdout: our_stdout,
+        stderr: our_stderr,
+    };
+    Ok((
+        StdioFds {
+            stdin,
+            stdout,
+            stderr,
+        },
+        streams,
+    ))
+}
+
+fn open_log(watch: &Watch) -> Result<LogWriter, EngineError> {
+    let files = crate::containers::log_files(&watch.layout, &watch.id);
+    LogWriter::open(files, LogLimits::default()).map_err(|source| EngineError::OpenLog {
+        container: watch.name.clone(),
+        source,
+    })
+}
+
+/// The program runs: live at once, and durable before anybody is told.
+fn record(
+    engine: &mut Engine,
+    watch: &Watch,
+    running: &Running,
+    restarts: u32,
+) -> Result<(), EngineError> {
+    let started = StartedRecord {
+        init: (running.pid(), running.start_time_ticks()),
+        monitor: own_identity()?,
+        started_ns: now_ns(),
+        restarts,
+    };
+    let tx = engine.live.begin()?;
+    tx.record_start(&watch.id, &started)?;
+    tx.commit()?;
+    crash::point(CrashPoint::MonitorAfterRecord);
+    if watch.kept {
+        engine.write_down(&watch.id)?;
+    }
+    crash::point(CrashPoint::MonitorAfterDurable);
+    Ok(())
+}
+
+fn own_identity() -> Result<(i32, u64), EngineError> {
+    let pid = rustix::process::getpid().as_raw_nonzero().get();
+    let start = rocker_sys::process::start_time_ticks(pid)
+        .map_err(|source| EngineError::Spawn { source })?;
+    Ok((pid, start))
+}

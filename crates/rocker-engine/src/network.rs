@@ -1,0 +1,101 @@
+//! Which bridge and which addresses this installation uses.
+
+use std::net::Ipv4Addr;
+
+use rocker_db::{DbError, NetworkRow};
+use rocker_net::{Attachment, BridgeConfig, Ipv4Net};
+use rocker_types::{ContainerId, Layout};
+
+use crate::EngineError;
+use crate::engine::Engine;
+
+/// The name of the network that containers get unless told otherwise.
+pub(crate) const DEFAULT: &str = "bridge";
+
+/// The bridge of the default installation.
+const DEFAULT_BRIDGE: &str = "rocker0";
+
+/// The bridge's interface: one for the default run root, one derived from the path for each
+/// other, so that installations never share a bridge whose addresses they lease apart.
+pub(crate) fn bridge_name(layout: &Layout) -> String {
+    let runroot = layout.runroot();
+    if runroot.as_os_str() == Layout::DEFAULT_RUNROOT {
+        return DEFAULT_BRIDGE.to_owned();
+    }
+    format!(
+        "rk{:010x}",
+        fnv(runroot.as_os_str().as_encoded_bytes()) & 0xff_ffff_ffff
+    )
+}
+
+/// FNV-1a: a stable, well spread 64-bit hash; collisions only matter between installations
+/// on one host.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// Chooses addresses for the default network that collide with nothing on this host.
+pub(crate) fn choose(layout: &Layout) -> Result<NetworkRow, EngineError> {
+    let taken = rocker_net::host::occupied_networks()
+        .map_err(|source| EngineError::HostNetworks { source })?;
+    let bridge = bridge_name(layout);
+    let subnet = if bridge == DEFAULT_BRIDGE {
+        rocker_net::choose_subnet(&taken).map_err(|source| EngineError::NoSubnet { source })?
+    } else {
+        own_subnet(&bridge, &taken)
+            .map_or_else(|| rocker_net::choose_subnet(&taken), Ok)
+            .map_err(|source| EngineError::NoSubnet { source })?
+    };
+    Ok(NetworkRow {
+        name: DEFAULT.to_owned(),
+        bridge,
+        subnet: subnet.address(),
+        prefix_len: subnet.prefix_len(),
+        gateway: subnet.gateway(),
+    })
+}
+
+/// A /24 for an installation of its own, spread by the bridge's name: several that start at
+/// the same moment would all find the first candidate free.
+fn own_subnet(bridge: &str, taken: &[Ipv4Net]) -> Option<Ipv4Net> {
+    let candidates = (0_u8..32).filter_map(|attempt| {
+        let [a, b, ..] = fnv(format!("{bridge}/{attempt}").as_bytes()).to_be_bytes();
+        Ipv4Net::new(Ipv4Addr::new(10, 192 | (a & 63), b, 0), 24).ok()
+    });
+    candidates
+        .into_iter()
+        .find(|net| !taken.iter().any(|other| other.overlaps(net)))
+}
+
+/// What a container has on the bridge by the live database's word; `None` without a lease.
+pub(crate) fn attachment(
+    engine: &Engine,
+    id: &ContainerId,
+) -> Result<Option<Attachment>, EngineError> {
+    let (Some(address), Some(network)) =
+        (engine.live.address_of(id)?, engine.live.network(DEFAULT)?)
+    else {
+        return Ok(None);
+    };
+    let corrupt = |value: String| {
+        EngineError::Db(DbError::Corrupt {
+            what: "a network",
+            value,
+        })
+    };
+    let subnet =
+        Ipv4Net::new(network.subnet, network.prefix_len).map_err(|e| corrupt(e.to_string()))?;
+    let name = network
+        .bridge
+        .parse()
+        .map_err(|_| corrupt(network.bridge.clone()))?;
+    let bridge = BridgeConfig::new(name, subnet, engine.layout.locks().join("network"));
+    Ok(Some(Attachment {
+        container: id.clone(),
+        bridge,
+        address,
+        ports: engine.live.ports_of(id)?,
+    }))
+}

@@ -1,0 +1,667 @@
+//! From a request and an image to a [`Definition`]: every default decided, every user error
+//! found, nothing touched.
+
+use std::collections::BTreeMap;
+
+use rocker_types::{
+    Access, CapabilitySet, ContainerId, Diagnose, DiffId, Digest, ErrorKind, ImageConfig,
+    Propagation, RestartPolicy, Signal, UnknownCapability, UserSpec, VolumeSource, VolumeSpec,
+};
+
+use crate::definition::{Definition, MountDefinition, NetworkMode, Resources};
+use crate::request::CreateRequest;
+
+/// The search path of a container whose image names none; docker's.
+const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Processes and threads of a container unless told otherwise.
+const DEFAULT_PIDS: u64 = 4096;
+
+/// Below this a container cannot even start; docker's number.
+const LEAST_MEMORY_BYTES: u64 = 6 << 20;
+
+/// The longest host name that the kernel takes.
+const HOST_NAME_MAX: usize = 63;
+
+/// What is wrong with a request, or with an image that is to run.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ResolveError {
+    /// Neither the image nor the user says what to run.
+    #[error("image {image} has no command, and none was given")]
+    NoCommand {
+        /// The image.
+        image: String,
+    },
+    /// The image is for another system.
+    #[error("image {image} is for {found}, this host is {host}")]
+    WrongPlatform {
+        /// The image.
+        image: String,
+        /// What it is for.
+        found: String,
+        /// What this is.
+        host: String,
+    },
+    /// A variable without a name, or with a NUL byte.
+    #[error("invalid environment variable {0:?}: want NAME=VALUE")]
+    BadVariable(String),
+    /// A string that would end early or start a new line where it must not.
+    #[error("{what} {value:?} holds control characters")]
+    ControlCharacters {
+        /// Which value.
+        what: &'static str,
+        /// The value.
+        value: String,
+    },
+    /// A host name that the kernel or DNS refuses.
+    #[error("invalid hostname {0:?}: want up to 63 of a-z, A-Z, 0-9, '-' and '.'")]
+    BadHostname(String),
+    /// The image's user is not one.
+    #[error("image {image} names an invalid user")]
+    BadImageUser {
+        /// The image.
+        image: String,
+        /// Why.
+        source: rocker_types::InvalidUser,
+    },
+    /// The image's stop signal is not one.
+    #[error("image {image} names an invalid stop signal")]
+    BadImageSignal {
+        /// The image.
+        image: String,
+        /// Why.
+        source: rocker_types::InvalidSignal,
+    },
+    /// A volume of the image has a path that cannot be one.
+    #[error("image {image} declares an impossible volume {path:?}")]
+    BadImageVolume {
+        /// The image.
+        image: String,
+        /// What it declares.
+        path: String,
+    },
+    /// A capability that does not exist.
+    #[error(transparent)]
+    Capability(#[from] UnknownCapability),
+    /// Too little to start.
+    #[error("memory limit {0} is below the least, 6 MiB")]
+    MemoryTooSmall(u64),
+    /// Two flags that exclude each other.
+    #[error("{one} and {other} exclude each other")]
+    Conflict {
+        /// The first.
+        one: &'static str,
+        /// The second.
+        other: &'static str,
+    },
+    /// Two mounts at one place.
+    #[error("two mounts at {0:?}")]
+    DuplicateMount(String),
+    /// A working directory that is no path.
+    #[error("invalid working directory {0:?}")]
+    BadWorkingDir(String),
+}
+
+impl Diagnose for ResolveError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::WrongPlatform { .. } => ErrorKind::Unsupported,
+            _ => ErrorKind::Invalid,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoCommand { image } => Some(format!("say what to run: rocker run {image} sh")),
+            Self::WrongPlatform { .. } => Some("pull the image for this host's platform".into()),
+            Self::Conflict { one: "-p", .. } => {
+                Some("leave -p out: the container's ports are the host's already".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// An image that is here, as far as running it goes.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalImage {
+    /// Digest of the config.
+    pub(crate) id: Digest,
+    /// Layers, base first.
+    pub(crate) layers: Vec<DiffId>,
+    /// The config.
+    pub(crate) config: ImageConfig,
+}
+
+/// Decides everything. `id` gives the default host name. Anonymous volumes have no names yet.
+pub(crate) fn resolve(
+    request: &CreateRequest,
+    image: &LocalImage,
+    id: &ContainerId,
+) -> Result<Definition, ResolveError> {
+    check_conflicts(request)?;
+    check_platform(request, image)?;
+    let config = &image.config.config;
+    let (entrypoint, cmd) = command(request, image)?;
+    let (user, stop_signal) = identity(request, image)?;
+    Ok(Definition {
+        image: request.image.clone(),
+        image_id: image.id.clone(),
+        layers: image.layers.clone(),
+        env: environment(request, &config.env, id)?,
+        working_dir: working_dir(request, &config.working_dir)?,
+        user,
+        hostname: hostname(request, id)?,
+        labels: labels(request, &config.labels),
+        stop_signal,
+        tty: request.tty,
+        open_stdin: request.interactive,
+        stdin_once: request.stdin_once,
+        network: request.network,
+        ports: request.ports.clone(),
+        exposed: config.exposed_ports.keys().cloned().collect(),
+        mounts: mounts(request, image)?,
+        tmpfs: request.tmpfs.clone(),
+        read_only: request.read_only,
+        resources: resources(request)?,
+        capabilities: capabilities(request)?,
+        cap_add: request.cap_add.clone(),
+        cap_drop: request.cap_drop.clone(),
+        privileged: request.privileged,
+        init: request.init,
+        restart: request.restart,
+        auto_remove: request.auto_remove,
+        create_command: request.create_command.clone(),
+        entrypoint,
+        cmd,
+    })
+}
+
+fn check_conflicts(request: &CreateRequest) -> Result<(), ResolveError> {
+    if request.auto_remove && request.restart != RestartPolicy::No {
+        return Err(ResolveError::Conflict {
+            one: "--rm",
+            other: "--restart",
+        });
+    }
+    match request.network {
+        NetworkMode::Host if !request.ports.is_empty() => Err(ResolveError::Conflict {
+            one: "-p",
+            other: "--network host",
+        }),
+        NetworkMode::None if !request.ports.is_empty() => Err(ResolveError::Conflict {
+            one: "-p",
+            other: "--network none",
+        }),
+        NetworkMode::Bridge | NetworkMode::None | NetworkMode::Host => Ok(()),
+    }
+}
+
+fn check_platform(request: &CreateRequest, image: &LocalImage) -> Result<(), ResolveError> {
+    use rocker_types::Platform;
+    let config = &image.config;
+    let found = Platform {
+        os: config.os.clone(),
+        architecture: config.architecture.clone(),
+        variant: config.variant.clone(),
+    };
+    let wanted = request.platform.clone().unwrap_or_else(Platform::host);
+    // an explicit --platform is the user's own word: binfmt handlers may run it
+    let runs_here =
+        found.satisfies(&wanted) || (found.os == "linux" && found.architecture.is_empty());
+    if runs_here {
+        Ok(())
+    } else {
+        Err(ResolveError::WrongPlatform {
+            image: request.image.clone(),
+            found: found.to_string(),
+            host: wanted.to_string(),
+        })
+    }
+}
+
+/// Docker's rule: a new entrypoint drops the image's command; new words replace it.
+fn command(
+    request: &CreateRequest,
+    image: &LocalImage,
+) -> Result<(Vec<String>, Vec<String>), ResolveError> {
+    let config = &image.config.config;
+    let entrypoint = match &request.entrypoint {
+        Some(words) => words.clone(),
+        None => config.entrypoint.clone().unwrap_or_default(),
+    };
+    let cmd = match (&request.command, &request.entrypoint) {
+        (words, _) if !words.is_empty() => words.clone(),
+        (_, Some(_)) => Vec::new(),
+        (_, None) => config.cmd.clone().unwrap_or_default(),
+    };
+    let all_words = || entrypoint.iter().chain(&cmd);
+    if all_words().next().is_none_or(String::is_empty) {
+        return Err(ResolveError::NoCommand {
+            image: request.image.clone(),
+        });
+    }
+    if let Some(word) = all_words().find(|word| word.contains('\0')) {
+        return Err(ResolveError::ControlCharacters {
+            what: "argument",
+            value: word.clone(),
+        });
+    }
+    Ok((entrypoint, cmd))
+}
+
+fn identity(
+    request: &CreateRequest,
+    image: &LocalImage,
+) -> Result<(UserSpec, Signal), ResolveError> {
+    let config = &image.config.config;
+    let user = match &request.user {
+        Some(user) => user.clone(),
+        None => config
+            .user
+            .parse()
+            .map_err(|source| ResolveError::BadImageUser {
+                image: request.image.clone(),
+                source,
+            })?,
+    };
+    let signal = match (request.stop_signal, &config.stop_signal) {
+        (Some(signal), _) => signal,
+        (None, Some(text)) => text
+            .parse()
+            .map_err(|source| ResolveError::BadImageSignal {
+                image: request.image.clone(),
+                source,
+            })?,
+        (None, None) => Signal::TERM,
+    };
+    Ok((user, signal))
+}
+
+/// PATH, HOSTNAME and TERM, then the image's variables, then the user's; a later one of the
+/// same name takes the earlier one's place.
+fn environment(
+    request: &CreateRequest,
+    image: &[String],
+    id: &ContainerId,
+) -> Result<Vec<String>, ResolveError> {
+    let mut env: Vec<String> = vec![DEFAULT_PATH.into()];
+    if let Some(hostname) = hostname(request, id)? {
+        env.push(format!("HOSTNAME={hostname}"));
+    }
+    if request.tty {
+        env.push("TERM=xterm".into());
+    }
+    set_variables(&mut env, image)?;
+    set_variables(&mut env, &request.env)?;
+    Ok(env)
+}
+
+/// Sets `NAME=VALUE`s; one of a known name takes the known one's place.
+pub(crate) fn set_variables(
+    env: &mut Vec<String>,
+    variables: &[String],
+) -> Result<(), ResolveError> {
+    for variable in variables {
+        let name = variable
+            .split_once('=')
+            .map(|(name, _)| name)
+            .filter(|name| !name.is_empty());
+        let Some(name) = name.filter(|_| !variable.contains('\0')) else {
+            return Err(ResolveError::BadVariable(variable.clone()));
+        };
+        // init writes HOME nowhere, but others build passwd lines from it (CVE-2022-4318)
+        if name == "HOME" && variable.bytes().any(|b| b < 0x20 || b == 0x7f) {
+            return Err(ResolveError::ControlCharacters {
+                what: "HOME",
+                value: variable.clone(),
+            });
+        }
+        match env.iter_mut().find(|known| {
+            known
+                .split_once('=')
+                .is_some_and(|(known, _)| known == name)
+        }) {
+            Some(known) => known.clone_from(variable),
+            None => env.push(variable.clone()),
+        }
+    }
+    Ok(())
+}
+
+/// The working directory of `exec`: the flag's, or the container's.
+pub(crate) fn exec_working_dir(
+    flag: Option<&str>,
+    containers: &str,
+) -> Result<String, ResolveError> {
+    match flag {
+        None => Ok(containers.to_owned()),
+        Some(text) if text.starts_with('/') && !text.contains('\0') && text.len() <= 4095 => {
+            Ok(text.to_owned())
+        }
+        Some(text) => Err(ResolveError::BadWorkingDir(
+            text.chars().take(200).collect(),
+        )),
+    }
+}
+
+fn working_dir(request: &CreateRequest, image: &str) -> Result<String, ResolveError> {
+    let text = request.working_dir.as_deref().unwrap_or(image);
+    let bad = || ResolveError::BadWorkingDir(text.chars().take(200).collect());
+    if text.contains('\0') || text.len() > 4095 {
+        return Err(bad());
+    }
+    match text {
+        "" => Ok("/".into()),
+        absolute if absolute.starts_with('/') => Ok(absolute.into()),
+        // images in the wild have relative ones; docker refuses the flag, podman clamps both
+        relative if request.working_dir.is_none() => Ok(format!("/{relative}")),
+        _ => Err(bad()),
+    }
+}
+
+fn hostname(request: &CreateRequest, id: &ContainerId) -> Result<Option<String>, ResolveError> {
+    match &request.hostname {
+        None if request.network == NetworkMode::Host => Ok(None),
+        None => Ok(Some(id.short().to_owned())),
+        Some(name) => {
+            let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
+            if name.is_empty()
+                || name.len() > HOST_NAME_MAX
+                || name.starts_with('-')
+                || !name.bytes().all(good)
+            {
+                return Err(ResolveError::BadHostname(name.chars().take(200).collect()));
+            }
+            Ok(Some(name.clone()))
+        }
+    }
+}
+
+fn labels(request: &CreateRequest, image: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut labels = image.clone();
+    labels.extend(request.labels.iter().cloned());
+    labels
+}
+
+/// The user's mounts, then the image's volumes where the user mounts nothing.
+fn mounts(
+    request: &CreateRequest,
+    image: &LocalImage,
+) -> Result<Vec<MountDefinition>, ResolveError> {
+    let own = |spec: &VolumeSpec| MountDefinition {
+        spec: spec.clone(),
+        anonymous: spec.source == VolumeSource::Anonymous,
+    };
+    let mut mounts: Vec<MountDefinition> = request.volumes.iter().map(own).collect();
+    let mut targets: Vec<&str> = mounts
+        .iter()
+        .map(|mount| mount.spec.target.as_str())
+        .collect();
+    targets.extend(request.tmpfs.iter().map(|tmpfs| tmpfs.target.as_str()));
+    targets.sort_unstable();
+    if let Some(pair) = targets.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(ResolveError::DuplicateMount(pair[0].to_owned()));
+    }
+    let mut declared = Vec::new();
+    for path in image.config.config.volumes.keys() {
+        let target = image_volume(path).ok_or_else(|| ResolveError::BadImageVolume {
+            image: request.image.clone(),
+            path: path.chars().take(200).collect(),
+        })?;
+        if !targets.contains(&target.as_str()) && !declared.contains(&target) {
+            declared.push(target);
+        }
+    }
+    mounts.extend(declared.into_iter().map(|target| MountDefinition {
+        spec: VolumeSpec {
+            source: VolumeSource::Anonymous,
+            target,
+            access: Access::ReadWrite,
+            no_copy: false,
+            propagation: Propagation::default(),
+            recursive: true,
+        },
+        anonymous: true,
+    }));
+    Ok(mounts)
+}
+
+/// A volume path of an image, by the same rules as `-v`. System directories are refused:
+/// a volume over `/proc` would uncover or fake what init relies on.
+fn image_volume(path: &str) -> Option<String> {
+    let spec = VolumeSpec::parse(path, std::path::Path::new("/")).ok()?;
+    let is_own_path = spec.source == VolumeSource::Anonymous;
+    let below = |dir: &str| spec.target == dir || spec.target.starts_with(&format!("{dir}/"));
+    (is_own_path && !below("/proc") && !below("/sys") && !below("/dev")).then_some(spec.target)
+}
+
+fn resources(request: &CreateRequest) -> Result<Resources, ResolveError> {
+    match request.memory_bytes {
+        Some(bytes) if bytes > 0 && bytes < LEAST_MEMORY_BYTES => {
+            return Err(ResolveError::MemoryTooSmall(bytes));
+        }
+        Some(_) | None => {}
+    }
+    Ok(Resources {
+        memory_bytes: request.memory_bytes.filter(|bytes| *bytes > 0),
+        cpu: request.cpu,
+        pids: request.pids.unwrap_or(Some(DEFAULT_PIDS)),
+        ulimits: request.ulimits.clone(),
+    })
+}
+
+fn capabilities(request: &CreateRequest) -> Result<CapabilitySet, ResolveError> {
+    let named = CapabilitySet::from_flags(&request.cap_add, &request.cap_drop)?;
+    Ok(if request.privileged {
+        CapabilitySet::ALL
+    } else {
+        named
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(edit: impl FnOnce(&mut ImageConfig)) -> LocalImage {
+        let mut config = ImageConfig {
+            architecture: rocker_types::Platform::host().architecture,
+            os: "linux".into(),
+            ..ImageConfig::default()
+        };
+        edit(&mut config);
+        LocalImage {
+            id: Digest::from_sha256([1; 32]),
+            layers: Vec::new(),
+            config,
+        }
+    }
+
+    fn resolved(request: &CreateRequest, image: &LocalImage) -> Result<Definition, ResolveError> {
+        resolve(request, image, &ContainerId::from_bytes([0xab; 32]))
+    }
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn entrypoint_and_command_combine_as_in_docker() {
+        let image = image(|config| {
+            config.config.entrypoint = Some(words(&["/entry"]));
+            config.config.cmd = Some(words(&["default"]));
+        });
+        let argv = |command: &[&str], entrypoint: Option<&[&str]>| {
+            let request = CreateRequest {
+                command: words(command),
+                entrypoint: entrypoint.map(words),
+                ..CreateRequest::default()
+            };
+            resolved(&request, &image)
+                .map(|definition| definition.argv().join(" "))
+                .ok()
+        };
+        assert_eq!(argv(&[], None).as_deref(), Some("/entry default"));
+        assert_eq!(argv(&["a", "b"], None).as_deref(), Some("/entry a b"));
+        assert_eq!(argv(&[], Some(&["/other"])).as_deref(), Some("/other"));
+        assert_eq!(argv(&["a"], Some(&["/other"])).as_deref(), Some("/other a"));
+        assert_eq!(argv(&["sh"], Some(&[])).as_deref(), Some("sh"));
+        assert_eq!(argv(&[], Some(&[])), None);
+    }
+
+    #[test]
+    fn later_variables_take_the_place_of_earlier_ones() {
+        let image = image(|config| {
+            config.config.cmd = Some(words(&["x"]));
+            config.config.env = words(&["PATH=/bin", "A=image", "B=image"]);
+        });
+        let request = CreateRequest {
+            env: words(&["A=user", "C="]),
+            tty: true,
+            ..CreateRequest::default()
+        };
+        let env = resolved(&request, &image).unwrap().env;
+        assert_eq!(
+            env,
+            [
+                "PATH=/bin",
+                "HOSTNAME=abababababab",
+                "TERM=xterm",
+                "A=user",
+                "B=image",
+                "C="
+            ]
+        );
+        for bad in ["=x", "", "NAME", "A=\0", "HOME=/\n"] {
+            let request = CreateRequest {
+                env: words(&[bad]),
+                ..CreateRequest::default()
+            };
+            assert!(resolved(&request, &image).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn image_volumes_become_anonymous_unless_the_user_mounts_there() {
+        let image = image(|config| {
+            config.config.cmd = Some(words(&["x"]));
+            for path in ["/data", "/data/", "/cache"] {
+                config
+                    .config
+                    .volumes
+                    .insert(path.into(), serde_json::Map::new());
+            }
+        });
+        let volume = |text: &str| VolumeSpec::parse(text, std::path::Path::new("/cwd")).unwrap();
+        let request = CreateRequest {
+            volumes: vec![volume("vol:/data"), volume("/own")],
+            ..CreateRequest::default()
+        };
+        let definition = resolved(&request, &image).unwrap();
+        let mounts: Vec<_> = definition
+            .mounts
+            .iter()
+            .map(|m| (m.spec.target.as_str(), m.anonymous))
+            .collect();
+        assert_eq!(mounts, [("/data", false), ("/own", true), ("/cache", true)]);
+    }
+
+    #[test]
+    fn impossible_images_and_requests_are_refused() {
+        let runnable = |edit: fn(&mut ImageConfig)| {
+            image(|config| {
+                config.config.cmd = Some(words(&["x"]));
+                edit(config);
+            })
+        };
+        let none = CreateRequest::default();
+        for path in ["/proc", "/sys/x", "/dev", "/", "relative", "/a/../b", "a:b"] {
+            let image = image(|config| {
+                config.config.cmd = Some(words(&["x"]));
+                config
+                    .config
+                    .volumes
+                    .insert(path.into(), serde_json::Map::new());
+            });
+            assert!(
+                matches!(
+                    resolved(&none, &image),
+                    Err(ResolveError::BadImageVolume { .. })
+                ),
+                "{path}"
+            );
+        }
+        assert!(matches!(
+            resolved(&none, &runnable(|c| c.os = "windows".into())),
+            Err(ResolveError::WrongPlatform { .. })
+        ));
+        assert!(matches!(
+            resolved(&none, &runnable(|c| c.architecture = "s390x".into())),
+            Err(ResolveError::WrongPlatform { .. })
+        ));
+        assert!(matches!(
+            resolved(&none, &runnable(|c| c.config.user = "4294967296".into())),
+            Err(ResolveError::BadImageUser { .. })
+        ));
+        assert!(matches!(
+            resolved(
+                &none,
+                &runnable(|c| c.config.stop_signal = Some("SIGNOPE".into()))
+            ),
+            Err(ResolveError::BadImageSignal { .. })
+        ));
+        let rm = CreateRequest {
+            auto_remove: true,
+            restart: RestartPolicy::Always,
+            ..CreateRequest::default()
+        };
+        assert!(matches!(
+            resolved(&rm, &runnable(|_| ())),
+            Err(ResolveError::Conflict { .. })
+        ));
+        let small = CreateRequest {
+            memory_bytes: Some(1),
+            ..CreateRequest::default()
+        };
+        assert_eq!(
+            resolved(&small, &runnable(|_| ())),
+            Err(ResolveError::MemoryTooSmall(1))
+        );
+        for bad in ["", "-x", "a b", "x\n", "a:b"] {
+            let request = CreateRequest {
+                hostname: Some(bad.into()),
+                ..CreateRequest::default()
+            };
+            assert!(
+                matches!(
+                    resolved(&request, &runnable(|_| ())),
+                    Err(ResolveError::BadHostname(_))
+                ),
+                "{bad:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_relative_working_directory_of_an_image_counts_from_the_root() {
+        let image = image(|config| {
+            config.config.cmd = Some(words(&["x"]));
+            config.config.working_dir = "app".into();
+        });
+        assert_eq!(
+            resolved(&CreateRequest::default(), &image)
+                .unwrap()
+                .working_dir,
+            "/app"
+        );
+        let flag = CreateRequest {
+            working_dir: Some("app".into()),
+            ..CreateRequest::default()
+        };
+        assert!(matches!(
+            resolved(&flag, &image),
+            Err(ResolveError::BadWorkingDir(_))
+        ));
+    }
+}

@@ -1,0 +1,101 @@
+//! Finding what lies on disk that no row knows: layers, containers and staging directories of
+//! the killed. Done after a boot and when images have come or gone, not by every command.
+
+use std::collections::BTreeSet;
+
+use rocker_db::OwnerLock;
+use rocker_types::{ContainerId, Layout};
+
+use crate::EngineError;
+use crate::engine::Engine;
+
+/// Held by whoever makes or deletes layers; a sweep needs to be alone.
+pub(crate) const IMAGES_LOCK: &str = "images";
+
+/// Keeps sweeps away while layers are made that no row knows yet.
+pub(crate) fn using_images(layout: &Layout) -> Result<OwnerLock, EngineError> {
+    Ok(OwnerLock::share(&layout.locks().join(IMAGES_LOCK))?)
+}
+
+impl Engine {
+    /// Deletes orphans, unless somebody is pulling right now: then a later command does.
+    pub(crate) fn sweep(&mut self) -> Result<(), EngineError> {
+        let path = self.layout.locks().join(IMAGES_LOCK);
+        let Some(alone) = OwnerLock::try_take(&path)? else {
+            return Ok(());
+        };
+        self.sweep_layers()?;
+        self.sweep_blobs()?;
+        self.sweep_containers()?;
+        let tx = self.live.begin()?;
+        tx.sweep_done()?;
+        tx.commit()?;
+        drop(alone);
+        Ok(())
+    }
+
+    fn sweep_layers(&mut self) -> Result<(), EngineError> {
+        let known: BTreeSet<_> = self.durable()?.layers()?.into_iter().collect();
+        let store = self.store()?;
+        store.sweep()?;
+        for layer in store.layers()? {
+            if !known.contains(&layer) {
+                store.remove_layer(&layer)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Configs, manifests and indexes that belong to no image.
+    fn sweep_blobs(&mut self) -> Result<(), EngineError> {
+        let mut known: BTreeSet<String> = BTreeSet::new();
+        for image in self.durable()?.images()? {
+            known.insert(image.id.hex().to_owned());
+            known.extend(image.manifest_digest.map(|digest| digest.hex().to_owned()));
+            known.extend(
+                image
+                    .repo_digests
+                    .iter()
+                    .filter_map(|name| Some(name.rsplit_once(':')?.1.to_owned())),
+            );
+        }
+        let blobs = self.layout.blobs();
+        for algorithm in ["sha256", "sha512"] {
+            let dir = blobs.join(algorithm);
+            let Ok(entries) = fs_err::read_dir(&dir) else {
+                continue;
+            };
+            let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+            for name in names.filter(|name| !known.contains(name)) {
+                self.remove_tree(&dir.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep_containers(&mut self) -> Result<(), EngineError> {
+        let known: BTreeSet<ContainerId> = self
+            .live
+            .containers()?
+            .into_iter()
+            .map(|row| row.id)
+            .collect();
+        for dir in [self.layout.containers(), self.layout.runroot().to_owned()] {
+            let Ok(entries) = fs_err::read_dir(&dir) else {
+                continue;
+            };
+            let ids = entries.filter_map(|entry| {
+                entry
+                    .ok()?
+                    .file_name()
+                    .to_str()?
+                    .parse::<ContainerId>()
+                    .ok()
+            });
+            for id in ids.filter(|id| !known.contains(id)) {
+                self.remove_tree(&dir.join(id.as_str()))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! Undoing: what every end of a container has in common, however it came.
+//!
+//! Each step is idempotent and names its resource from the container's id, so the monitor at
+//! a normal end, a command that finds a dead monitor, and `system check --repair` run the
+//! same lines. Every step runs even when another fails; what failed is reported, and its
+//! intent stays for the next attempt.
+
+use std::ffi::CString;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+
+use rocker_db::ContainerRow;
+use rocker_runtime::cgroup::{Cgroup, CgroupLayout, CgroupName};
+use rocker_types::{ContainerId, VolumeName};
+
+use crate::crash::{self, CrashPoint};
+use crate::engine::Engine;
+use crate::{EngineError, network};
+
+/// Runs every step even when some fail, and remembers which did.
+#[derive(Debug, Default)]
+struct Steps {
+    failures: Vec<String>,
+}
+
+impl Steps {
+    fn run<E: std::error::Error>(&mut self, what: &str, undo: Result<(), E>) {
+        let Err(error) = undo else { return };
+        let mut text = format!("{what}: {error}");
+        let mut next = error.source();
+        while let Some(cause) = next {
+            text.push_str(&format!(": {cause}"));
+            next = cause.source();
+        }
+        self.failures.push(text);
+    }
+
+    fn finish(self, id: &ContainerId) -> Result<(), EngineError> {
+        if self.failures.is_empty() {
+            Ok(())
+        } else {
+            Err(EngineError::Teardown {
+                container: id.short().to_owned(),
+                failures: self.failures,
+            })
+        }
+    }
+}
+
+impl Engine {
+    /// Kills what still runs, then takes the network and the cgroup away.
+    pub(crate) fn undo_network_and_cgroup(&mut self, id: &ContainerId) -> Result<(), EngineError> {
+        let mut steps = Steps::default();
+        if let Some(attachment) = network::attachment(self, id)? {
+            steps.run("network", rocker_net::detach(&attachment));
+        }
+        crash::point(CrashPoint::TeardownAfterNetwork);
+        let layout = CgroupLayout::detect().map_err(|source| EngineError::Cgroups { source })?;
+        let cgroup = Cgroup::open(&layout, &CgroupName::new(id));
+        if cgroup.exists() {
+            steps.run("processes", cgroup.kill_all());
+            steps.run("cgroup", cgroup.remove());
+        }
+        crash::point(CrashPoint::TeardownAfterCgroup);
+        steps.finish(id)
+    }
+
+    /// Takes away everything that a run made and frees address and ports.
+    pub(crate) fn teardown(&mut self, id: &ContainerId) -> Result<(), EngineError> {
+        self.undo_network_and_cgroup(id)?;
+        self.remove_tree(&self.layout.run_dir(id))?;
+        crash::point(CrashPoint::TeardownAfterRunDir);
+        let tx = self.live.begin()?;
+        tx.release(id)?;
+        tx.commit()?;
+        crash::point(CrashPoint::TeardownAfterRelease);
+        Ok(())
+    }
+
+    /// Writes a kept container down as it stands.
+    pub(crate) fn write_down(&mut self, id: &ContainerId) -> Result<(), EngineError> {
+        let row = self.live.container(id)?;
+        let volumes = self.live.volumes_of(id)?;
+        self.durable()?.record_container(&row, &volumes)?;
+        if !row.durable {
+            let tx = self.live.begin()?;
+            tx.mark_durable(id)?;
+            tx.commit()?;
+        }
+        Ok(())
+    }
+
+    /// Forgets a container whose resources are gone: files, anonymous volumes, rows. Its
+    /// name is free when this returns.
+    pub(crate) fn forget(&mut self, row: &ContainerRow) -> Result<(), EngineError> {
+        let anonymous = self
+            .definition(row)
+            .map(|definition| definition.anonymous_volumes())
+            .unwrap_or_default();
+        self.forget_with(row, &anonymous)
+    }
+
+    /// As [`forget`](Self::forget), with the volumes to delete given.
+    pub(crate) fn forget_with(
+        &mut self,
+        row: &ContainerRow,
+        volumes: &[VolumeName],
+    ) -> Result<(), EngineError> {
+        if row.durable {
+            self.durable()?.delete_container(&row.id)?;
+        }
+        crash::point(CrashPoint::RemoveAfterDurable);
+        self.remove_tree(&self.layout.container(&row.id))?;
+        crash::point(CrashPoint::RemoveAfterDirectory);
+        for volume in volumes {
+            self.remove_volume_of(volume, &row.id)?;
+        }
+        crash::point(CrashPoint::RemoveAfterVolumes);
+        let tx = self.live.begin()?;
+        tx.delete(&row.id)?;
+        tx.commit()?;
+        crash::point(CrashPoint::RemoveAfterDelete);
+        Ok(())
+    }
+
+    /// Deletes a directory of rocker's own, never across a mount. A missing one is fine.
+    pub(crate) fn remove_tree(&self, path: &std::path::Path) -> Result<(), EngineError> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok(());
+        };
+        let parent = match fs_err::File::open(parent) {
+            Ok(parent) => parent,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(EngineError::file("open", parent)(e)),
+        };
+        let gone = CString::new(name.as_bytes())
+            .map_err(Into::into)
+            .and_then(|name| rocker_sys::tree::remove_tree(parent.as_fd(), &name));
+        gone.map_err(EngineError::file("delete", path))
+    }
+}
