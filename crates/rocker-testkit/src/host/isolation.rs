@@ -27,7 +27,8 @@ pub(super) fn enter() -> io::Result<()> {
         &["link", "set", "lo", "up"][..],
         &["link", "add", "uplink0", "type", "bridge"],
         &["address", "add", &address, "dev", "uplink0"],
-        &["link", "set", "uplink0", "up"],
+        // An IPv6 address of its own would come some seconds later, in the middle of a test.
+        &["link", "set", "uplink0", "addrgenmode", "none", "up"],
     ] {
         let output = Command::new("ip").args(words).output()?;
         if !output.status.success() {
