@@ -4,6 +4,10 @@ use rocker_types::{Diagnose, ErrorKind};
 
 use crate::EngineError;
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the variants that are not named have no cure of their own"
+)]
 impl Diagnose for EngineError {
     fn kind(&self) -> ErrorKind {
         use EngineError as E;

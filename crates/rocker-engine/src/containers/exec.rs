@@ -73,6 +73,9 @@ impl Engine {
     ) -> Result<ExecSession, EngineError> {
         let row = self.live.find(query)?;
         let container = row.name.to_string();
+        // starts this program anew unless it runs from a descriptor that nothing can write
+        rocker_runtime::executable::ensure_protected()
+            .map_err(|source| EngineError::Protect { source })?;
         if row.state.status == ContainerStatus::Paused {
             return Err(EngineError::Paused { container });
         }

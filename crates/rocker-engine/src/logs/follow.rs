@@ -122,7 +122,7 @@ impl LogDirectory {
 pub(super) struct Watch {
     inotify: OwnedFd,
     /// Readable when the writer is gone.
-    writer: Option<OwnedFd>,
+    writer: OwnedFd,
 }
 
 /// Why [`Watch::wait`] returned.
@@ -130,7 +130,7 @@ pub(super) struct Watch {
 pub(super) enum Woken {
     /// Something was written or renamed.
     Changed,
-    /// Nothing more will be written.
+    /// The writer is gone.
     Ended,
     /// The time was up.
     Timeout,
@@ -138,55 +138,43 @@ pub(super) enum Woken {
 
 impl Watch {
     /// Must be made before the first look at the directory, so that no change is missed.
-    pub(super) fn new(files: &LogFiles, writer: Option<OwnedFd>) -> Result<Self, Errno> {
+    pub(super) fn new(files: &LogFiles, writer: OwnedFd) -> Result<Self, Errno> {
         use inotify::{CreateFlags, WatchFlags};
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        let what = WatchFlags::MODIFY
-            | WatchFlags::CREATE
-            | WatchFlags::MOVED_FROM
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::ONLYDIR;
+        let what =
+            WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_FROM | WatchFlags::ONLYDIR;
         inotify::add_watch(&inotify, files.directory(), what)?;
         Ok(Self { inotify, writer })
     }
 
     pub(super) fn wait(&self, timeout: Option<Timespec>) -> Result<Woken, Errno> {
-        let mut polled = vec![PollFd::new(&self.inotify, PollFlags::IN)];
-        polled.extend(
-            self.writer
-                .as_ref()
-                .map(|fd| PollFd::new(fd, PollFlags::IN)),
-        );
+        let mut polled = [
+            PollFd::new(&self.inotify, PollFlags::IN),
+            PollFd::new(&self.writer, PollFlags::IN),
+        ];
         let ready = loop {
             match rustix::event::poll(&mut polled, timeout.as_ref()) {
                 Err(Errno::INTR) => (),
                 other => break other?,
             }
         };
-        let writer_gone = polled.get(1).is_some_and(|fd| !fd.revents().is_empty());
-        drop(polled);
+        let writer_gone = !polled[1].revents().is_empty();
         // Emptied before the files are read: what happens after this wakes us again.
-        let directory_gone = self.drain()?;
+        self.drain()?;
         Ok(match ready {
             0 => Woken::Timeout,
-            _ if writer_gone || directory_gone => Woken::Ended,
+            _ if writer_gone => Woken::Ended,
             _ => Woken::Changed,
         })
     }
 
-    /// Takes all notices; true if one says that the directory was removed.
-    fn drain(&self) -> Result<bool, Errno> {
-        let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut notices = inotify::Reader::new(&self.inotify, &mut buffer);
-        let mut gone = false;
+    /// Takes all notices. What they say does not matter: the files are looked at in any case.
+    fn drain(&self) -> Result<(), Errno> {
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
         loop {
-            match notices.next() {
-                Ok(notice) => {
-                    let last = inotify::ReadFlags::DELETE_SELF | inotify::ReadFlags::IGNORED;
-                    gone |= notice.events().intersects(last);
-                }
-                Err(Errno::AGAIN) => return Ok(gone),
-                Err(Errno::INTR) => (),
+            match rustix::io::read(&self.inotify, &mut buffer[..]) {
+                Ok(_) | Err(Errno::INTR) => (),
+                Err(Errno::AGAIN) => return Ok(()),
                 Err(errno) => return Err(errno),
             }
         }

@@ -50,8 +50,6 @@ pub enum Follow {
     /// It waits for more, until this fd is readable: a pidfd of the process that writes the log.
     /// What was written until then is still read.
     WhileAlive(OwnedFd),
-    /// It waits for more until the log's directory is removed.
-    Forever,
 }
 
 /// One entry of a log: a line, or a part of a line that is longer than 16 KiB.
@@ -118,8 +116,7 @@ impl LogReader {
         };
         let watch = match options.follow {
             Follow::No => None,
-            Follow::WhileAlive(writer) => Some(Watch::new(&files, Some(writer))),
-            Follow::Forever => Some(Watch::new(&files, None)),
+            Follow::WhileAlive(writer) => Some(Watch::new(&files, writer)),
         };
         let watch = watch.transpose().map_err(failed("watch"))?;
         let directory = LogDirectory::open(files).map_err(failed("find the directory of"))?;
