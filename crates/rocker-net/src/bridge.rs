@@ -50,6 +50,13 @@ impl BridgeConfig {
         }
     }
 
+    /// Who waits for the bridge to stay unused holds this file's lock.
+    pub(crate) fn linger_lock(&self) -> PathBuf {
+        let mut path = self.lock.clone().into_os_string();
+        path.push(".linger");
+        path.into()
+    }
+
     /// Its hardware address: fixed, or it would change with every port that joins.
     pub(crate) fn mac(&self) -> Mac {
         Mac::of(self.gateway)

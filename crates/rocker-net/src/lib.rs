@@ -4,7 +4,9 @@
 //!   engine            PortForwarder::bind   reserves the host's ports, before the container is made
 //!   monitor           attach                bridge, veth pair, address, route, nftables elements
 //!                     PortForwarder::drive  traffic from this host to 127.0.0.1
-//!                     detach                all of it backwards; the last one out removes the bridge
+//!                     leave                 the container's part of it backwards
+//!                     sweep                 its very last act: the bridge, if nobody came meanwhile
+//!   recovery          detach                both at once, for one that died
 //! ```
 //!
 //! Everything here is synchronous, runs no other program (but `iptables-legacy`, where that is
@@ -32,7 +34,7 @@ mod subnet;
 pub use address::{InvalidNet, Ipv4Net, Mac};
 pub use attach::{AttachError, Attachment, LoopbackError, attach, loopback_up, restore};
 pub use bridge::{BridgeConfig, DEFAULT_BRIDGE};
-pub use detach::{TeardownError, UndoError, detach};
+pub use detach::{TeardownError, UndoError, detach, leave, sweep};
 pub use forward::{PortError, PortForwarder};
 pub use legacy::LegacyError;
 pub use lock::LockError;

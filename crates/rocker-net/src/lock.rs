@@ -5,6 +5,7 @@
 //! it exclusively. The kernel releases it with the process.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
@@ -21,7 +22,7 @@ pub struct LockError {
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
 pub(crate) struct NetworkLock<'a> {
-    file: std::os::fd::OwnedFd,
+    file: OwnedFd,
     path: &'a Path,
 }
 
@@ -36,11 +37,20 @@ impl<'a> NetworkLock<'a> {
         Self::take(path, FlockOperation::LockExclusive)
     }
 
+    /// Takes it exclusively unless somebody holds it.
+    pub(crate) fn try_exclusive(path: &'a Path) -> Result<Option<Self>, LockError> {
+        let lock = Self {
+            file: open(path)?,
+            path,
+        };
+        lock.try_become_exclusive()
+    }
+
     fn take(path: &'a Path, operation: FlockOperation) -> Result<Self, LockError> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(|errno| error(path, errno))?;
-        let lock = Self { file, path };
+        let lock = Self {
+            file: open(path)?,
+            path,
+        };
         lock.operate(operation)?;
         Ok(lock)
     }
@@ -67,6 +77,11 @@ impl<'a> NetworkLock<'a> {
     fn operate(&self, operation: FlockOperation) -> Result<(), LockError> {
         retry_on_intr(|| flock(&self.file, operation)).map_err(|errno| error(self.path, errno))
     }
+}
+
+fn open(path: &Path) -> Result<OwnedFd, LockError> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|errno| error(path, errno))
 }
 
 fn error(path: &Path, errno: Errno) -> LockError {

@@ -5,7 +5,9 @@ mod support;
 
 use std::net::Ipv4Addr;
 
-use rocker_net::{AttachError, PortError, PortForwarder, attach, detach, loopback_up, restore};
+use rocker_net::{
+    AttachError, PortError, PortForwarder, attach, detach, leave, loopback_up, restore, sweep,
+};
 use rocker_types::Protocol::{Tcp, Udp};
 use support::Outcome::{Refused, Seen, Silence};
 use support::{
@@ -395,6 +397,53 @@ fn fifty_containers_that_come_and_go_at_once_all_get_a_network_and_leave_nothing
                 });
             }
         });
+    });
+}
+
+#[test]
+fn of_many_that_leave_one_lingers_and_the_bridge_is_gone_when_all_are_done() {
+    in_host(|host| {
+        let linger = std::time::Duration::from_millis(20);
+        let attachments: Vec<_> = (0..20)
+            .map(|_| host.attachment(host.bridge(), &[]))
+            .collect();
+        std::thread::scope(|scope| {
+            for attachment in &attachments {
+                scope.spawn(|| {
+                    host.netns().run(|| {
+                        for _ in 0..3 {
+                            let netns = Netns::new();
+                            attach(attachment, netns.fd()).unwrap();
+                            leave(attachment).unwrap();
+                            sweep(&attachment.bridge, linger).unwrap();
+                        }
+                    });
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn a_lingering_monitor_keeps_the_bridge_for_who_comes_meanwhile() {
+    in_host(|host| {
+        let bridge = host.bridge();
+        host.container(&[]).leave();
+        let second = std::thread::scope(|scope| {
+            let lingering = scope.spawn(|| {
+                host.netns()
+                    .run(|| sweep(&bridge, std::time::Duration::from_millis(200)))
+            });
+            let index = ip("-o link show rocker0");
+            let second = host.container(&[]);
+            lingering.join().unwrap().unwrap();
+            assert_eq!(
+                ip("-o link show rocker0").split(':').next(),
+                index.split(':').next()
+            );
+            second
+        });
+        second.detach();
     });
 }
 

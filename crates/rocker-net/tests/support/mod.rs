@@ -291,6 +291,10 @@ impl Container {
         self.attachment.address
     }
 
+    pub(crate) fn leave(self) {
+        rocker_net::leave(&self.attachment).unwrap();
+    }
+
     pub(crate) fn detach(self) {
         detach(&self.attachment).unwrap();
     }
