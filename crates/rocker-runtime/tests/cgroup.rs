@@ -1,6 +1,10 @@
 //! Cgroups of real processes, on whatever hierarchies this host has mounted.
 //!
 //! Each test works below a directory of its own, `rocker-test-<pid>-<test>`, and leaves nothing.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;

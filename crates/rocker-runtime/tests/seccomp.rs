@@ -5,6 +5,11 @@
     unsafe_code,
     reason = "these tests make system calls that no crate would make for us"
 )]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use std::ffi::CStr;
 use std::process::{Command, Output, Stdio};
@@ -56,6 +61,7 @@ fn pointer(text: &'static CStr) -> libc::c_long {
         .unwrap()
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 #[test]
 fn refused_calls_fail_with_the_documented_error() {
     if !is_root() {

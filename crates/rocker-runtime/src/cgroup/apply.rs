@@ -190,6 +190,12 @@ fn perform(directory: &Path, step: &CgroupStep) -> Result<(), CgroupError> {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(source) => Err(limit_error(limit, value, file, source)),
         },
+        CgroupStep::WriteEach {
+            file,
+            values,
+            limit,
+        } => control::write_each(file, values)
+            .map_err(|(value, source)| limit_error(limit, value, file, source)),
         CgroupStep::WriteFirst { choices, limit } => write_first(choices, limit),
         CgroupStep::Inherit { file } => inherit(file).map_err(|source| CgroupError::Inherit {
             path: file.clone(),

@@ -2,6 +2,7 @@
 //! callers' errors carry the paths, and many of these errors are answers, not failures.
 
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +12,27 @@ use rustix::io::{Errno, Result};
 /// Writes `value` in one write(2), as control files want it. A file that does not exist is
 /// `ENOENT`, never created.
 pub(super) fn write(path: &Path, value: &str) -> Result<()> {
-    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, value.as_bytes()))?;
+    write_once(&open_to_write(path)?, value)
+}
+
+/// Writes each of `values` to the same file, one by one; on error, which one it was.
+pub(super) fn write_each<'a>(
+    path: &Path,
+    values: &'a [String],
+) -> std::result::Result<(), (&'a str, Errno)> {
+    let first = values.first().map_or("", String::as_str);
+    let file = open_to_write(path).map_err(|error| (first, error))?;
+    values
+        .iter()
+        .try_for_each(|value| write_once(&file, value).map_err(|error| (value.as_str(), error)))
+}
+
+fn open_to_write(path: &Path) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn write_once(file: &OwnedFd, value: &str) -> Result<()> {
+    let written = rustix::io::retry_on_intr(|| rustix::io::write(file, value.as_bytes()))?;
     if written == value.len() {
         Ok(())
     } else {

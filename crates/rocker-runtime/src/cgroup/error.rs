@@ -10,10 +10,12 @@ use super::layout::Controller;
 /// Why the host's cgroup layout is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
-    /// A file of /proc could not be read; the source names it.
-    #[error("cannot find out where cgroups are mounted")]
+    /// A file of /proc could not be read.
+    #[error("cannot find out from {path:?} where cgroups are mounted")]
     Read {
-        /// Names the file.
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
         source: io::Error,
     },
     /// Nothing to put a container into.

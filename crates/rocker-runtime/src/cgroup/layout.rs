@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::control;
 use super::error::LayoutError;
 
 /// A resource controller that rocker uses.
@@ -118,7 +119,10 @@ impl CgroupLayout {
     /// [`LayoutError`] when /proc cannot be read or no usable hierarchy is mounted.
     pub fn detect() -> Result<Self, LayoutError> {
         let read = |path: &str| {
-            fs_err::read_to_string(path).map_err(|source| LayoutError::Read { source })
+            control::read(Path::new(path)).map_err(|source| LayoutError::Read {
+                path: PathBuf::from(path),
+                source: source.into(),
+            })
         };
         Self::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)
     }
@@ -134,7 +138,12 @@ impl CgroupLayout {
     /// [`LayoutError::None`] when no hierarchy is mounted that could find a container's
     /// processes.
     pub fn parse(mountinfo: &str, self_cgroup: &str) -> Result<Self, LayoutError> {
-        let mut mounts: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
+        let mut mounts: Vec<Mount> = Vec::new();
+        for mount in mountinfo.lines().filter_map(Mount::parse) {
+            // A later mount on the same directory hides the earlier one.
+            mounts.retain(|hidden| hidden.point != mount.point);
+            mounts.push(mount);
+        }
         // Stable: among equals the first one stays first.
         mounts.sort_by_key(|mount| !mount.point.starts_with("/sys/fs/cgroup"));
 
@@ -374,6 +383,13 @@ mod tests {
         let layout = parse(bind, V2_SYSTEMD_SELF);
         let elsewhere = Path::new("/srv/chroot/sys/fs/cgroup");
         assert_eq!(layout.unified_mount(), Some(elsewhere));
+    }
+
+    #[test]
+    fn a_mount_on_top_of_another_hides_it() {
+        let below = "50 1 0:26 /../.. /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        let layout = parse(&format!("{below}{V2_CONTAINER}"), "0::/\n");
+        assert!(layout.unified.unwrap().holds_caller);
     }
 
     #[test]

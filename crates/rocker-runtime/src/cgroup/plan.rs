@@ -29,6 +29,15 @@ pub enum CgroupStep {
         /// What it limits, for the error.
         limit: &'static str,
     },
+    /// Writes each of `values` to `file`, one by one.
+    WriteEach {
+        /// Absolute path.
+        file: PathBuf,
+        /// What to write.
+        values: Vec<String>,
+        /// What they limit, for the error.
+        limit: &'static str,
+    },
     /// Writes to the first of these files that exists, which at least one of them must.
     WriteFirst {
         /// Absolute paths and what to write to each.
@@ -137,9 +146,11 @@ impl Planner<'_> {
         match hierarchy.version {
             Version::V1 => {
                 hierarchy.write("devices.deny", "a", "devices");
-                for rule in rules {
-                    hierarchy.write("devices.allow", rule, "devices");
-                }
+                hierarchy.steps.push(CgroupStep::WriteEach {
+                    file: hierarchy.directory.join("devices.allow"),
+                    values: rules.iter().map(ToString::to_string).collect(),
+                    limit: "devices",
+                });
             }
             Version::V2 => hierarchy.steps.push(CgroupStep::FilterDevices {
                 rules: rules.clone(),

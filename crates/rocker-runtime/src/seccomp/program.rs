@@ -5,11 +5,9 @@ use std::io;
 use rocker_sys::seccomp::{Instruction, install};
 use rocker_types::CapabilitySet;
 
-use super::architecture::{Abi, Architecture};
+use super::architecture::Architecture;
 use super::profile::ranges;
-use super::tree::{
-    ABI, JUMP, JUMP_IF_EQUAL, LOAD, NUMBER, RETURN, RETURN_KILL, compare, distance, plain, tree,
-};
+use super::tree::{ABI, Builder, JUMP_IF_EQUAL, LOAD, NUMBER, RETURN, RETURN_KILL, plain};
 
 /// Which system calls a container may make.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,12 +39,17 @@ impl Program {
     /// The default profile for `architecture`.
     #[must_use]
     pub fn new(architecture: Architecture, capabilities: CapabilitySet) -> Self {
-        let mut instructions = vec![plain(LOAD, ABI)];
-        for abi in architecture.abis() {
-            instructions.extend(section(*abi, capabilities));
+        let mut program = Builder::default();
+        let mut foreign = program.prepend(plain(RETURN, RETURN_KILL));
+        for abi in architecture.abis().iter().rev() {
+            program.tree(&ranges(*abi, capabilities));
+            let filter = program.prepend(plain(LOAD, NUMBER));
+            foreign = program.branch(JUMP_IF_EQUAL, abi.audit_number(), filter, foreign);
         }
-        instructions.push(plain(RETURN, RETURN_KILL));
-        Self { instructions }
+        program.prepend(plain(LOAD, ABI));
+        Self {
+            instructions: program.finish(),
+        }
     }
 
     /// Puts the filter in force for the calling thread and everything that it starts, for ever.
@@ -67,18 +70,6 @@ impl Program {
     pub fn instructions(&self) -> &[Instruction] {
         &self.instructions
     }
-}
-
-/// The filter of one ABI; expects the ABI in the accumulator and falls through for others.
-fn section(abi: Abi, capabilities: CapabilitySet) -> Vec<Instruction> {
-    let mut body = vec![plain(LOAD, NUMBER)];
-    body.extend(tree(&ranges(abi, capabilities)));
-    let mut section = vec![
-        compare(JUMP_IF_EQUAL, abi.audit_number(), 1, 0),
-        plain(JUMP, distance(&body)),
-    ];
-    section.append(&mut body);
-    section
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Ranges of call numbers as a BPF program.
 //!
 //! Classic BPF jumps only forwards; a comparison skips at most 255 instructions, an
-//! unconditional jump any number. So a branch of the tree is laid out as comparison, lower
-//! half, upper half, and the comparison skips the lower half.
+//! unconditional jump any number. So the program is written from its end: whatever a
+//! comparison leads to is there already, its distance is known, and equal answers are shared
+//! as far as a comparison reaches.
 
 use nix::libc;
 use rocker_sys::seccomp::Instruction;
@@ -43,33 +44,101 @@ const TIOCLINUX: u32 = 0x541c;
 /// The first argument of `socketcall` that makes a socket. Source: linux/net.h.
 const SYS_SOCKET: u32 = 1;
 
-/// The tree over `ranges`; expects the call number in the accumulator, always returns.
-pub(super) fn tree(ranges: &[Range]) -> Vec<Instruction> {
-    match ranges {
-        [] => returning(UNKNOWN),
-        [only] => leaf(only.action),
-        _ => {
-            let (lower, upper) = ranges.split_at(ranges.len() / 2);
-            let (start, lower, upper) = (upper[0].start, tree(lower), tree(upper));
-            let mut branch = Vec::with_capacity(lower.len() + upper.len() + 2);
-            match u8::try_from(lower.len()) {
-                Ok(skip) => branch.push(compare(JUMP_IF_AT_LEAST, start, skip, 0)),
-                Err(_) => branch.extend([
-                    compare(JUMP_IF_AT_LEAST, start, 0, 1),
-                    plain(JUMP, distance(&lower)),
-                ]),
+/// A program under construction, last instruction first.
+#[derive(Debug, Default)]
+pub(super) struct Builder {
+    reversed: Vec<Instruction>,
+    answers: Vec<(Action, Label)>,
+}
+
+/// A place in a program: how many instructions stand from there to the end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Label(usize);
+
+impl Builder {
+    /// The instructions in the order in which they run.
+    pub(super) fn finish(mut self) -> Vec<Instruction> {
+        self.reversed.reverse();
+        self.reversed
+    }
+
+    /// Puts `instruction` before everything written so far.
+    pub(super) fn prepend(&mut self, instruction: Instruction) -> Label {
+        self.reversed.push(instruction);
+        Label(self.reversed.len())
+    }
+
+    /// Puts a comparison with `operand` in front, which leads to `then` when it holds.
+    pub(super) fn branch(
+        &mut self,
+        code: u16,
+        operand: u32,
+        then: Label,
+        otherwise: Label,
+    ) -> Label {
+        let then = self.in_reach(then);
+        let otherwise = self.in_reach(otherwise);
+        let (then, otherwise) = (self.skip(then), self.skip(otherwise));
+        self.prepend(compare(code, operand, then, otherwise))
+    }
+
+    /// The tree over `ranges`; expects the call number in the accumulator, always returns.
+    pub(super) fn tree(&mut self, ranges: &[Range]) -> Label {
+        match ranges {
+            [] => self.answer(UNKNOWN),
+            [only] => self.answer(only.action),
+            _ => {
+                let (lower, upper) = ranges.split_at(ranges.len() / 2);
+                let start = upper[0].start;
+                let upper = self.tree(upper);
+                let lower = self.tree(lower);
+                self.branch(JUMP_IF_AT_LEAST, start, upper, lower)
             }
-            branch.extend(lower);
-            branch.extend(upper);
-            branch
         }
+    }
+
+    /// Where `action` is carried out: an earlier place in reach, else a new one.
+    fn answer(&mut self, action: Action) -> Label {
+        let written = self
+            .answers
+            .iter()
+            .rev()
+            .find(|(known, _)| *known == action);
+        if let Some((_, label)) = written.filter(|(_, label)| self.distance(*label) < REACH) {
+            return *label;
+        }
+        let block = block(action);
+        for instruction in block.into_iter().rev() {
+            self.prepend(instruction);
+        }
+        let label = Label(self.reversed.len());
+        self.answers.push((action, label));
+        label
+    }
+
+    /// `label` itself, or a jump to it where a comparison put in front now could not skip so
+    /// far.
+    fn in_reach(&mut self, label: Label) -> Label {
+        if self.distance(label) < REACH {
+            return label;
+        }
+        let distance = u32::try_from(self.distance(label)).unwrap_or(u32::MAX);
+        self.prepend(plain(JUMP, distance))
+    }
+
+    /// How many instructions lie between one put in front now and `label`.
+    const fn distance(&self, label: Label) -> usize {
+        self.reversed.len() - label.0
+    }
+
+    fn skip(&self, label: Label) -> u8 {
+        u8::try_from(self.distance(label)).unwrap_or(u8::MAX)
     }
 }
 
-pub(super) fn distance(skipped: &[Instruction]) -> u32 {
-    // A program has at most 4,096 instructions.
-    u32::try_from(skipped.len()).unwrap_or(u32::MAX)
-}
+/// How far a comparison certainly reaches: 255 less the jumps that may come between it and
+/// what it leads to.
+const REACH: usize = 250;
 
 pub(super) const fn plain(code: u16, operand: u32) -> Instruction {
     compare(code, operand, 0, 0)
@@ -84,7 +153,8 @@ pub(super) const fn compare(code: u16, operand: u32, then: u8, otherwise: u8) ->
     }
 }
 
-fn leaf(action: Action) -> Vec<Instruction> {
+/// The instructions that carry out `action`; they end in returns.
+fn block(action: Action) -> Vec<Instruction> {
     let any = |argument, comparison, values: &[u32], hit: u32, miss: u32| {
         let mut block = vec![plain(LOAD, argument)];
         let mut to_hit = u8::try_from(values.len()).unwrap_or(u8::MAX);

@@ -54,6 +54,9 @@ fn steps(plan: &CgroupPlan) -> Vec<String> {
     let short = |path: &Path| path.strip_prefix("/cg").unwrap().display().to_string();
     let text = |step: &CgroupStep| match step {
         CgroupStep::Write { file, value, .. } => format!("{}={value}", short(file)),
+        CgroupStep::WriteEach { file, values, .. } => {
+            format!("{}={}", short(file), values.join(", "))
+        }
         CgroupStep::WriteIfPresent { file, value, .. } => format!("{}?={value}", short(file)),
         CgroupStep::WriteFirst { choices, .. } => {
             let choice = |(file, value): &(PathBuf, String)| format!("{}={value}", short(file));
@@ -144,8 +147,7 @@ fn devices_are_denied_before_they_are_allowed_one_by_one() {
         steps(&restricted(&hybrid())),
         [
             "devices/rocker/c1/devices.deny=a",
-            "devices/rocker/c1/devices.allow=c 1:3 rwm",
-            "devices/rocker/c1/devices.allow=b 8:* r",
+            "devices/rocker/c1/devices.allow=c 1:3 rwm, b 8:* r",
         ]
     );
     let v2 = restricted(&pure_v2());

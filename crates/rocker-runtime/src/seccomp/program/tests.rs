@@ -3,10 +3,11 @@ use std::collections::HashMap;
 use nix::libc;
 
 use super::super::allowed::ALLOWED;
+use super::super::architecture::Abi;
 use super::super::profile::Action;
 use super::super::restricted::RESTRICTED;
 use super::super::table::Call;
-use super::super::tree::{JUMP_IF_ANY_BIT, JUMP_IF_AT_LEAST, RETURN_ALLOW};
+use super::super::tree::{JUMP, JUMP_IF_ANY_BIT, JUMP_IF_AT_LEAST, RETURN_ALLOW};
 use super::*;
 
 const ABIS: [(Architecture, Abi); 3] = [
