@@ -1,0 +1,121 @@
+//! Image configs.
+
+use rocker_types::{ImageConfig, Platform};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::index::distance;
+use super::json::{Object, TopLevelKeys};
+use super::manifest::shorten;
+use super::{DocumentError, MAX_CONFIG_BYTES, Manifest};
+
+const KNOWN_KEYS: [&str; 6] = [
+    "architecture",
+    "os",
+    "variant",
+    "config",
+    "rootfs",
+    "history",
+];
+
+/// Reads the config of `manifest` from bytes whose digest the caller has checked.
+///
+/// `wanted` is the platform that the config must be for: the one that the user named or
+/// that the index promised. Without it any Linux image is accepted, as whoever pulls a
+/// single manifest may want to look at it only.
+///
+/// What would only hurt when a container runs (a user that cannot be, a stop signal that
+/// does not exist) is not looked at here: such an image can still be pulled and inspected.
+///
+/// # Errors
+///
+/// Size, JSON, other platforms than Linux or `wanted`, `rootfs` that does not fit the
+/// manifest.
+pub fn parse_config(
+    raw: &[u8],
+    manifest: &Manifest,
+    wanted: Option<&Platform>,
+) -> Result<ImageConfig, DocumentError> {
+    const WHAT: &str = "config";
+    if raw.len() as u64 > MAX_CONFIG_BYTES {
+        return Err(DocumentError::TooLarge {
+            what: WHAT,
+            limit: MAX_CONFIG_BYTES,
+        });
+    }
+    let syntax = |source| DocumentError::Syntax { what: WHAT, source };
+    let keys = TopLevelKeys::of(raw).map_err(syntax)?;
+    if let Some(key) = keys.case_variant_of(&KNOWN_KEYS) {
+        return Err(DocumentError::CaseVariant {
+            what: WHAT,
+            key: shorten(key),
+        });
+    }
+    let _: Shape = serde_json::from_slice(raw).map_err(syntax)?;
+    let config: ImageConfig = serde_json::from_slice(raw).map_err(syntax)?;
+    if config.os != "linux" {
+        return Err(DocumentError::UnsupportedOs {
+            os: shorten(&config.os),
+        });
+    }
+    check_platform(&config, wanted)?;
+    if config.rootfs.kind != "layers" {
+        return Err(DocumentError::Field {
+            what: WHAT,
+            field: "rootfs.type".to_owned(),
+            problem: format!(
+                "must be \"layers\", it is {:?}",
+                shorten(&config.rootfs.kind)
+            ),
+        });
+    }
+    let (diff_ids, layers) = (config.rootfs.diff_ids.len(), manifest.layers.len());
+    if diff_ids != layers {
+        return Err(DocumentError::LayerCount { diff_ids, layers });
+    }
+    Ok(config)
+}
+
+/// The places of a config where an object must be; see [`Object`].
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only whether it can be read matters")]
+struct Shape {
+    config: Option<Object<ProcessShape>>,
+    rootfs: Option<Object<IgnoredAny>>,
+    history: Option<Vec<Object<IgnoredAny>>>,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only whether it can be read matters")]
+struct ProcessShape {
+    #[serde(rename = "Healthcheck")]
+    healthcheck: Option<Object<IgnoredAny>>,
+}
+
+fn check_platform(config: &ImageConfig, wanted: Option<&Platform>) -> Result<(), DocumentError> {
+    let found = Platform {
+        os: config.os.clone(),
+        architecture: shorten(&config.architecture),
+        variant: config
+            .variant
+            .as_deref()
+            .filter(|variant| !variant.is_empty())
+            .map(shorten),
+    };
+    match wanted {
+        Some(wanted) if !runs_on(&found, wanted) => Err(DocumentError::WrongPlatform {
+            wanted: Box::new(wanted.clone()),
+            found: Box::new(found),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Configs often leave the variant out that their index names, so a missing one fits all.
+fn runs_on(found: &Platform, wanted: &Platform) -> bool {
+    let same_machine = found.os == wanted.os && found.architecture == wanted.architecture;
+    same_machine
+        && (found.variant.is_none()
+            || wanted.variant.is_none()
+            || distance(found, wanted).is_some())
+}

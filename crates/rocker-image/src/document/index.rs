@@ -1,0 +1,194 @@
+//! Indexes, and the choice of the image for a platform.
+
+use rocker_types::{Digest, Platform};
+use serde::Deserialize;
+
+use super::descriptor::RawDescriptor;
+use super::json::{Object, Scalar};
+use super::{Descriptor, DocumentError, DocumentKind};
+
+/// A list of images, one per platform (OCI index, Docker manifest list).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    /// OCI or Docker.
+    pub media_type: String,
+    /// The entries that are images or indexes; attestations and types unknown to rocker
+    /// are left out, as image-spec asks.
+    pub entries: Vec<IndexEntry>,
+    /// The bytes that `digest` is of.
+    pub raw: Vec<u8>,
+    /// The digest of `raw`.
+    pub digest: Digest,
+}
+
+/// One image of an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexEntry {
+    /// Where its manifest (or a nested index) is.
+    pub descriptor: Descriptor,
+    /// What it runs on; indexes may leave it out.
+    pub platform: Option<Platform>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RawEntry {
+    #[serde(flatten)]
+    descriptor: RawDescriptor,
+    platform: Option<Object<RawPlatform>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawPlatform {
+    #[serde(default)]
+    os: Scalar,
+    #[serde(default)]
+    architecture: Scalar,
+    #[serde(default)]
+    variant: Scalar,
+}
+
+/// The most entries of one index.
+const MAX_ENTRIES: usize = 1000;
+
+impl Index {
+    pub(super) fn from_raw(
+        entries: Vec<Object<RawEntry>>,
+        media_type: String,
+        raw: Vec<u8>,
+        digest: Digest,
+    ) -> Result<Self, DocumentError> {
+        let field = |field: String, problem: String| DocumentError::Field {
+            what: "index",
+            field,
+            problem,
+        };
+        if entries.len() > MAX_ENTRIES {
+            return Err(field(
+                "manifests".to_owned(),
+                format!("has more than {MAX_ENTRIES} entries"),
+            ));
+        }
+        let mut images = Vec::with_capacity(entries.len());
+        for (position, Object(entry)) in entries.into_iter().enumerate() {
+            let path = format!("manifests[{position}]");
+            let descriptor = entry.descriptor.check("index", &path)?;
+            let platform = entry
+                .platform
+                .map(|platform| platform.0.check(&path))
+                .transpose()?;
+            let is_image = DocumentKind::from_media_type(&descriptor.media_type).is_some();
+            if is_image && !platform.as_ref().is_some_and(is_unknown) {
+                images.push(IndexEntry {
+                    descriptor,
+                    platform,
+                });
+            }
+        }
+        Ok(Self {
+            media_type,
+            entries: images,
+            raw,
+            digest,
+        })
+    }
+
+    /// Chooses the entry for `wanted`: the nearest variant that runs on it, else the first
+    /// entry that names no platform (a nested index, or an index of one image).
+    ///
+    /// # Errors
+    ///
+    /// [`DocumentError::NoPlatform`], with what there is.
+    pub fn choose(&self, wanted: &Platform) -> Result<&IndexEntry, DocumentError> {
+        let nearest = self.entries.iter().filter_map(|entry| {
+            let distance = distance(entry.platform.as_ref()?, wanted)?;
+            Some((distance, entry))
+        });
+        // `min_by_key` keeps the first of equals: image-spec says that the first match wins
+        let nearest = nearest
+            .min_by_key(|(distance, _)| *distance)
+            .map(|(_, entry)| entry);
+        let unnamed = || self.entries.iter().find(|entry| entry.platform.is_none());
+        nearest
+            .or_else(unnamed)
+            .ok_or_else(|| DocumentError::NoPlatform {
+                wanted: wanted.clone(),
+                present: self.platforms(),
+            })
+    }
+
+    /// The platforms of the entries, each once, in the index's order.
+    #[must_use]
+    pub fn platforms(&self) -> Vec<Platform> {
+        let mut platforms: Vec<Platform> = Vec::new();
+        for platform in self
+            .entries
+            .iter()
+            .filter_map(|entry| entry.platform.as_ref())
+        {
+            if !platforms.contains(platform) {
+                platforms.push(platform.clone());
+            }
+        }
+        platforms
+    }
+}
+
+impl RawPlatform {
+    fn check(self, path: &str) -> Result<Platform, DocumentError> {
+        let word = |name: &str, value: Scalar| match value {
+            Scalar::Text(text) => Ok(Some(text)),
+            Scalar::Missing | Scalar::Other("null") => Ok(None),
+            other @ (Scalar::Unsigned(_) | Scalar::Other(_)) => Err(DocumentError::Field {
+                what: "index",
+                field: format!("{path}.platform.{name}"),
+                problem: format!("must be a string, it is {}", other.describe()),
+            }),
+        };
+        Ok(Platform {
+            os: word("os", self.os)?.unwrap_or_default(),
+            architecture: word("architecture", self.architecture)?.unwrap_or_default(),
+            variant: word("variant", self.variant)?.filter(|variant| !variant.is_empty()),
+        })
+    }
+}
+
+/// BuildKit marks what is no image (provenance, SBOM) with this platform.
+fn is_unknown(platform: &Platform) -> bool {
+    platform.os == "unknown" || platform.architecture == "unknown"
+}
+
+/// How far `offered` is from `wanted`: 0 for the same variant, more the older it is, `None`
+/// when it cannot run there. A CPU runs code for older variants of its architecture, not
+/// for newer ones.
+pub(super) fn distance(offered: &Platform, wanted: &Platform) -> Option<u32> {
+    if offered.os != wanted.os || offered.architecture != wanted.architecture {
+        return None;
+    }
+    match (level(offered), level(wanted)) {
+        (Some(offered), Some(wanted)) => wanted.checked_sub(offered),
+        // a variant that is no version number must be met exactly
+        _ => (offered.variant == wanted.variant).then_some(0),
+    }
+}
+
+/// The variant as a number that grows with each generation of CPUs; each architecture has one that
+/// a missing variant means.
+fn level(platform: &Platform) -> Option<u32> {
+    let Some(variant) = platform.variant.as_deref() else {
+        return match platform.architecture.as_str() {
+            "amd64" => Some(100),
+            "arm" => Some(700),
+            "arm64" => Some(800),
+            _ => None,
+        };
+    };
+    let (major, minor) = match variant.strip_prefix('v')?.split_once('.') {
+        Some((major, minor)) => (major, minor),
+        None => (variant.strip_prefix('v')?, "0"),
+    };
+    let number = |text: &str| {
+        let digits = (1..=2).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        digits.then(|| text.parse::<u32>().ok()).flatten()
+    };
+    Some(number(major)? * 100 + number(minor)?)
+}

@@ -1,0 +1,40 @@
+//! Image documents: index, manifest and config, read strictly.
+//!
+//! A document comes from a stranger. Nothing in here performs I/O, and nothing outside
+//! reads such JSON by itself: bytes go in, typed values with bounds come out, and what
+//! could mean two things to two programs (duplicate keys, `manifests` next to `layers`,
+//! a media type that contradicts the one it was announced with) is an error.
+//!
+//! Sources: OCI image-spec v1.1 `image-index.md`, `manifest.md`, `config.md`,
+//! `descriptor.md`; Docker `image/spec` manifest v2 schema 2.
+
+mod config;
+mod descriptor;
+mod error;
+mod hash;
+mod index;
+mod json;
+mod manifest;
+mod media_type;
+#[cfg(test)]
+mod tests;
+
+pub use config::parse_config;
+pub use descriptor::Descriptor;
+pub use error::DocumentError;
+pub use hash::{digest_of, verify};
+pub use index::{Index, IndexEntry};
+pub use manifest::{Document, Manifest};
+pub use media_type::{Compression, DocumentKind};
+
+/// The largest index or manifest, in bytes; what registries themselves allow.
+pub const MAX_MANIFEST_BYTES: u64 = 4 << 20;
+
+/// The largest image config, in bytes.
+pub const MAX_CONFIG_BYTES: u64 = 8 << 20;
+
+/// How many indexes may point at one another before a manifest must come.
+pub const MAX_INDEX_DEPTH: usize = 4;
+
+/// The most layers of one image. OverlayFS stacks 500 lower layers.
+pub const MAX_LAYERS: usize = 500;

@@ -1,0 +1,486 @@
+//! Answering a registry's `401`.
+//!
+//! A registry says what it wants in `WWW-Authenticate`: the credentials themselves (Basic),
+//! or a token from a service that it names (Bearer). Nothing is sent before it was asked
+//! for. One token serves all requests of a pull; when it expires, the first request that
+//! is told so gets a new one and the others wait for it.
+//!
+//! Source: distribution `docs/spec/auth/token.md`, `docs/spec/auth/oauth.md`; RFC 9110, 11.
+
+use std::cell::RefCell;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::{Method, Request, Response, StatusCode, Url};
+use serde::Deserialize;
+
+use super::error::shorten;
+use super::http::{HttpClient, read_body};
+use super::origin::{InsecureHosts, Origin, shown};
+use super::patience::Patience;
+use super::redirect::forbidden_reach;
+use super::{Credential, RegistryError};
+
+/// The largest answer of a token service, in bytes. Real ones are a few KiB.
+const MAX_TOKEN_BYTES: u64 = 1 << 20;
+
+/// What a registry wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Challenge {
+    Basic,
+    Bearer {
+        realm: String,
+        service: Option<String>,
+    },
+}
+
+/// Who we are at one registry, for one repository.
+#[derive(Debug)]
+pub(super) struct Authenticator {
+    origin: Origin,
+    registry: String,
+    repository: String,
+    credential: Option<Credential>,
+    insecure: InsecureHosts,
+    current: RefCell<Authorization>,
+    /// Held while a token is fetched, so that requests that run side by side fetch one.
+    refreshing: tokio::sync::Mutex<()>,
+}
+
+/// The header that requests carry, and how many there were before it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Authorization {
+    pub(super) header: Option<HeaderValue>,
+    generation: u32,
+}
+
+impl Authenticator {
+    pub(super) fn new(
+        origin: Origin,
+        registry: &str,
+        repository: &str,
+        credential: Option<&Credential>,
+        insecure: InsecureHosts,
+    ) -> Self {
+        let header = match credential {
+            Some(Credential::Bearer(token)) => secret(format!("Bearer {token}")),
+            Some(Credential::Basic { .. } | Credential::Identity(_)) | None => None,
+        };
+        Self {
+            origin,
+            registry: registry.to_owned(),
+            repository: repository.to_owned(),
+            credential: credential.cloned(),
+            insecure,
+            current: RefCell::new(Authorization {
+                header,
+                generation: 0,
+            }),
+            refreshing: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// What to send to the registry now.
+    pub(super) fn current(&self) -> Authorization {
+        self.current.borrow().clone()
+    }
+
+    /// Whether we have something to show.
+    pub(super) const fn has_credential(&self) -> bool {
+        self.credential.is_some()
+    }
+
+    /// Answers the challenge in `headers`, which a request got that carried `used`.
+    /// Afterwards [`current`](Self::current) is worth another try.
+    ///
+    /// # Errors
+    ///
+    /// There is no answer, or the registry has refused this one already.
+    pub(super) async fn answer(
+        &self,
+        http: &HttpClient,
+        headers: &HeaderMap,
+        used: &Authorization,
+        patience: &mut Patience,
+    ) -> Result<(), RegistryError> {
+        let _one_at_a_time = self.refreshing.lock().await;
+        if self.current.borrow().generation != used.generation {
+            return Ok(());
+        }
+        let header = match self.challenge(headers)? {
+            Challenge::Basic => self.basic(used)?,
+            Challenge::Bearer { realm, service } => {
+                self.token(http, &realm, service.as_deref(), patience)
+                    .await?
+            }
+        };
+        let mut current = self.current.borrow_mut();
+        current.header = Some(header);
+        current.generation += 1;
+        Ok(())
+    }
+
+    fn challenge(&self, headers: &HeaderMap) -> Result<Challenge, RegistryError> {
+        let values = || {
+            headers
+                .get_all(WWW_AUTHENTICATE)
+                .iter()
+                .filter_map(|value| value.to_str().ok())
+        };
+        choose_challenge(values()).ok_or_else(|| RegistryError::Challenge {
+            registry: self.registry.clone(),
+            challenge: shorten(&values().collect::<Vec<_>>().join(", ")),
+        })
+    }
+
+    fn basic(&self, used: &Authorization) -> Result<HeaderValue, RegistryError> {
+        match &self.credential {
+            Some(Credential::Basic { username, password }) if used.header.is_none() => {
+                basic_header(username, password).ok_or_else(|| self.denied(None))
+            }
+            // none to show, or these were refused already
+            Some(_) | None => Err(self.denied(None)),
+        }
+    }
+
+    async fn token(
+        &self,
+        http: &HttpClient,
+        realm: &str,
+        service: Option<&str>,
+        patience: &mut Patience,
+    ) -> Result<HeaderValue, RegistryError> {
+        let url = self.realm_url(realm)?;
+        let shown_realm = shown(&url);
+        let wrap = |source| RegistryError::Token {
+            realm: shown_realm.clone(),
+            source: Box::new(source),
+        };
+        let response = self
+            .ask_for_token(http, url, service, patience)
+            .await
+            .map_err(wrap)?;
+        if matches!(
+            response.status(),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+        ) {
+            return Err(self.denied(Some(response.status())));
+        }
+        if !response.status().is_success() {
+            let status = response.status().as_u16();
+            return Err(wrap(RegistryError::Status {
+                url: shown_realm.clone(),
+                status,
+                message: None,
+            }));
+        }
+        let body = read_body(response, MAX_TOKEN_BYTES, patience)
+            .await
+            .map_err(wrap)?;
+        let token = parse_token(&body).map_err(|source| RegistryError::TokenSyntax {
+            realm: shown_realm.clone(),
+            source,
+        })?;
+        secret(format!("Bearer {token}")).ok_or(RegistryError::TokenSyntax {
+            realm: shown_realm,
+            source: None,
+        })
+    }
+
+    /// Asks for the right to pull this one repository, whatever the challenge's `scope`
+    /// says: a registry has no business in making us ask for more.
+    async fn ask_for_token(
+        &self,
+        http: &HttpClient,
+        mut url: Url,
+        service: Option<&str>,
+        patience: &mut Patience,
+    ) -> Result<Response, RegistryError> {
+        let scope = format!("repository:{}:pull", self.repository);
+        let mut parameters = vec![("scope", scope.as_str())];
+        parameters.extend(service.map(|service| ("service", service)));
+        if let Some(Credential::Identity(refresh)) = &self.credential {
+            parameters.extend([
+                ("grant_type", "refresh_token"),
+                ("client_id", "rocker"),
+                ("refresh_token", refresh),
+            ]);
+            let mut request = Request::new(Method::POST, url);
+            let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+            request.headers_mut().insert(CONTENT_TYPE, form);
+            *request.body_mut() = Some(form_body(&parameters).into());
+            return http.send(request, patience).await;
+        }
+        let basic = match &self.credential {
+            Some(Credential::Basic { username, password }) => {
+                parameters.push(("account", username));
+                basic_header(username, password)
+            }
+            Some(Credential::Identity(_) | Credential::Bearer(_)) | None => None,
+        };
+        url.query_pairs_mut().extend_pairs(&parameters);
+        let mut request = Request::new(Method::GET, url);
+        if let Some(basic) = basic {
+            request.headers_mut().insert(AUTHORIZATION, basic);
+        }
+        http.send(request, patience).await
+    }
+
+    /// The token service must be on https, or on the very host of a registry that may be
+    /// spoken to in plain HTTP: credentials go there.
+    fn realm_url(&self, realm: &str) -> Result<Url, RegistryError> {
+        let refuse = |problem| RegistryError::Realm {
+            registry: self.registry.clone(),
+            realm: Url::parse(realm).map_or_else(|_| shorten(realm), |url| shown(&url)),
+            problem,
+        };
+        let url = Url::parse(realm).map_err(|_| refuse("that is not a URL"))?;
+        let Some(target) = Origin::of(&url) else {
+            return Err(refuse("only http and https are spoken"));
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refuse("it must not bring credentials along"));
+        }
+        if !target.secure && (self.origin.secure || target.host != self.origin.host) {
+            return Err(refuse("credentials go over https only"));
+        }
+        forbidden_reach(&self.origin, &target, &self.insecure)
+            .map_or(Ok(url), |problem| Err(refuse(problem)))
+    }
+
+    fn denied(&self, status: Option<StatusCode>) -> RegistryError {
+        RegistryError::Denied {
+            registry: self.registry.clone(),
+            repository: self.repository.clone(),
+            status: status.unwrap_or(StatusCode::UNAUTHORIZED).as_u16(),
+            authenticated: self.has_credential(),
+            message: None,
+        }
+    }
+}
+
+/// The best challenge of several headers: a token is narrower than a password.
+fn choose_challenge<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Challenge> {
+    let challenges: Vec<Challenge> = headers.flat_map(parse_challenges).collect();
+    let bearer = challenges
+        .iter()
+        .find(|challenge| matches!(challenge, Challenge::Bearer { .. }));
+    bearer.or(challenges.first()).cloned()
+}
+
+/// The challenges of one header that we know; what follows a syntax error is not looked at.
+fn parse_challenges(header: &str) -> Vec<Challenge> {
+    /// Challenges in one header; more are noise.
+    const MOST: usize = 16;
+    let parsed = http_auth::parser::ChallengeParser::new(header)
+        .take(MOST)
+        .map_while(Result::ok);
+    parsed
+        .filter_map(|challenge| known_challenge(&challenge))
+        .collect()
+}
+
+fn known_challenge(challenge: &http_auth::ChallengeRef<'_>) -> Option<Challenge> {
+    if challenge.scheme.eq_ignore_ascii_case("basic") {
+        return Some(Challenge::Basic);
+    }
+    let parameter = |name: &str| {
+        let mut named = challenge
+            .params
+            .iter()
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        let value = named.next().map(|(_, value)| value.to_unescaped());
+        // twice is ambiguous, and so worth nothing
+        if named.next().is_some() { None } else { value }
+    };
+    let is_bearer = challenge.scheme.eq_ignore_ascii_case("bearer");
+    is_bearer
+        .then(|| parameter("realm"))
+        .flatten()
+        .map(|realm| Challenge::Bearer {
+            realm,
+            service: parameter("service"),
+        })
+}
+
+/// Takes the token out of a token service's answer.
+fn parse_token(body: &[u8]) -> Result<String, Option<serde_json::Error>> {
+    #[derive(Deserialize)]
+    struct Answer {
+        token: Option<String>,
+        access_token: Option<String>,
+    }
+    let answer: Answer = serde_json::from_slice(body).map_err(Some)?;
+    let token = answer
+        .token
+        .filter(|token| !token.is_empty())
+        .or(answer.access_token);
+    token.filter(|token| !token.is_empty()).ok_or(None)
+}
+
+fn basic_header(username: &str, password: &str) -> Option<HeaderValue> {
+    secret(format!(
+        "Basic {}",
+        STANDARD.encode(format!("{username}:{password}"))
+    ))
+}
+
+/// A header value that no debug output shows; `None` for bytes that no header may have.
+fn secret(value: String) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn form_body(parameters: &[(&str, &str)]) -> String {
+    // only the URL type offers this encoding without another dependency
+    let mut url = Url::parse("http://form/").ok();
+    if let Some(url) = &mut url {
+        url.query_pairs_mut().extend_pairs(parameters);
+    }
+    url.as_ref()
+        .and_then(Url::query)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bearer(realm: &str, service: Option<&str>) -> Option<Challenge> {
+        Some(Challenge::Bearer {
+            realm: realm.to_owned(),
+            service: service.map(str::to_owned),
+        })
+    }
+
+    #[test]
+    fn challenges_are_read() {
+        let cases: &[(&[&str], Option<Challenge>)] = &[
+            (&["Basic realm=\"x\""], Some(Challenge::Basic)),
+            (&["basic"], Some(Challenge::Basic)),
+            (
+                &["Bearer realm=\"https://a/t\""],
+                bearer("https://a/t", None),
+            ),
+            (
+                &[
+                    "Bearer realm=\"https://auth.docker.io/token\",service=\"registry.docker.io\",scope=\"repository:x:pull\"",
+                ],
+                bearer("https://auth.docker.io/token", Some("registry.docker.io")),
+            ),
+            (
+                &["bearer  realm=\"https://a/t\" , service=s"],
+                bearer("https://a/t", Some("s")),
+            ),
+            (
+                &["Bearer realm=\"https://a/\\\"q\\\"\""],
+                bearer("https://a/\"q\"", None),
+            ),
+            (
+                &["Basic realm=\"x\", Bearer realm=\"https://a/t\""],
+                bearer("https://a/t", None),
+            ),
+            (
+                &["Basic realm=\"x\"", "Bearer realm=\"https://a/t\""],
+                bearer("https://a/t", None),
+            ),
+            (&["Negotiate", "Basic realm=\"x\""], Some(Challenge::Basic)),
+            (&["Bearer service=\"s\""], None),
+            (&["Bearer realm=\"https://a\", realm=\"https://b\""], None),
+            (&["Digest realm=\"x\""], None),
+            (&[""], None),
+            (&[], None),
+            (&["Bearer realm=\"https://a"], None),
+        ];
+        for (headers, expected) in cases {
+            assert_eq!(
+                &choose_challenge(headers.iter().copied()),
+                expected,
+                "{headers:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn tokens_are_read() {
+        let cases = [
+            (r#"{"token":"t"}"#, Some("t")),
+            (r#"{"access_token":"a","expires_in":300}"#, Some("a")),
+            (r#"{"token":"","access_token":"a"}"#, Some("a")),
+            (r#"{"token":"t","access_token":"a"}"#, Some("t")),
+            (r#"{"token":1}"#, None),
+            (r#"{"token":""}"#, None),
+            (r#"{"token":null}"#, None),
+            ("{}", None),
+            ("[]", None),
+            ("<html>", None),
+            ("", None),
+        ];
+        for (body, token) in cases {
+            assert_eq!(
+                parse_token(body.as_bytes()).ok().as_deref(),
+                token,
+                "{body}"
+            );
+        }
+    }
+
+    fn realm(registry: &str, realm: &str) -> Result<Url, RegistryError> {
+        let origin = Origin::of(&Url::parse(registry).unwrap()).unwrap();
+        Authenticator::new(origin, "r", "x", None, InsecureHosts::default()).realm_url(realm)
+    }
+
+    #[test]
+    fn realms_are_https_or_the_same_insecure_host() {
+        let good = [
+            ("https://quay.io/", "https://auth.quay.io/token"),
+            ("https://quay.io/", "https://quay.io/v2/auth?x=1"),
+            ("http://127.0.0.1:5000/", "http://127.0.0.1:5001/token"),
+            ("http://127.0.0.1:5000/", "https://auth.example.com/token"),
+        ];
+        for (registry, url) in good {
+            assert!(realm(registry, url).is_ok(), "{registry} {url}");
+        }
+        let bad = [
+            ("https://quay.io/", "http://quay.io/token"),
+            ("https://quay.io/", "http://auth.quay.io/token"),
+            ("http://127.0.0.1:5000/", "http://127.0.0.2:5000/token"),
+            ("http://127.0.0.1:5000/", "http://evil.example.com/token"),
+            ("https://quay.io/", "https://169.254.169.254/token"),
+            ("https://quay.io/", "https://127.0.0.1/token"),
+            ("https://quay.io/", "https://10.0.0.1/token"),
+            ("https://quay.io/", "https://user:pw@auth.quay.io/token"),
+            ("https://quay.io/", "file:///etc/passwd"),
+            ("https://quay.io/", "token"),
+            ("https://quay.io/", ""),
+        ];
+        for (registry, url) in bad {
+            assert!(realm(registry, url).is_err(), "{registry} {url}");
+        }
+    }
+
+    #[test]
+    fn forms_are_encoded() {
+        assert_eq!(
+            form_body(&[("a", "b c"), ("d", "&=+/é")]),
+            "a=b+c&d=%26%3D%2B%2F%C3%A9"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_the_parser_panic(header in ".{0,200}") {
+            let _ = parse_challenges(&header);
+        }
+
+        #[test]
+        fn no_body_makes_the_token_parser_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse_token(&body);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Fetching images from registries.
+//!
+//! [`pull`] is the whole of it: a reference in, an image in the store out. Inside, one
+//! thread runs an async client that does nothing but move bytes; each layer has a thread
+//! of the store's that unpacks what comes through a bounded pipe. The runtime, the threads
+//! and every socket are gone when `pull` returns, so a caller may clone processes after.
+//!
+//! # What is taken from oci-client, and what is not
+//!
+//! The media types and the error envelope of the distribution spec come from `oci-client`.
+//! Its client does not: it reads manifests, configs and token answers of any length into
+//! memory; it lets reqwest follow redirects, so a credential may travel to another
+//! port's or scheme's origin by rules that are not ours; it asks for a token before each
+//! pull instead of when a registry wants one; and a blob that breaks off cannot be resumed
+//! with the same validator. These are requirements here (CVE-2020-15157 and friends), so
+//! requests, redirects, tokens and retries are ours, on reqwest.
+//!
+//! # Rules that this module keeps
+//!
+//! * Plain HTTP only to loopback addresses and to hosts that the user called insecure.
+//! * `Authorization` only to the exact origin that asked for it; token realms only on https
+//!   or on the same insecure host.
+//! * Nothing is read without a limit on bytes and on time without progress.
+//! * Nothing becomes visible in the store before every digest of the image was checked.
+
+mod auth;
+mod auth_file;
+mod blob;
+mod credentials;
+mod error;
+mod fetch;
+mod http;
+mod origin;
+mod patience;
+mod pipe;
+mod progress;
+mod pull;
+mod redirect;
+mod request;
+mod resolve;
+mod retry;
+mod tls;
+
+pub use auth_file::{AuthFileError, parse_auth_file, read_auth_file};
+pub use credentials::{Credential, Credentials};
+pub use error::{PullError, RegistryError};
+pub use progress::{LayerState, NoProgress, PullEvent, PullProgress};
+pub use pull::{PulledImage, PulledLayer, pull};
+pub use request::{KnownLayer, PullRequest, RegistryOptions, RetryPolicy, Timeouts};

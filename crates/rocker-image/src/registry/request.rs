@@ -1,0 +1,145 @@
+//! What a caller asks of a pull.
+
+use std::fmt;
+use std::time::Duration;
+
+use rocker_types::{DiffId, Digest, ImageRef, Platform};
+
+use super::Credentials;
+use crate::store::UnpackLimits;
+
+/// One image to fetch.
+pub struct PullRequest<'a> {
+    /// Which image.
+    pub reference: ImageRef,
+    /// For which platform; `None` means the host's where there is a choice, and any Linux
+    /// image where there is none.
+    pub platform: Option<Platform>,
+    /// How to talk to registries.
+    pub registry: RegistryOptions,
+    /// What a layer may cost.
+    pub limits: UnpackLimits,
+    /// Layers that need not be fetched. Asked once for each layer, from the calling thread.
+    pub known_layers: &'a dyn Fn(&DiffId) -> Option<KnownLayer>,
+    /// Asked about every 50 ms, from the calling thread; once it says `true` the pull ends
+    /// with [`PullError::Interrupted`](super::PullError::Interrupted).
+    pub cancelled: &'a dyn Fn() -> bool,
+}
+
+impl<'a> PullRequest<'a> {
+    /// A pull with every default: nothing is known, nobody interrupts.
+    #[must_use]
+    pub fn new(reference: ImageRef) -> PullRequest<'a> {
+        PullRequest {
+            reference,
+            platform: None,
+            registry: RegistryOptions::default(),
+            limits: UnpackLimits::default(),
+            known_layers: &|_| None,
+            cancelled: &|| false,
+        }
+    }
+}
+
+impl fmt::Debug for PullRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PullRequest")
+            .field("reference", &self.reference)
+            .field("platform", &self.platform)
+            .field("registry", &self.registry)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the caller remembers of a layer that is in the store.
+///
+/// With `blob`, a manifest that names another blob for the same diff id gets that blob
+/// fetched and verified: otherwise a manifest could claim any digest for a layer that is
+/// known, and nobody would notice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownLayer {
+    /// The blob that the layer came from and its length in bytes; `None` for layers that
+    /// came from elsewhere (an import), which are then taken on the diff id's word.
+    pub blob: Option<(Digest, u64)>,
+    /// Unpacked size on disk in bytes.
+    pub size_bytes: u64,
+}
+
+/// How to talk to registries.
+#[derive(Clone, Debug)]
+pub struct RegistryOptions {
+    /// `HOST` or `HOST:PORT` that may be spoken to in plain HTTP. Loopback always may.
+    pub insecure_hosts: Vec<String>,
+    /// Who we are.
+    pub credentials: Credentials,
+    /// Certificate authorities to trust besides the system's, in DER.
+    pub extra_roots: Vec<Vec<u8>>,
+    /// How many layers are fetched and unpacked at once.
+    pub concurrency: usize,
+    /// What to do about failures that may pass.
+    pub retry: RetryPolicy,
+    /// When to give up waiting.
+    pub timeouts: Timeouts,
+}
+
+impl Default for RegistryOptions {
+    fn default() -> Self {
+        Self {
+            insecure_hosts: Vec::new(),
+            credentials: Credentials::default(),
+            extra_roots: Vec::new(),
+            concurrency: 3,
+            retry: RetryPolicy::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// What to do about failures that may pass: 5xx, 429, connections that break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// How often one request is repeated. A blob that got further since the last failure
+    /// starts to count anew.
+    pub retries: u32,
+    /// Wait before the first repetition; doubled for each further one, up to
+    /// `max_delay`, and shortened by up to a half at random so that clients spread out.
+    pub delay: Duration,
+    /// The longest wait of our own choice.
+    pub max_delay: Duration,
+    /// The longest `Retry-After` of a registry that is honoured, in sum for one request.
+    pub max_retry_after: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            retries: 3,
+            delay: Duration::from_millis(400),
+            max_delay: Duration::from_secs(10),
+            max_retry_after: Duration::from_secs(60),
+        }
+    }
+}
+
+/// When to give up waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a TCP connection and its TLS handshake.
+    pub connect: Duration,
+    /// Waiting for the network without progress, in sum over repetitions. Time in which
+    /// we were busy unpacking does not count.
+    pub no_progress: Duration,
+    /// Fewer bytes than this within `no_progress` are no progress.
+    pub progress_bytes: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            no_progress: Duration::from_secs(30),
+            progress_bytes: 256,
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Pulls from real HTTP servers on loopback: the in-repo registry, which misbehaves on
+//! request, and the CNCF distribution server.
+//!
+//! Unpacking makes device nodes and owners, so these tests need root.
+
+mod auth;
+mod distribution;
+mod faults;
+mod ground;
+mod hostile;
+mod interrupt;
+mod pulling;
+mod redirects;
+mod tls;
