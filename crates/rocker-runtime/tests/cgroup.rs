@@ -16,7 +16,7 @@ use rocker_runtime::cgroup::{
     Cgroup, CgroupError, CgroupLayout, CgroupName, CgroupRemoveError, DeviceRules, LayoutKind,
     Limits, MemorySwap, plan,
 };
-use rocker_types::CpuQuota;
+use rocker_types::{CpuQuota, Diagnose as _, ErrorKind};
 
 /// Says why a test cannot run here; a failure where skipping is not allowed.
 macro_rules! skip {
@@ -248,6 +248,8 @@ fn a_limit_that_the_kernel_refuses_is_an_error_and_leaves_nothing() {
 
     let is_about_cpus = matches!(&error, CgroupError::Limit { limit: "CPUs", .. });
     assert!(is_about_cpus, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+    assert!(error.hint().is_some());
     assert_eq!(leftovers("refused"), Vec::<PathBuf>::new());
 }
 
@@ -371,6 +373,14 @@ fn a_session_is_killed_alone_and_goes_with_its_container() {
         assert_eq!(left.0.wait().unwrap().signal(), Some(9));
         found.remove().unwrap();
         assert_eq!(leftovers(&test), Vec::<PathBuf>::new());
+    }
+}
+
+#[test]
+fn the_host_names_its_controllers() {
+    let names = layout().available_controllers().unwrap();
+    for expected in ["cpu", "memory", "pids"] {
+        assert!(names.iter().any(|name| name == expected), "{names:?}");
     }
 }
 

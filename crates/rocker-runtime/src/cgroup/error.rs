@@ -148,15 +148,30 @@ impl CgroupError {
     }
 }
 
+impl CgroupError {
+    /// Whether the kernel understood the file and disliked the value.
+    fn is_out_of_range(&self) -> bool {
+        use nix::libc::{EACCES, EINVAL, ENODEV, ERANGE};
+        match (self, self.source_errno()) {
+            (Self::Limit { .. }, Some(EINVAL | ERANGE)) => true,
+            // v1's answer to a CPU that the parent does not have.
+            (Self::Limit { limit, .. }, Some(EACCES | ENODEV)) => is_cpuset(limit),
+            _ => false,
+        }
+    }
+}
+
+fn is_cpuset(limit: &str) -> bool {
+    limit == "CPUs" || limit == "memory nodes"
+}
+
 impl Diagnose for CgroupError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NoController { .. } => ErrorKind::Unsupported,
             Self::InUse { .. } => ErrorKind::Conflict,
             Self::SwapBelowMemory { .. } | Self::SwapWithoutMemory => ErrorKind::Invalid,
-            Self::Limit { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
-                ErrorKind::Invalid
-            }
+            Self::Limit { .. } if self.is_out_of_range() => ErrorKind::Invalid,
             Self::Limit { .. } | Self::Delegate { .. }
                 if self.source_errno() == Some(nix::libc::ENOENT) =>
             {
@@ -176,6 +191,10 @@ impl Diagnose for CgroupError {
 
     fn hint(&self) -> Option<String> {
         let hint = match (self, self.source_errno()?) {
+            (Self::Limit { limit, .. }, _) if is_cpuset(limit) && self.is_out_of_range() => {
+                "this host has the CPUs in /sys/devices/system/cpu/online and the memory nodes in \
+                 /sys/devices/system/node/online"
+            }
             (Self::Delegate { .. }, nix::libc::EBUSY) => {
                 "the cgroup holds processes of its own: move them into a child cgroup first"
             }

@@ -184,6 +184,28 @@ impl CgroupLayout {
         self.v1.iter().flat_map(|h| h.controllers.iter().copied())
     }
 
+    /// The names of all controllers that can be used: those of v1 in its spelling, and what the
+    /// v2 tree offers at its root, which may include some that rocker has no use for.
+    ///
+    /// # Errors
+    ///
+    /// [`LayoutError::Read`] when the v2 tree does not tell.
+    pub fn available_controllers(&self) -> Result<Vec<String>, LayoutError> {
+        let mut names: Vec<String> = self
+            .v1_controllers()
+            .map(|controller| controller.v1_name().to_owned())
+            .collect();
+        if let Some(mount) = self.unified_mount() {
+            let path = mount.join("cgroup.controllers");
+            let text = control::read(&path).map_err(|source| LayoutError::Read {
+                path,
+                source: source.into(),
+            })?;
+            names.extend(text.split_whitespace().map(str::to_owned));
+        }
+        Ok(names)
+    }
+
     /// Where the v2 tree is mounted, if it is.
     #[must_use]
     pub fn unified_mount(&self) -> Option<&Path> {

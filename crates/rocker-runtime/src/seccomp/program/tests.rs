@@ -4,7 +4,7 @@ use nix::libc;
 
 use super::super::allowed::ALLOWED;
 use super::super::architecture::Abi;
-use super::super::profile::Action;
+use super::super::profile::{Action, Range};
 use super::super::restricted::RESTRICTED;
 use super::super::table::Call;
 use super::super::tree::{JUMP, JUMP_IF_ANY_BIT, JUMP_IF_AT_LEAST, RETURN_ALLOW};
@@ -408,6 +408,30 @@ fn ranges_cover_every_number_without_gap() {
         let ranges = ranges(abi, CapabilitySet::DEFAULT);
         assert_eq!(ranges[0].start, 0);
         assert!(ranges.is_sorted_by(|a, b| a.start < b.start && a.action != b.action));
+    }
+}
+
+#[test]
+fn a_tree_too_wide_for_its_comparisons_still_decides_right() {
+    // A thousand different answers: none can be shared, most are out of a comparison's reach.
+    let answer = |start: u32| Action::Errno(start % 997 + 1);
+    let wide: Vec<Range> = (0..1_000)
+        .map(|index| Range {
+            start: index * 3,
+            action: answer(index * 3),
+        })
+        .collect();
+    let mut builder = Builder::default();
+    builder.tree(&wide);
+    builder.prepend(plain(LOAD, NUMBER));
+    let program = Program {
+        instructions: builder.finish(),
+    };
+
+    for number in 0..3_100 {
+        let start = (number / 3).min(999) * 3;
+        let expected = libc::SECCOMP_RET_ERRNO | (start % 997 + 1);
+        assert_eq!(run(&program, 0, number, [0; 6]).0, expected, "{number}");
     }
 }
 
