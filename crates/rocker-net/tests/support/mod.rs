@@ -4,7 +4,7 @@
 //! Nothing here touches the machine's own network.
 
 use std::fmt::Debug;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::Command;
@@ -330,7 +330,13 @@ pub(crate) fn tcp(address: Ipv4Addr, port: u16) -> Outcome {
     let target = SocketAddr::V4(SocketAddrV4::new(address, port));
     let mut stream = match TcpStream::connect_timeout(&target, PATIENCE) {
         Ok(stream) => stream,
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+        // A forwarder takes the connection before it learns that the port behind is closed.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset
+            ) =>
+        {
             return Outcome::Refused;
         }
         Err(_) => return Outcome::Silence,
@@ -342,7 +348,7 @@ pub(crate) fn tcp(address: Ipv4Addr, port: u16) -> Outcome {
     let mut answer = String::new();
     match stream.read_to_string(&mut answer) {
         Ok(_) => seen(&answer),
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Outcome::Refused,
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => Outcome::Refused,
         Err(error) => panic!("{target}: {error}, after {answer:?}"),
     }
 }
@@ -355,7 +361,7 @@ pub(crate) fn udp(address: Ipv4Addr, port: u16) -> Outcome {
     let mut buffer = [0; 64];
     match socket.recv(&mut buffer) {
         Ok(count) => seen(std::str::from_utf8(&buffer[..count]).unwrap()),
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Outcome::Refused,
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Outcome::Refused,
         Err(_) => Outcome::Silence,
     }
 }
