@@ -205,7 +205,7 @@ fn a_layer_is_orphaned_with_its_last_image() {
     let layer = |n: u8| LayerRow {
         diff_id: rocker_types::DiffId(digest(n)),
         size_bytes: 10,
-        blob: None,
+        blob: Some((digest(n), u64::from(n))),
     };
     let record = |db: &mut DurableDb, n: u8, layers: &[LayerRow], reference: &str| {
         let reference: ImageRef = reference.parse().unwrap();
@@ -234,6 +234,8 @@ fn a_layer_is_orphaned_with_its_last_image() {
         (second.deleted, second.orphaned_layers),
         (Some(digest(2)), vec![layer(12).diff_id])
     );
+    assert_eq!(db.layer(&layer(10).diff_id).unwrap(), Some(layer(10)));
+    assert_eq!(db.layer(&layer(12).diff_id).unwrap(), None);
     let third = db.delete_image(&digest(1)).unwrap();
     assert_eq!(
         third.orphaned_layers,

@@ -90,9 +90,14 @@ impl DurableDb {
         .map_err(&failed)?;
         for (position, layer) in (0_u32..).zip(new.layers) {
             let diff_id = layer.diff_id.to_string();
+            let (blob, blob_size) = layer
+                .blob
+                .as_ref()
+                .map(|(digest, size)| (digest.to_string(), signed(*size)))
+                .unzip();
             tx.execute(
-                "INSERT OR IGNORE INTO layers VALUES(?1, ?2)",
-                params![diff_id, signed(layer.size_bytes)],
+                "INSERT OR IGNORE INTO layers VALUES(?1, ?2, ?3, ?4)",
+                params![diff_id, signed(layer.size_bytes), blob, blob_size],
             )
             .map_err(&failed)?;
             tx.execute(
