@@ -3,7 +3,7 @@
 //! Each test works below a directory of its own, `rocker-test-<pid>-<test>`, and leaves nothing.
 #![expect(
     clippy::unwrap_used,
-    reason = "a test fails by panicking, its helpers too"
+    reason = "a test fails by panicking, and so does what it calls"
 )]
 
 use std::io::{BufRead as _, BufReader, Write as _};

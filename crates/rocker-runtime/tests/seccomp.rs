@@ -8,7 +8,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a test fails by panicking, its helpers too"
+    reason = "a test fails by panicking, and so does what it calls"
 )]
 
 use std::ffi::CStr;
