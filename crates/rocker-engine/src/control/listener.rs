@@ -89,7 +89,7 @@ impl AsFd for ControlListener {
 }
 
 /// Connects to the socket at `path`.
-pub(super) fn connect(path: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn connect(path: &Path) -> io::Result<OwnedFd> {
     let socket = rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,

@@ -12,12 +12,16 @@ mod link;
 mod listener;
 pub mod message;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub use error::{ListenError, SessionError};
 pub use link::{Link, pair};
 pub(crate) use link::{Received, Sent};
 pub(crate) use listener::Accepted;
 pub use listener::ControlListener;
+#[cfg(test)]
+pub(crate) use listener::connect;
 pub use message::Wants;
 pub use rocker_runtime::WindowSize;
 pub use session::{Event, Session};

@@ -26,6 +26,8 @@ mod input;
 mod output;
 mod poller;
 mod supervise;
+#[cfg(test)]
+mod tests;
 
 pub use client::STALL_LIMIT;
 pub use ended::{Delivery, Ended};

@@ -1,0 +1,7 @@
+//! The loop with real processes, real terminals and real sockets.
+
+mod clients;
+mod flood;
+mod input;
+mod output;
+mod rig;
