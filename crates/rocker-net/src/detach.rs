@@ -6,6 +6,7 @@ use rocker_types::{Diagnose, ErrorKind};
 
 use crate::attach::Attachment;
 use crate::bridge::BridgeConfig;
+use crate::conntrack::forget_udp_clients;
 use crate::legacy::{LegacyError, remove_legacy_forward_accepts};
 use crate::lock::{LockError, NetworkLock};
 use crate::name::InterfaceName;
@@ -171,6 +172,7 @@ fn withdraw_ports(attachment: &Attachment) -> Result<(), UndoError> {
         .elements()
         .map(|element| nft.unpublish(bridge.table_name(), &element).map_err(failed))
         .collect();
+    forget_udp_clients(&attachment.ports);
     results.into_iter().collect()
 }
 

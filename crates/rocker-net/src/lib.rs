@@ -18,6 +18,7 @@ mod address;
 mod attach;
 mod bridge;
 pub mod check;
+mod conntrack;
 mod detach;
 pub mod files;
 mod forward;

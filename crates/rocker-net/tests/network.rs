@@ -499,6 +499,34 @@ fn a_port_left_behind_by_a_killed_monitor_does_not_hinder_the_next_container() {
 }
 
 #[test]
+fn a_udp_client_that_never_falls_silent_reaches_the_next_container_too() {
+    in_host(|host| {
+        let internet = host.internet();
+        let ports = [port(ANY, 5353, 53, Udp)];
+        let ask = |socket: &std::net::UdpSocket| {
+            let mut buffer = [0; 64];
+            socket.send(b"hello").unwrap();
+            socket.recv(&mut buffer).is_ok()
+        };
+        let socket = internet.run(|| std::net::UdpSocket::bind("0.0.0.0:0").unwrap());
+        socket.connect((HOST_ADDRESS, 5353)).unwrap();
+        socket
+            .set_read_timeout(Some(std::time::Duration::from_secs(2)))
+            .unwrap();
+        // Asked before anybody answers, so the host remembers "not redirected".
+        assert!(!ask(&socket));
+
+        for _ in 0..2 {
+            let container = host.container(&ports);
+            let _echo = container.netns.udp_echo(53);
+            assert!(ask(&socket), "container {}", container.address());
+            container.detach();
+        }
+        ip("link del up0");
+    });
+}
+
+#[test]
 fn a_taken_port_names_the_process_that_has_it() {
     in_host(|_| {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -83,6 +83,8 @@ enum Stage {
     Blocked,
     /// The source has ended; the pipe may still hold something.
     Draining,
+    /// All is delivered but the end.
+    Delivered,
     /// All is delivered, and the end too.
     Done,
 }
@@ -174,12 +176,14 @@ impl TcpFlows {
         let Some(flow) = self.flows.get(index) else {
             return;
         };
-        let result = flow.advance(side, flags, scratch);
+        let result = flow
+            .advance(side, flags, scratch)
+            .and_then(|turn| Ok((turn, flow.settle()?)));
         match result {
-            Ok(Turn::Waits) if flow.is_done() => drop(self.flows.end(index)),
-            Ok(Turn::Waits) => {}
+            Ok((_, true)) => drop(self.flows.end(index)),
+            Ok((Turn::Waits, false)) => {}
             // Asking anew for what is asked for already reports at once what is ready.
-            Ok(Turn::Over) => {
+            Ok((Turn::Over, false)) => {
                 let asked =
                     rewatch(epoll, &flow.client, Token::Tcp(index, Side::Client)).and_then(|()| {
                         rewatch(epoll, &flow.container, Token::Tcp(index, Side::Container))
@@ -222,8 +226,16 @@ fn reset(socket: &OwnedFd) {
 }
 
 impl TcpFlow {
-    fn is_done(&self) -> bool {
-        self.up.stage == Stage::Done && self.down.stage == Stage::Done
+    /// Passes ends on; whether both directions have ended. Then closing says all.
+    fn settle(&mut self) -> Result<bool, Errno> {
+        let ended =
+            |direction: &Direction| matches!(direction.stage, Stage::Delivered | Stage::Done);
+        if ended(&self.up) && ended(&self.down) {
+            return Ok(true);
+        }
+        self.up.announce_end(&self.container)?;
+        self.down.announce_end(&self.client)?;
+        Ok(false)
     }
 
     fn advance(
@@ -237,7 +249,9 @@ impl TcpFlow {
                 // The container's first edge will have a look at the client too.
                 return Ok(Turn::Waits);
             }
-            sockopt::socket_error(&self.container)??;
+            if flags.intersects(epoll::EventFlags::ERR | epoll::EventFlags::HUP) {
+                sockopt::socket_error(&self.container)??;
+            }
             if !flags.contains(epoll::EventFlags::OUT) {
                 return Ok(Turn::Waits);
             }
@@ -299,11 +313,23 @@ fn later(a: Turn, b: Turn) -> Turn {
 }
 
 impl Direction {
+    /// A destination that is gone has no use for the end.
+    fn announce_end(&mut self, destination: &OwnedFd) -> Result<(), Errno> {
+        if self.stage != Stage::Delivered {
+            return Ok(());
+        }
+        self.stage = Stage::Done;
+        match shutdown(destination, Shutdown::Write) {
+            Ok(()) | Err(Errno::NOTCONN) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
     fn is_blocked(&self) -> bool {
         match self.stage {
             Stage::Blocked => true,
             Stage::Draining => self.held() > 0,
-            Stage::Reading | Stage::Done => false,
+            Stage::Reading | Stage::Delivered | Stage::Done => false,
         }
     }
 
@@ -324,14 +350,15 @@ impl Direction {
     ) -> Result<Turn, Errno> {
         let mut moved = 0;
         while moved < BYTES_PER_TURN {
-            if self.stage == Stage::Done {
+            if matches!(self.stage, Stage::Delivered | Stage::Done) {
                 return Ok(Turn::Waits);
             }
             if !self.drain(destination)? {
                 return Ok(Turn::Waits);
             }
             if self.stage == Stage::Draining {
-                self.finish(destination)?;
+                self.stage = Stage::Delivered;
+                self.pipe = None;
                 return Ok(Turn::Waits);
             }
             self.stage = Stage::Reading;
@@ -395,16 +422,6 @@ impl Direction {
             self.stage = Stage::Blocked;
         }
         Ok(false)
-    }
-
-    /// Passes the end on. A destination that is gone has no use for it.
-    fn finish(&mut self, destination: &OwnedFd) -> Result<(), Errno> {
-        self.stage = Stage::Done;
-        self.pipe = None;
-        match shutdown(destination, Shutdown::Write) {
-            Ok(()) | Err(Errno::NOTCONN) => Ok(()),
-            Err(errno) => Err(errno),
-        }
     }
 }
 
