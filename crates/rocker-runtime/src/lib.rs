@@ -17,10 +17,13 @@ pub mod executable;
 pub mod seccomp;
 
 mod devices;
+mod init;
 mod plan;
 mod process;
 mod reaper;
+mod rootfs;
 mod spec;
+mod users;
 
 pub use devices::{device_from_host, host_devices};
 pub use plan::PlanError;
@@ -30,7 +33,7 @@ pub use process::{
 };
 pub use reaper::main_init;
 pub use spec::{
-    Attachment, CgroupSpec, ContainerSpec, CreateTarget, DeviceKind, DeviceNode, ExecSpec,
-    MASKED_PATHS, MountFlags, MountSpec, NetworkNamespace, ProcessSpec, READ_ONLY_PATHS,
-    RlimitSpec, RootfsSpec, SecuritySpec, StdioFds, WindowSize,
+    Attachment, CgroupSpec, ContainerSpec, CreateTarget, DeviceNode, ExecSpec, MASKED_PATHS,
+    MountFlags, MountSpec, NetworkNamespace, ProcessSpec, READ_ONLY_PATHS, RlimitSpec, RootfsSpec,
+    SecuritySpec, StdioFds, WindowSize,
 };

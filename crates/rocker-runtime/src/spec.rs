@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rocker_types::{CapabilitySet, ContainerId, Propagation, Ulimit, UserSpec};
 
-use crate::cgroup::{CgroupName, DeviceRules, Limits};
+use crate::cgroup::{CgroupName, DeviceKind, DeviceRules, Limits};
 use crate::seccomp::SeccompPolicy;
 
 /// Everything that decides how a container's first process comes to be.
@@ -130,15 +130,6 @@ pub struct DeviceNode {
     pub mode: u32,
     /// Owner and group.
     pub owner: (u32, u32),
-}
-
-/// The two kinds of device nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceKind {
-    /// `c`
-    Character,
-    /// `b`
-    Block,
 }
 
 /// Which network a container sees.

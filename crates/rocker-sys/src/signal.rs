@@ -8,6 +8,10 @@ use std::ptr;
 /// Highest signal number on Linux.
 const LAST_SIGNAL: i32 = 64;
 
+/// Room for the kernel's `struct sigaction`, whose layout differs between architectures.
+#[repr(C, align(8))]
+struct KernelSigaction([u64; 8]);
+
 /// A full or empty set.
 fn signal_set(full: bool) -> libc::sigset_t {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
@@ -39,13 +43,23 @@ fn set_mask(set: &libc::sigset_t) -> io::Result<()> {
 ///
 /// See sigprocmask(2).
 pub fn reset_all() -> io::Result<()> {
-    // SAFETY: a sigaction of zero bytes is SIG_DFL with an empty mask and no flags.
-    let default: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    let default = KernelSigaction([0; 8]);
     for signal in 1..=LAST_SIGNAL {
-        // KILL, STOP and the C library's own signals cannot be changed; the answer is EINVAL
-        // and they are at their default anyway.
-        // SAFETY: the action is borrowed for the call and names no handler function.
-        unsafe { libc::sigaction(signal, &raw const default, ptr::null_mut()) };
+        // Not through the C library, which keeps two signals for itself and would leave them
+        // ignored if they were inherited so. KILL and STOP cannot be changed (EINVAL) and are
+        // at their default anyway.
+        // SAFETY: the kernel reads one `struct sigaction` of its own layout, at most 64 bytes
+        // on every architecture, and keeps no pointer; all zeroes mean SIG_DFL with no flags,
+        // no restorer and an empty mask of 8 bytes, and name no handler function.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                &raw const default,
+                ptr::null_mut::<KernelSigaction>(),
+                8,
+            )
+        };
     }
     set_mask(&signal_set(false))
 }

@@ -1,17 +1,15 @@
 //! Decides every mount, in order, and touches nothing.
+//!
+//! The order is the security property: the system's own mounts first, so that nothing of the
+//! image or the user lies on the way to them; then the user's, parents before children; then
+//! what takes rights away, so that no volume can uncover a masked path.
 
-use rocker_types::{Diagnose, ErrorKind};
+mod error;
+mod mounts;
+mod path;
+mod sysctl;
 
-/// The specification asks for something that is never done.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum PlanError {
-    /// No program.
-    #[error("no program to run")]
-    NoProgram,
-}
-
-impl Diagnose for PlanError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Invalid
-    }
-}
+pub use error::PlanError;
+pub(crate) use mounts::{BindSource, CgroupMount, MountStep, plan_mounts};
+pub(crate) use path::{clean, components, covers_proc};
+pub(crate) use sysctl::Sysctl;

@@ -23,6 +23,9 @@ pub enum CreateError {
     /// More than one thread: cloning would copy locks that nobody will open.
     #[error("cannot clone: the process has more than one thread")]
     Threads(#[source] io::Error),
+    /// A stream is a terminal: the container could type into it.
+    #[error("a terminal was to become a stream of the container")]
+    TerminalAsStream,
     /// The host itself lacks capabilities that were asked for.
     #[error("this host does not grant capability {names}")]
     CapabilityMissing {
@@ -48,6 +51,9 @@ pub enum CreateError {
         /// Why.
         source: io::Error,
     },
+    /// Init failed before this process could even take its namespaces in hand.
+    #[error(transparent)]
+    Init(StartError),
     /// clone3(2) itself.
     #[error("cannot clone a process into new namespaces")]
     Clone(#[source] io::Error),
@@ -143,9 +149,10 @@ impl Diagnose for CreateError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Plan(_) | Self::CapabilityMissing { .. } => ErrorKind::Invalid,
-            Self::Threads(_) | Self::Executable(_) => ErrorKind::Internal,
+            Self::Threads(_) | Self::Executable(_) | Self::TerminalAsStream => ErrorKind::Internal,
             Self::Cgroup(error) => error.kind(),
             Self::OpenNetns { .. } => ErrorKind::NotFound,
+            Self::Init(error) => error.kind(),
             Self::Prepare { source, .. } | Self::Clone(source) => kind_of(source),
         }
     }
@@ -154,6 +161,7 @@ impl Diagnose for CreateError {
         match self {
             Self::Plan(error) => error.hint(),
             Self::Cgroup(error) => error.hint(),
+            Self::Init(error) => error.hint(),
             Self::Clone(source) if kind_of(source) == ErrorKind::Denied => {
                 Some("rocker needs root (CAP_SYS_ADMIN) to create namespaces".into())
             }
@@ -161,6 +169,7 @@ impl Diagnose for CreateError {
             | Self::CapabilityMissing { .. }
             | Self::Executable(_)
             | Self::Threads(_)
+            | Self::TerminalAsStream
             | Self::OpenNetns { .. }
             | Self::Prepare { .. } => None,
         }
@@ -179,22 +188,23 @@ impl Diagnose for StartError {
         let Self::Init(failure) = self else {
             return None;
         };
-        let is = |errno: Errno| failure.errno() == errno.raw_os_error();
-        match failure.step {
-            InitStep::MountRootfs if is(Errno::INVAL) => {
-                Some("is rocker's data directory itself on overlayfs? move it with --root".into())
-            }
-            InitStep::Execute if is(Errno::NOEXEC) => {
-                Some("is the image for another architecture, or a script without #! line?".into())
-            }
-            InitStep::Execute if is(Errno::NOENT) => {
-                Some("the file or the interpreter that it names does not exist".into())
-            }
-            InitStep::RefuseDirectory | InitStep::ReadUsers => {
-                Some("the image is broken or hostile; nothing on the host was touched".into())
-            }
-            _ => None,
-        }
+        let is =
+            |step, errno: Errno| failure.step == step && failure.errno() == errno.raw_os_error();
+        let text = if is(InitStep::MountRootfs, Errno::INVAL) {
+            "is rocker's data directory itself on overlayfs? move it with --root"
+        } else if is(InitStep::Execute, Errno::NOEXEC) {
+            "is the image for another architecture, or a script without #! line?"
+        } else if is(InitStep::Execute, Errno::NOENT) {
+            "the file or the interpreter that it names does not exist"
+        } else if matches!(
+            failure.step,
+            InitStep::RefuseDirectory | InitStep::ReadUsers
+        ) {
+            "the image is broken or hostile; nothing on the host was touched"
+        } else {
+            return None;
+        };
+        Some(text.to_owned())
     }
 }
 
@@ -216,10 +226,7 @@ fn init_kind(failure: &InitFailure) -> ErrorKind {
     } else if MISSING.contains(&failure.step) {
         ErrorKind::NotFound
     } else {
-        failure
-            .source
-            .as_ref()
-            .map_or(ErrorKind::Internal, kind_of)
+        failure.source.as_ref().map_or(ErrorKind::Internal, kind_of)
     }
 }
 

@@ -1,10 +1,12 @@
 //! A program that runs in a container, held by its pidfd.
 
+use std::fmt;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rocker_types::{Diagnose, ErrorKind, Signal};
 
+use super::init_process::collect;
 use crate::cgroup::Cgroup;
 
 /// The user's program runs. Dropping this neither kills nor reaps it.
@@ -75,7 +77,7 @@ impl Running {
     /// Becomes readable when the program ends.
     #[must_use]
     pub fn pidfd(&self) -> BorrowedFd<'_> {
-        todo!()
+        self.pidfd.as_fd()
     }
 
     /// The master side of the terminal that was asked for, once.
@@ -95,8 +97,13 @@ impl Running {
     ///
     /// [`SignalError`]; `ESRCH` once it is dead.
     pub fn signal(&self, signal: Signal) -> Result<(), SignalError> {
-        let _ = signal;
-        todo!()
+        rocker_sys::process::send_signal(self.pidfd.as_fd(), signal.number()).map_err(|source| {
+            SignalError {
+                signal,
+                pid: self.pid,
+                source,
+            }
+        })
     }
 
     /// Waits for the end and collects it. When the pidfd is readable this does not block.
@@ -105,7 +112,22 @@ impl Running {
     ///
     /// [`ReapError`] if somebody else already did.
     pub fn reap(self) -> Result<(ExitStatus, Cgroup), ReapError> {
-        todo!()
+        match collect(self.pidfd.as_fd()) {
+            Ok(status) => Ok((status, self.cgroup)),
+            Err(source) => Err(ReapError {
+                pid: self.pid,
+                source,
+            }),
+        }
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => write!(f, "killed by {signal}"),
+        }
     }
 }
 

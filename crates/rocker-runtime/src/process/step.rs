@@ -111,7 +111,32 @@ pub struct InitFailure {
     pub source: Option<io::Error>,
 }
 
+/// Names the step in which a system call failed.
+pub(crate) trait At<T> {
+    /// `object` is what the step was done to.
+    fn at(self, step: InitStep, object: &str) -> Result<T, InitFailure>;
+}
+
+impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
+    fn at(self, step: InitStep, object: &str) -> Result<T, InitFailure> {
+        self.map_err(|source| InitFailure {
+            step,
+            object: object.to_owned(),
+            source: Some(source.into()),
+        })
+    }
+}
+
 impl InitFailure {
+    /// A failure without an answer of the kernel's: rocker refuses.
+    pub(crate) fn refusal(step: InitStep, object: impl Into<String>) -> Self {
+        Self {
+            step,
+            object: object.into(),
+            source: None,
+        }
+    }
+
     /// The raw error number, 0 when rocker itself refused.
     #[must_use]
     pub fn errno(&self) -> i32 {

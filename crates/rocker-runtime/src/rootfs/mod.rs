@@ -1,0 +1,19 @@
+//! Assembles the container's mount tree, in the child, from descriptors.
+//!
+//! Nothing here takes a path that crosses the container's root as text: targets are resolved
+//! by [`Root`], mounts are made detached and attached to descriptors.
+
+mod apply;
+mod cgroups;
+mod dev;
+mod filesystem;
+mod mask;
+mod overlay;
+mod pivot;
+mod root;
+
+pub(crate) use apply::{Assembly, Blueprint, RootSource};
+pub(crate) use dev::Terminal;
+pub(crate) use overlay::OverlayPlan;
+pub(crate) use pivot::enter_working_directory;
+pub(crate) use root::Root;
