@@ -21,7 +21,7 @@ pub(super) enum Decoder<R: BufRead> {
 
 /// What `bytes`, the beginning of a layer, look like. What is neither gzip nor zstd can only
 /// be a plain tar; the tar reader will say so if it is not.
-pub(super) fn recognise(bytes: &[u8]) -> Compression {
+fn recognise(bytes: &[u8]) -> Compression {
     let is_skippable = bytes.first().is_some_and(|b| b & 0xf0 == 0x50)
         && bytes[1..].starts_with(ZSTD_SKIPPABLE_MAGIC);
     if bytes.starts_with(GZIP_MAGIC) {
@@ -33,20 +33,28 @@ pub(super) fn recognise(bytes: &[u8]) -> Compression {
     }
 }
 
+/// What `bytes` are, if that is what the media type promised.
+pub(super) fn agree(
+    bytes: &[u8],
+    promised: Option<Compression>,
+) -> Result<Compression, UnpackError> {
+    let actual = recognise(bytes);
+    match promised.filter(|promised| *promised != actual) {
+        None => Ok(actual),
+        Some(promised) => Err(UnpackError::Compression {
+            promised: compression_name(promised),
+            actual: compression_name(actual),
+        }),
+    }
+}
+
 impl<R: BufRead> Decoder<R> {
-    /// Chooses by the bytes; `promised`, the media type's word, must agree.
     pub(super) fn new(
-        mut source: R,
-        promised: Option<Compression>,
+        source: R,
+        compression: Compression,
         window_log: u32,
     ) -> Result<Self, UnpackError> {
-        let read_error = |source| UnpackError::Read { bytes: 0, source };
-        let actual = recognise(source.fill_buf().map_err(read_error)?);
-        if let Some(promised) = promised.filter(|promised| *promised != actual) {
-            let (promised, actual) = (compression_name(promised), compression_name(actual));
-            return Err(UnpackError::Compression { promised, actual });
-        }
-        Ok(match actual {
+        Ok(match compression {
             Compression::None => Self::Plain(source),
             Compression::Gzip => Self::Gzip(Box::new(MultiGzip {
                 member: Some(GzDecoder::new(source)),

@@ -8,6 +8,7 @@ use rocker_types::{Diagnose, DiffId, Digest, ErrorKind};
 use super::Compression;
 use super::archive::ArchiveError;
 use super::limits::LimitExceeded;
+use super::text::printable;
 
 /// Why the store could not do its own work.
 #[derive(Debug, thiserror::Error)]
@@ -246,9 +247,10 @@ pub enum UnpackError {
 
 impl From<ArchiveError> for UnpackError {
     fn from(error: ArchiveError) -> Self {
-        match error {
-            ArchiveError::Limit(source) => Self::Limit { source },
-            source => Self::Archive { source },
+        if let ArchiveError::Limit(source) = error {
+            Self::Limit { source }
+        } else {
+            Self::Archive { source: error }
         }
     }
 }
@@ -272,7 +274,7 @@ impl UnpackError {
     ) -> impl FnOnce(rustix::io::Errno) -> Self {
         move |source| Self::Write {
             attempt,
-            path: path.escape_ascii().to_string(),
+            path: printable(path),
             source: source.into(),
         }
     }
@@ -327,6 +329,11 @@ pub(super) fn compression_name(compression: Compression) -> &'static str {
 
 fn io_kind(error: &io::Error) -> ErrorKind {
     use io::ErrorKind as Io;
+    // The standard library's list of kinds grows.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "whatever else failed is internal"
+    )]
     match error.kind() {
         Io::NotFound => ErrorKind::NotFound,
         Io::PermissionDenied | Io::ReadOnlyFilesystem => ErrorKind::Denied,
@@ -338,15 +345,16 @@ fn io_kind(error: &io::Error) -> ErrorKind {
 
 fn io_hint(error: &io::Error) -> Option<String> {
     use io::ErrorKind as Io;
-    match error.kind() {
-        Io::StorageFull => {
-            Some("free some space or inodes below the data directory, then try again".into())
-        }
-        Io::QuotaExceeded => {
-            Some("raise the disk quota of the data directory, then try again".into())
-        }
-        Io::ReadOnlyFilesystem => Some("the data directory is on a read-only file system".into()),
-        Io::PermissionDenied => Some("rocker needs root".into()),
-        _ => None,
-    }
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "most failures have no cure to name"
+    )]
+    let hint = match error.kind() {
+        Io::StorageFull => "free some space or inodes below the data directory, then try again",
+        Io::QuotaExceeded => "raise the disk quota of the data directory, then try again",
+        Io::ReadOnlyFilesystem => "the data directory is on a read-only file system",
+        Io::PermissionDenied => "rocker needs root",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }

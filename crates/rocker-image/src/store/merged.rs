@@ -7,6 +7,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, statat};
 use rustix::io::Errno;
 
 use super::StoreError;
+use super::text::printable;
 use super::unpack::{is_opaque, is_whiteout, split};
 
 const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
@@ -60,7 +61,7 @@ pub(super) fn look_up<'a>(
             Ok(Answer::Hidden) => return Ok(None),
             Ok(Answer::Below) => {}
             Err(errno) => {
-                let path = format!("{} of layer {}", path.escape_ascii(), lower.layer);
+                let path = format!("{} of layer {}", printable(path), lower.layer);
                 return Err(StoreError::access("look up", path)(errno.into()));
             }
         }

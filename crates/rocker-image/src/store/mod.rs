@@ -32,6 +32,7 @@ mod root;
 mod settle;
 mod source;
 mod staging;
+mod text;
 mod unpack;
 
 pub use crate::document::Compression;

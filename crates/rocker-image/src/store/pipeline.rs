@@ -16,7 +16,7 @@ use std::thread;
 use rocker_types::{Algorithm, DiffId, Digest};
 
 use super::archive::ArchiveReader;
-use super::compression::{Decoder, inflate_error};
+use super::compression::{Decoder, agree, inflate_error};
 use super::digest::Hasher;
 use super::error::compression_name;
 use super::source::{BlobSource, Promise};
@@ -204,7 +204,7 @@ fn inflate_blob<R: Read>(
     budget: &Budget,
     output: Output,
 ) -> Option<Result<(), UnpackError>> {
-    let mut decoder = match Decoder::new(source, promised, budget.window_log) {
+    let mut decoder = match open(source, promised, budget.window_log) {
         Ok(decoder) => decoder,
         Err(error) => return Some(Err(error)),
     };
@@ -227,6 +227,17 @@ fn inflate_blob<R: Read>(
             return Some(finish(decoder));
         }
         output.chunks.send(chunk).ok()?;
+    }
+}
+
+fn open<R: Read>(
+    mut source: BlobSource<'_, R>,
+    promised: Option<Compression>,
+    window_log: u32,
+) -> Result<Decoder<BlobSource<'_, R>>, UnpackError> {
+    match agree(source.peek()?, promised) {
+        Ok(compression) => Decoder::new(source, compression, window_log),
+        Err(error) => Err(source.verify().err().unwrap_or(error)),
     }
 }
 

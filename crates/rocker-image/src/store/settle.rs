@@ -19,6 +19,7 @@ use super::attributes::{Attributes, open_found, times};
 use super::merged::{Found, Lower, look_up, open_directory};
 use super::record::{CopiedLink, Record, decode, encode};
 use super::staging::StagedLayer;
+use super::text::printable;
 use super::unpack::split;
 
 /// Takes from `lowers`, base first, what `layer` needs, and notes it.
@@ -129,7 +130,7 @@ impl Failure {
         match self {
             Self::Store(error) => error,
             Self::Kernel(attempt, errno) => {
-                let path = layer.directory.path().join(path.escape_ascii().to_string());
+                let path = layer.directory.path().join(printable(path));
                 StoreError::access(attempt, path)(errno.into())
             }
         }
@@ -155,8 +156,7 @@ fn is_same_implied(
     path: &[u8],
     lowers: &[Lower],
 ) -> Result<bool, StoreError> {
-    let failed =
-        |errno: Errno| StoreError::access("compare", path.escape_ascii().to_string())(errno.into());
+    let failed = |errno: Errno| StoreError::access("compare", printable(path))(errno.into());
     let found = look_up(lowers, path)?.filter(|found| found.file_type() == FileType::Directory);
     let wanted = match &found {
         Some(found) => open_found(found)

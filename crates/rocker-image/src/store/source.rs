@@ -52,6 +52,14 @@ impl<'a, R: Read> BlobSource<'a, R> {
         }
     }
 
+    /// The first bytes, at least four unless there are fewer.
+    pub(super) fn peek(&mut self) -> Result<&[u8], UnpackError> {
+        if self.start == self.end {
+            self.refill()?;
+        }
+        Ok(&self.buffer[self.start..self.end])
+    }
+
     /// How many bytes have come.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes

@@ -11,6 +11,7 @@
 
 mod error;
 mod header;
+mod kind;
 mod number;
 mod pax;
 mod reader;

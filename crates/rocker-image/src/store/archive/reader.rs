@@ -3,10 +3,11 @@
 use std::io::BufRead;
 
 use super::ArchiveError;
-use super::header::{BLOCK, BLOCK_BYTES, Header, parse_extents, until_nul};
-use super::number::parse_decimal;
-use super::pax::{Pax, PaxSparse, parse_records};
-use super::sparse::{Extent, check_map, pairs};
+use super::header::{BLOCK, BLOCK_BYTES, Header, until_nul};
+use super::kind::Stored;
+use super::pax::{Pax, parse_records};
+use super::sparse::Extent;
+use crate::store::text::printable;
 use crate::store::{LimitExceeded, UnpackLimits};
 
 /// One member of an archive. Names are as the archive has them: hostile.
@@ -66,10 +67,10 @@ pub(crate) struct Mtime {
 /// Reads entries one by one, and each one's data before the next.
 pub(crate) struct ArchiveReader<R> {
     source: R,
-    offset: u64,
-    body_left: u64,
+    pub(super) offset: u64,
+    pub(super) body_left: u64,
     padding_left: u64,
-    pax_bytes: u64,
+    pub(super) pax_bytes: u64,
 }
 
 /// What headers before an entry said about it.
@@ -202,7 +203,7 @@ impl<R: BufRead> ArchiveReader<R> {
         }
     }
 
-    fn read_block(&mut self) -> Result<Option<[u8; BLOCK_BYTES]>, ArchiveError> {
+    pub(super) fn read_block(&mut self) -> Result<Option<[u8; BLOCK_BYTES]>, ArchiveError> {
         let mut block = [0; BLOCK_BYTES];
         let filled = self.read_into(&mut block)?;
         match filled {
@@ -331,168 +332,10 @@ impl<R: BufRead> ArchiveReader<R> {
         })
     }
 
-    fn kind(
-        &mut self,
-        header: &Header,
-        path: &[u8],
-        link: Vec<u8>,
-        stored: Stored<'_>,
-    ) -> Result<EntryKind, ArchiveError> {
-        let typeflag = header.typeflag();
-        let ambiguous = |reason| {
-            Err(ArchiveError::Ambiguous {
-                path: path.escape_ascii().to_string(),
-                reason,
-            })
-        };
-        if stored.sparse.is_present() && !matches!(typeflag, b'0' | 0 | b'7') {
-            return ambiguous("only regular files are sparse");
-        }
-        if stored.size > 0 && matches!(typeflag, b'2'..=b'6') {
-            return ambiguous("entries of its type have no data");
-        }
-        match typeflag {
-            b'0' | 0 | b'7' if path.ends_with(b"/") => match (typeflag, stored.size) {
-                // Archives older than POSIX have no type for directories.
-                (0, 0) => Ok(EntryKind::Directory),
-                _ => ambiguous("it is a file whose name ends with a slash"),
-            },
-            b'0' | 0 | b'7' => self.file(path, stored),
-            b'S' if header.is_gnu() => self.old_gnu_sparse(header, path, stored.size),
-            // A hard link's size is that of the file, and no data follows (Go, GNU tar).
-            b'1' => Ok(EntryKind::HardLink { target: link }),
-            b'2' => Ok(EntryKind::Symlink { target: link }),
-            b'3' => header
-                .device()
-                .map(|(major, minor)| EntryKind::CharDevice { major, minor }),
-            b'4' => header
-                .device()
-                .map(|(major, minor)| EntryKind::BlockDevice { major, minor }),
-            b'5' => Ok(EntryKind::Directory),
-            b'6' => Ok(EntryKind::Fifo),
-            _ => {
-                let path = path.escape_ascii().to_string();
-                Err(ArchiveError::UnsupportedType {
-                    path,
-                    typeflag: char::from(typeflag),
-                })
-            }
-        }
-    }
-
-    fn file(&mut self, path: &[u8], stored: Stored<'_>) -> Result<EntryKind, ArchiveError> {
-        self.begin_body(stored.size);
-        if !stored.sparse.is_present() {
-            return Ok(EntryKind::File { size: stored.size });
-        }
-        let sparse = stored.sparse;
-        let map = match (sparse.major, sparse.minor) {
-            (Some(1), Some(0)) => Ok(self.read_map_1_0(path)?),
-            (None, None) | (Some(0), Some(0 | 1)) => pairs(&sparse.numbers),
-            _ => Err("its version is unknown"),
-        };
-        let map = map.and_then(|map| match (sparse.real_size, sparse.block_count) {
-            (None, _) => Err("the size of the file is missing"),
-            (_, Some(count)) if count != map.len() as u64 => Err("the number of runs is wrong"),
-            (Some(size), _) => Ok((size, check_map(&map, size, self.body_left)?)),
-        });
-        let (size, extents) = map.map_err(|reason| sparse_error(path, reason))?;
-        Ok(EntryKind::SparseFile { size, extents })
-    }
-
-    /// Format 1.0 keeps the map before the data: a count and as many pairs, one decimal
-    /// number per line, padded to a block.
-    fn read_map_1_0(&mut self, path: &[u8]) -> Result<Vec<(u64, u64)>, ArchiveError> {
-        let malformed = || sparse_error(path, "a number is malformed");
-        let start = self.body_left;
-        let count = self.read_map_number(start)?.ok_or_else(malformed)?;
-        let mut map = Vec::new();
-        for _ in 0..count {
-            let offset = self.read_map_number(start)?.ok_or_else(malformed)?;
-            map.push((offset, self.read_map_number(start)?.ok_or_else(malformed)?));
-        }
-        let used = start - self.body_left;
-        for _ in used..used.next_multiple_of(BLOCK).min(start) {
-            self.read_body_byte()?;
-        }
-        Ok(map)
-    }
-
-    fn read_map_number(&mut self, start: u64) -> Result<Option<u64>, ArchiveError> {
-        let mut digits = Vec::new();
-        loop {
-            if start - self.body_left > self.pax_bytes {
-                let object = "a sparse map".to_owned();
-                return Err(LimitExceeded {
-                    limit: "pax_bytes",
-                    allowed: self.pax_bytes,
-                    object,
-                }
-                .into());
-            }
-            match self.read_body_byte()? {
-                Some(b'\n') => return Ok(parse_decimal(&digits)),
-                Some(digit) if digits.len() < 20 => digits.push(digit),
-                _ => return Ok(None),
-            }
-        }
-    }
-
-    fn read_body_byte(&mut self) -> Result<Option<u8>, ArchiveError> {
-        let byte = self.body_chunk()?.first().copied();
-        if byte.is_some() {
-            self.consume(1);
-        }
-        Ok(byte)
-    }
-
-    fn old_gnu_sparse(
-        &mut self,
-        header: &Header,
-        path: &[u8],
-        stored: u64,
-    ) -> Result<EntryKind, ArchiveError> {
-        let (mut map, mut more) = header.sparse_extents()?;
-        let mut read = 0;
-        while more {
-            read += BLOCK;
-            if read > self.pax_bytes {
-                let object = "a sparse map".to_owned();
-                return Err(LimitExceeded {
-                    limit: "pax_bytes",
-                    allowed: self.pax_bytes,
-                    object,
-                }
-                .into());
-            }
-            let inside = "a sparse map";
-            let block = self.read_block()?.ok_or(ArchiveError::Truncated {
-                offset: self.offset,
-                inside,
-            })?;
-            let unusable = ArchiveError::Number {
-                offset: self.offset,
-                field: "sparse map",
-            };
-            map.extend(parse_extents(&block[..504]).ok_or(unusable)?);
-            more = block[504] != 0;
-        }
-        self.begin_body(stored);
-        let size = header.sparse_real_size()?;
-        let extents = check_map(&map, size, stored).map_err(|reason| sparse_error(path, reason))?;
-        Ok(EntryKind::SparseFile { size, extents })
-    }
-
-    fn begin_body(&mut self, size: u64) {
+    pub(super) fn begin_body(&mut self, size: u64) {
         self.body_left = size;
         self.padding_left = (BLOCK - size % BLOCK) % BLOCK;
     }
-}
-
-/// How many bytes the archive holds of a file, and what it says about holes.
-struct Stored<'a> {
-    size: u64,
-    sparse: &'a PaxSparse,
 }
 
 fn fill<R: BufRead>(source: &mut R, offset: u64) -> Result<&[u8], ArchiveError> {
@@ -501,18 +344,11 @@ fn fill<R: BufRead>(source: &mut R, offset: u64) -> Result<&[u8], ArchiveError> 
         .map_err(|source| ArchiveError::Read { offset, source })
 }
 
-fn sparse_error(path: &[u8], reason: &'static str) -> ArchiveError {
-    ArchiveError::Sparse {
-        path: path.escape_ascii().to_string(),
-        reason,
-    }
-}
-
 fn set_once<T>(slot: &mut Option<T>, value: T, header: &Header) -> Result<(), ArchiveError> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => {
-            let path = header.name().escape_ascii().to_string();
+            let path = printable(&header.name());
             Err(ArchiveError::Ambiguous {
                 path,
                 reason: "two extended headers of one kind describe one entry",
@@ -529,7 +365,7 @@ fn merge_names(
 ) -> Result<Vec<u8>, ArchiveError> {
     match (gnu, pax) {
         (Some(gnu), Some(pax)) if gnu != pax => {
-            let path = gnu.escape_ascii().to_string();
+            let path = printable(&gnu);
             Err(ArchiveError::Ambiguous {
                 path,
                 reason: "its GNU name and its pax name differ",

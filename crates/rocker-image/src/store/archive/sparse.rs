@@ -55,9 +55,11 @@ pub(super) fn pairs(numbers: &[u64]) -> Result<Vec<(u64, u64)>, &'static str> {
 mod tests {
     use super::*;
 
+    type Map<'a> = &'a [(u64, u64)];
+
     #[test]
     fn a_map_must_be_ordered_inside_and_complete() {
-        let cases: [(&[(u64, u64)], u64, u64, bool); 8] = [
+        let cases: [(Map, u64, u64, bool); 8] = [
             (&[], 1 << 40, 0, true),
             (&[(0, 5), (10, 5)], 15, 10, true),
             (&[(0, 5), (5, 5), (20, 0)], 20, 10, true),

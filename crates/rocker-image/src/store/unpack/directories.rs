@@ -6,14 +6,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags,
-    chmodat, chownat, fsetxattr, mkdirat, openat, openat2, readlinkat, statat, unlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags, chmodat, chownat,
+    fsetxattr, mkdirat, openat, openat2, readlinkat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
+use super::directory::{Directory, DirectoryAttributes, set_times};
 use super::name::{join, split};
+use super::place::refuse;
 use super::whiteout::{is_whiteout, make_opaque};
-use crate::store::archive::{Mtime, Xattr};
+use crate::store::archive::Mtime;
 use crate::store::{LimitExceeded, UnpackError, UnpackLimits};
 
 /// Open directories kept at a time. Archives walk depth first, so few are enough, and many
@@ -22,47 +24,6 @@ const OPEN_MAX: usize = 64;
 
 /// Links followed while one name is resolved; Linux's own limit.
 const LINKS_MAX: usize = 40;
-
-/// A directory of the layer, by a name without links and by descriptor.
-#[derive(Clone)]
-pub(super) struct Directory {
-    pub(super) path: Rc<[u8]>,
-    pub(super) fd: Rc<OwnedFd>,
-}
-
-impl AsFd for Directory {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
-
-/// What a directory gets when its content is complete.
-#[derive(Clone, Debug)]
-pub(super) struct DirectoryAttributes {
-    pub(super) mode: u32,
-    /// What mkdir was asked for, before the umask.
-    pub(super) made_mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) mtime: Mtime,
-    pub(super) xattrs: Vec<Xattr>,
-    /// No entry described it; a layer below may.
-    pub(super) implied: bool,
-}
-
-impl DirectoryAttributes {
-    pub(super) fn implied(mtime: Mtime) -> Self {
-        Self {
-            mode: 0o755,
-            made_mode: 0o755,
-            uid: 0,
-            gid: 0,
-            mtime,
-            xattrs: Vec::new(),
-            implied: true,
-        }
-    }
-}
 
 /// What to do about a directory that is not there.
 #[derive(Clone, Copy)]
@@ -428,34 +389,5 @@ impl Directories {
         }
         // A single plain component cannot leave its directory either way.
         openat(parent, leaf, flags, Mode::empty())
-    }
-}
-
-fn refuse(path: &[u8], reason: &'static str) -> UnpackError {
-    UnpackError::Entry {
-        path: path.escape_ascii().to_string(),
-        reason,
-    }
-}
-
-/// Sets both times of `leaf` itself.
-pub(crate) fn set_times(directory: BorrowedFd<'_>, leaf: &[u8], mtime: Mtime) -> Result<(), Errno> {
-    utimensat(
-        directory,
-        leaf,
-        &timestamps(mtime),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )
-}
-
-/// Access and modification time alike, so that two unpackings are equal.
-pub(super) fn timestamps(mtime: Mtime) -> Timestamps {
-    let time = Timespec {
-        tv_sec: mtime.seconds,
-        tv_nsec: i64::from(mtime.nanoseconds),
-    };
-    Timestamps {
-        last_access: time,
-        last_modification: time,
     }
 }

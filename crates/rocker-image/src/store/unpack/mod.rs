@@ -5,8 +5,12 @@
 //! link in its last component; what it made is changed through its own descriptor. A link
 //! in the middle of a name is resolved by hand, inside the layer's root, as a chroot would.
 
+mod content;
 mod directories;
+mod directory;
+mod hard_link;
 mod name;
+mod place;
 mod unpacker;
 mod whiteout;
 mod xattr;

@@ -1,6 +1,7 @@
 //! Which extended attributes of an archive a layer keeps.
 
 use crate::store::archive::Xattr;
+use crate::store::text::printable;
 use crate::store::{LimitExceeded, UnpackError, UnpackLimits};
 
 /// Whether a layer may have the attribute.
@@ -32,10 +33,7 @@ pub(super) fn filter(
         .map(|(name, value)| name.len() + value.len())
         .sum();
     if bytes > limits.xattr_bytes {
-        let object = format!(
-            "extended attributes of {:?}",
-            path.escape_ascii().to_string()
-        );
+        let object = format!("extended attributes of {:?}", printable(path));
         return Err(LimitExceeded {
             limit: "xattr_bytes",
             allowed: limits.xattr_bytes as u64,

@@ -1,0 +1,93 @@
+//! One directory of a layer: how it is reached, and what it gets in the end.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use rustix::fs::{AtFlags, Timespec, Timestamps, utimensat};
+use rustix::io::Errno;
+
+use crate::store::archive::{Entry, Mtime, Xattr};
+
+/// A directory of the layer, by a name without links and by descriptor.
+#[derive(Clone)]
+pub(super) struct Directory {
+    pub(super) path: Rc<[u8]>,
+    pub(super) fd: Rc<OwnedFd>,
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// What a directory gets when its content is complete.
+#[derive(Clone, Debug)]
+pub(super) struct DirectoryAttributes {
+    pub(super) mode: u32,
+    /// What mkdir was asked for, before the umask.
+    pub(super) made_mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) mtime: Mtime,
+    pub(super) xattrs: Vec<Xattr>,
+    /// No entry described it; a layer below may.
+    pub(super) implied: bool,
+}
+
+impl DirectoryAttributes {
+    pub(super) fn implied(mtime: Mtime) -> Self {
+        Self {
+            mode: 0o755,
+            made_mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime,
+            xattrs: Vec::new(),
+            implied: true,
+        }
+    }
+
+    /// What an entry says of its directory.
+    pub(super) fn of(entry: Entry) -> Self {
+        let Entry {
+            mode,
+            uid,
+            gid,
+            mtime,
+            xattrs,
+            ..
+        } = entry;
+        Self {
+            mode,
+            made_mode: mode & 0o777,
+            uid,
+            gid,
+            mtime,
+            xattrs,
+            implied: false,
+        }
+    }
+}
+
+/// Sets both times of `leaf` itself.
+pub(super) fn set_times(directory: BorrowedFd<'_>, leaf: &[u8], mtime: Mtime) -> Result<(), Errno> {
+    utimensat(
+        directory,
+        leaf,
+        &timestamps(mtime),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
+}
+
+/// Access and modification time alike, so that two unpackings are equal.
+pub(super) fn timestamps(mtime: Mtime) -> Timestamps {
+    let time = Timespec {
+        tv_sec: mtime.seconds,
+        tv_nsec: i64::from(mtime.nanoseconds),
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
+}

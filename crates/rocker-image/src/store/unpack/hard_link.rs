@@ -1,0 +1,76 @@
+//! Second names for files.
+
+use rustix::fs::{AtFlags, linkat};
+
+use super::name::EntryPath;
+use super::place::{Existing, Place};
+use super::unpacker::Unpacker;
+use crate::store::UnpackError;
+
+/// A hard link whose target the layer does not have: some layer below must.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PendingLink {
+    /// Plain path without links of the new name.
+    pub(crate) path: Vec<u8>,
+    /// Plain path of the target.
+    pub(crate) target: Vec<u8>,
+}
+
+impl Unpacker<'_> {
+    /// The target is looked for in this layer, links in the middle of its name resolved as
+    /// everywhere; a link as the last component is linked to itself, never followed.
+    pub(super) fn add_hard_link(
+        &mut self,
+        place: &Place<'_>,
+        target: &[u8],
+    ) -> Result<(), UnpackError> {
+        let target = EntryPath::parse(target, self.limits)?;
+        let path = place.path();
+        let Some((above, leaf)) = target.split() else {
+            return place.refuse("it is a hard link to a directory");
+        };
+        let source = self
+            .directories
+            .find(above)?
+            .map(|directory| Place { directory, leaf });
+        let existing = match &source {
+            Some(source) if source.path() == path => {
+                return place.refuse("it is a hard link to itself");
+            }
+            Some(source) => source.inspect()?,
+            None => None,
+        };
+        match (existing, source) {
+            (Some(Existing::Directory), _) => place.refuse("it is a hard link to a directory"),
+            (Some(Existing::Whiteout), _) => {
+                place.refuse("it is a hard link to a file that the layer deletes")
+            }
+            (Some(Existing::Link | Existing::Other), Some(source)) => {
+                self.replacing(place, "create hard link", |place| {
+                    linkat(
+                        &source.directory,
+                        source.leaf,
+                        &place.directory,
+                        place.leaf,
+                        AtFlags::empty(),
+                    )
+                })
+            }
+            _ => self.add_pending_link(place, target.as_bytes()),
+        }
+    }
+
+    fn add_pending_link(&mut self, place: &Place<'_>, target: &[u8]) -> Result<(), UnpackError> {
+        if let Some(existing) = place.inspect()? {
+            self.clear(place, existing)?;
+        }
+        let link = PendingLink {
+            path: place.path(),
+            target: target.to_vec(),
+        };
+        self.directories
+            .charge(size_of::<PendingLink>() + link.path.len() + link.target.len())?;
+        self.links.push(link);
+        Ok(())
+    }
+}

@@ -1,0 +1,19 @@
+//! The layer store, from outside: hostile and ordinary archives, digests, whiteouts,
+//! crashes and full disks, on a real file system as root.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::too_many_lines,
+    reason = "helpers of tests fail by panicking and say what they skip; tables of cases are long"
+)]
+
+mod archive;
+mod chain;
+mod crash;
+mod golden;
+mod hostile;
+mod integrity;
+mod listing;
+mod opening;
+mod resources;
+mod support;

@@ -1,0 +1,279 @@
+//! Full disks, bombs and memory.
+
+use std::io::Read;
+use std::process::Command;
+
+use rocker_image::store::{Compression, Store, UnpackLimits, import_layer, unpack_layer};
+use rocker_types::Layout;
+use rustix::mount::{MountFlags, mount};
+
+use super::archive::{Member, archive, gzip};
+use super::listing::names;
+use super::support::{Host, chain_of, promise, skip};
+
+const PRIVATE: &str = "ROCKER_TEST_PRIVATE_MOUNTS";
+
+/// Whether this process has a mount namespace of its own. If it has not, `test` is run once
+/// more in a process that has, and its result is this test's.
+pub(crate) fn private_mounts(test: &str) -> bool {
+    if std::env::var_os(PRIVATE).is_some() {
+        return true;
+    }
+    let exe = std::env::current_exe().unwrap();
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private"])
+        .arg(exe)
+        .args(["--exact", test, "--nocapture"])
+        .env(PRIVATE, "1")
+        .output();
+    match output {
+        Ok(output) if output.status.success() => {}
+        Ok(output) if String::from_utf8_lossy(&output.stderr).contains("unshare failed") => {
+            skip("no permission to make a mount namespace");
+        }
+        Ok(output) => panic!(
+            "{}\n{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        ),
+        Err(error) => skip(&format!("unshare(1) is missing: {error}")),
+    }
+    false
+}
+
+#[test]
+fn a_full_disk_is_named_and_leaves_the_store_as_it_was() {
+    if !private_mounts("resources::a_full_disk_is_named_and_leaves_the_store_as_it_was") {
+        return;
+    }
+    let small = archive(&[Member::file("small", "1")]);
+    // Much smaller than the disk as content, much larger in blocks or inodes.
+    let many: Vec<_> = (0..2000)
+        .map(|n| Member::file(&format!("d/{n}"), "1"))
+        .collect();
+    for (context, options) in [
+        ("bytes", c"size=4m,mode=0700"),
+        ("inodes", c"size=64m,nr_inodes=64,mode=0700"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        mount(
+            "tmpfs",
+            dir.path(),
+            "tmpfs",
+            MountFlags::empty(),
+            Some(options),
+        )
+        .unwrap();
+        let store = Store::open(&Layout::new(dir.path(), "/nowhere")).unwrap();
+        let layer = store
+            .import(small.as_slice(), &UnpackLimits::default())
+            .unwrap();
+        let kept = vec![rocker_image::store::ChainLayer::Staged(layer)];
+        store.commit(kept).unwrap();
+        let before = (names(dir.path()), free(dir.path()));
+
+        let limits = UnpackLimits {
+            keep_free_percent: 0,
+            ..UnpackLimits::default()
+        };
+        let tar = archive(&many);
+        let error = store.import(tar.as_slice(), &limits).unwrap_err();
+
+        let text = chain_of(&error);
+        assert!(
+            text.contains("No space left on device"),
+            "{context}: {text}"
+        );
+        let hint = rocker_types::Diagnose::hint(&error).unwrap();
+        assert!(hint.contains("free some space"), "{hint}");
+        assert_eq!((names(dir.path()), free(dir.path())), before, "{context}");
+        store
+            .import(small.as_slice(), &UnpackLimits::default())
+            .unwrap();
+        rustix::mount::unmount(dir.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
+}
+
+/// Free blocks and inodes.
+fn free(path: &std::path::Path) -> (u64, u64) {
+    let stat = rustix::fs::statvfs(path).unwrap();
+    (stat.f_bfree, stat.f_ffree)
+}
+
+#[test]
+fn content_that_cannot_fit_is_refused_before_the_disk_is_full() {
+    if !private_mounts("resources::content_that_cannot_fit_is_refused_before_the_disk_is_full") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let options = Some(c"size=4m,mode=0700");
+    mount("tmpfs", dir.path(), "tmpfs", MountFlags::empty(), options).unwrap();
+    let store = Store::open(&Layout::new(dir.path(), "/nowhere")).unwrap();
+    let tar = archive(&[Member::file("f", vec![1; 5 << 20])]);
+
+    let error = store
+        .import(gzip(&tar).as_slice(), &UnpackLimits::default())
+        .unwrap_err();
+
+    assert!(
+        chain_of(&error).contains("keep_free_percent"),
+        "{}",
+        chain_of(&error)
+    );
+    assert_eq!(names(&dir.path().join("tmp")), ["d ."]);
+}
+
+/// Zeros, as many as asked for, after a header that announces them.
+fn zeros(size: u64) -> impl Read + Send {
+    let header = Member::file("zeros", "").size(size).bytes();
+    std::io::Cursor::new(header).chain(std::io::repeat(0).take(size + 1024))
+}
+
+#[test]
+fn bombs_are_refused_by_the_limit_they_meet_first() {
+    let host = Host::new();
+    let bomb = |level| {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), level).unwrap();
+        std::io::copy(&mut zeros(96 << 20), &mut encoder).unwrap();
+        encoder.finish().unwrap()
+    };
+    let limits = UnpackLimits::default();
+    let cases = [
+        (
+            "unpacked_bytes",
+            UnpackLimits {
+                unpacked_bytes: 32 << 20,
+                ..limits
+            },
+        ),
+        (
+            "ratio",
+            UnpackLimits {
+                ratio_grace_bytes: 16 << 20,
+                ..limits
+            },
+        ),
+    ];
+    for (limit, limits) in cases {
+        let bomb = bomb(1);
+        let error = import_layer(&host.stage(), bomb.as_slice(), &limits).unwrap_err();
+        assert!(
+            chain_of(&error).contains(limit),
+            "{limit}: {}",
+            chain_of(&error)
+        );
+        host.assert_untouched(limit);
+    }
+}
+
+#[test]
+fn a_zstd_window_beyond_the_limit_is_refused_whatever_is_in_it() {
+    let host = Host::new();
+    let tar = archive(&[Member::file("f", "1")]);
+    // A frame header with a window of 2 GiB: descriptor without single segment, window
+    // exponent 21 (2^31), then an empty last raw block. RFC 8878, 3.1.1.
+    let window = [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3][..], &[1, 0, 0]].concat();
+    let error = import_layer(&host.stage(), window.as_slice(), &UnpackLimits::default());
+    let text = chain_of(&error.unwrap_err());
+    assert!(text.contains("zstd_window_log"), "{text}");
+
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 19).unwrap();
+    encoder.window_log(27).unwrap();
+    std::io::copy(&mut tar.as_slice(), &mut encoder).unwrap();
+    let large = encoder.finish().unwrap();
+    let layer = import_layer(&host.stage(), large.as_slice(), &UnpackLimits::default());
+    assert_eq!(layer.unwrap().diff_id(), &super::support::diff_id(&tar));
+}
+
+#[test]
+fn holes_take_no_space_and_count_as_size() {
+    let host = Host::new();
+    let hole = |size: u64| {
+        Member::file("GNUSparseFile.0/hole", "0123456789")
+            .pax("GNU.sparse.major", "0")
+            .pax("GNU.sparse.minor", "1")
+            .pax("GNU.sparse.name", "hole")
+            .pax("GNU.sparse.size", size.to_string())
+            .pax("GNU.sparse.numblocks", "2")
+            .pax("GNU.sparse.map", format!("4096,5,{},5", size - 5))
+    };
+    let root = host.committed(&archive(&[hole(8 << 30)]));
+    let meta = fs_err::metadata(root.join("hole")).unwrap();
+    use std::os::unix::fs::MetadataExt;
+    assert_eq!(meta.len(), 8 << 30);
+    assert!(meta.blocks() * 512 < 1 << 20, "{} blocks", meta.blocks());
+    let layer = host.store.layers().unwrap().remove(0);
+    assert_eq!(host.store.layer_size(&layer).unwrap(), 10);
+    host.store.remove_layer(&layer).unwrap();
+
+    let error = host.unpack(&archive(&[hole(1 << 40)])).unwrap_err();
+    assert!(
+        chain_of(&error).contains("unpacked_bytes"),
+        "{}",
+        chain_of(&error)
+    );
+    for (context, member) in [
+        ("overlap", hole(100).pax("GNU.sparse.map", "0,6,5,4")),
+        ("beyond", hole(100).pax("GNU.sparse.map", "0,5,96,5")),
+        ("short", hole(100).pax("GNU.sparse.map", "0,5,50,4")),
+        ("odd", hole(100).pax("GNU.sparse.map", "0,5,50")),
+        ("count", hole(100).pax("GNU.sparse.numblocks", "3")),
+        ("version", hole(100).pax("GNU.sparse.major", "2")),
+    ] {
+        let error = host.unpack(&archive(&[member])).unwrap_err();
+        assert!(
+            chain_of(&error).contains("sparse map"),
+            "{context}: {}",
+            chain_of(&error)
+        );
+        host.assert_untouched(context);
+    }
+}
+
+#[test]
+fn memory_does_not_grow_with_the_layer() {
+    let host = Host::new();
+    let size = 384 << 20;
+    let before = peak_memory_bytes();
+
+    let layer = import_layer(&host.stage(), zeros(size), &UnpackLimits::default()).unwrap();
+
+    assert_eq!(layer.size_bytes(), size);
+    let grown = peak_memory_bytes() - before;
+    assert!(grown < 64 << 20, "{grown} bytes for a layer of {size}");
+}
+
+fn peak_memory_bytes() -> u64 {
+    let status = fs_err::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    line.trim()
+        .strip_suffix(" kB")
+        .unwrap()
+        .parse::<u64>()
+        .unwrap()
+        * 1024
+}
+
+#[test]
+fn an_unpacker_that_gives_up_does_not_wait_for_the_rest() {
+    let host = Host::new();
+    // An archive that is refused at its first entry, then bytes without end.
+    let start = Member::file("../x", "1").bytes();
+    let endless = std::io::Cursor::new(start).chain(std::io::repeat(7));
+    let mut expected = promise(b"", b"", Compression::None);
+    expected.size_bytes = u64::MAX >> 1;
+
+    let error = unpack_layer(
+        &host.stage(),
+        endless,
+        &expected,
+        &UnpackLimits::default(),
+        &|_| (),
+    );
+
+    assert!(chain_of(&error.unwrap_err()).contains(".."));
+    host.assert_untouched("endless");
+}
