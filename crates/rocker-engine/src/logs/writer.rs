@@ -10,8 +10,8 @@ use super::{LogFiles, LogLimits, LogWriteError, Stream, encode};
 
 /// Writes a container's output into its log.
 ///
-/// Never more than about 100 KiB in memory, whatever is written; no call fails, see the policy in
-/// the module's documentation.
+/// Never more than about 200 KiB in memory, whatever is written, and nothing before the first line; no
+/// call fails, see the policy in the module's documentation.
 #[derive(Debug)]
 pub struct LogWriter {
     directory: OwnedFd,
