@@ -6,6 +6,7 @@
 //!
 //! One thread, one epoll, fixed buffers: a reader that is slow slows its writer, nothing piles up.
 
+mod direction;
 mod holder;
 mod listener;
 mod tcp;

@@ -8,7 +8,8 @@
 
 use super::encode::Family;
 use super::expression::{Expression, Meta, Verdict, iptables_interface};
-use super::socket::{NftSocket, RulePlace};
+use super::message::RulePlace;
+use super::socket::NftSocket;
 use crate::name::InterfaceName;
 use crate::netlink::NetlinkError;
 

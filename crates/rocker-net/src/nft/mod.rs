@@ -6,7 +6,9 @@
 
 mod encode;
 mod expression;
+mod expression_bytes;
 mod foreign;
+mod message;
 mod socket;
 mod table;
 

@@ -2,41 +2,14 @@
 
 use super::encode::{Attributes, Family};
 use super::expression::Expression;
-use super::table::{ChainPlan, Element, FORWARD_CHAIN, SetName, TablePlan};
+use super::message::{
+    BATCH_BEGIN, BATCH_END, DATA_VALUE, DELRULE, DELSETELEM, DELTABLE, ELEM_DATA, GETCHAIN,
+    GETRULE, GETSETELEM, LIST_ELEM, LIST_ELEMENTS, NEWSETELEM, NEWTABLE, Place, RulePlace,
+    SUBSYSTEM, message, push_chain, push_element, push_element_as, push_rule, push_set, push_table,
+};
+use super::table::{Element, FORWARD_CHAIN, SetName, TablePlan};
 use crate::netlink::{Batch, NetlinkError, Reply, Socket, attributes_of, flag};
 use rustix::io::Errno;
-
-/// `NFNL_SUBSYS_NFTABLES`, in the upper byte of a message's type.
-const SUBSYSTEM: u8 = 10;
-/// `NFNL_MSG_BATCH_BEGIN` and `…_END`.
-const BATCH_BEGIN: u16 = 0x10;
-const BATCH_END: u16 = 0x11;
-
-/// `NFT_MSG_…`
-const NEWTABLE: u8 = 0;
-const DELTABLE: u8 = 2;
-const NEWCHAIN: u8 = 3;
-const GETCHAIN: u8 = 4;
-const NEWRULE: u8 = 6;
-const GETRULE: u8 = 7;
-const DELRULE: u8 = 8;
-const NEWSET: u8 = 9;
-const NEWSETELEM: u8 = 12;
-const GETSETELEM: u8 = 13;
-const DELSETELEM: u8 = 14;
-
-/// `NFTA_SET_ELEM_LIST_…` and `NFTA_SET_ELEM_…` and `NFTA_DATA_VALUE`.
-const LIST_TABLE: u16 = 1;
-const LIST_SET: u16 = 2;
-const LIST_ELEMENTS: u16 = 3;
-const LIST_ELEM: u16 = 1;
-const ELEM_KEY: u16 = 1;
-const ELEM_DATA: u16 = 2;
-const DATA_VALUE: u16 = 1;
-
-const fn message(kind: u8) -> u16 {
-    u16::from_be_bytes([SUBSYSTEM, kind])
-}
 
 /// What a base chain says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -242,153 +215,6 @@ fn absent_is_done(result: Result<(), NetlinkError>) -> Result<(), NetlinkError> 
     }
 }
 
-/// Where a rule is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RulePlace<'a> {
-    pub(super) family: Family,
-    pub(super) table: &'a str,
-    pub(super) chain: &'a str,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    First,
-    Last,
-}
-
-fn push_table(batch: &mut Batch, kind: u8, name: &str, what: String) {
-    let flags = if kind == NEWTABLE {
-        flag::CREATE | flag::ACK
-    } else {
-        flag::ACK
-    };
-    batch.push(what, message(kind), flags, |body| {
-        Attributes::of_message(body, Family::Inet, 0).text(1, name);
-    });
-}
-
-fn push_chain(batch: &mut Batch, table: &str, chain: &ChainPlan) {
-    /// `NF_ACCEPT`.
-    const ACCEPT: u32 = 1;
-    let what = format!("create chain {table} {}", chain.name);
-    batch.push(what, message(NEWCHAIN), flag::CREATE | flag::ACK, |body| {
-        // NFTA_CHAIN_TABLE 1, _NAME 3, _HOOK 4 (_HOOKNUM 1, _PRIORITY 2), _POLICY 5, _TYPE 7.
-        let mut attributes = Attributes::of_message(body, Family::Inet, 0);
-        attributes.text(1, table).text(3, chain.name);
-        if let Some(hook) = chain.hook {
-            attributes.nest(4, |nest| {
-                nest.number(1, hook.number).signed(2, hook.priority);
-            });
-            attributes.number(5, ACCEPT).text(7, hook.kind);
-        }
-    });
-}
-
-fn push_set(batch: &mut Batch, table: &str, set: SetName, id: u32) {
-    const NFT_SET_MAP: u32 = 0x8;
-    let what = format!("create set {table} {}", set.as_str());
-    batch.push(what, message(NEWSET), flag::CREATE | flag::ACK, |body| {
-        // NFTA_SET_TABLE 1, _NAME 2, _FLAGS 3, _KEY_TYPE 4, _KEY_LEN 5, _DATA_TYPE 6,
-        // _DATA_LEN 7, _ID 10.
-        let mut attributes = Attributes::of_message(body, Family::Inet, 0);
-        attributes.text(1, table).text(2, set.as_str());
-        attributes.number(
-            3,
-            if set.value_types().is_some() {
-                NFT_SET_MAP
-            } else {
-                0
-            },
-        );
-        let (key_type, key_len) = concatenation(set.key_types());
-        attributes.number(4, key_type).number(5, key_len);
-        if let Some(types) = set.value_types() {
-            let (data_type, data_len) = concatenation(types);
-            attributes.number(6, data_type).number(7, data_len);
-        }
-        attributes.number(10, id);
-    });
-}
-
-/// nft's number of a concatenated type (six bits a field), and its length: four bytes a field.
-fn concatenation(types: &[u32]) -> (u32, u32) {
-    types.iter().fold((0, 0), |(number, length), kind| {
-        ((number << 6) | kind, length + 4)
-    })
-}
-
-fn push_element(batch: &mut Batch, kind: u8, table: &str, element: &Element) {
-    let flags = if kind == NEWSETELEM {
-        flag::CREATE | flag::EXCLUSIVE | flag::ACK
-    } else {
-        flag::ACK
-    };
-    push_element_as(batch, kind, flags, table, element);
-}
-
-fn push_element_as(batch: &mut Batch, kind: u8, flags: u16, table: &str, element: &Element) {
-    let verb = match kind {
-        NEWSETELEM => "add an element to",
-        DELSETELEM => "delete an element of",
-        _ => "look up an element of",
-    };
-    let what = format!("{verb} set {table} {}", element.set.as_str());
-    batch.push(what, message(kind), flags, |body| {
-        let mut attributes = Attributes::of_message(body, Family::Inet, 0);
-        attributes
-            .text(LIST_TABLE, table)
-            .text(LIST_SET, element.set.as_str());
-        attributes.nest(LIST_ELEMENTS, |list| {
-            list.nest(LIST_ELEM, |nest| {
-                nest.nest(ELEM_KEY, |key| {
-                    key.bytes(DATA_VALUE, &element.key);
-                });
-                if let Some(value) = element.value.as_ref().filter(|_| kind == NEWSETELEM) {
-                    nest.nest(ELEM_DATA, |data| {
-                        data.bytes(DATA_VALUE, value);
-                    });
-                }
-            });
-        });
-    });
-}
-
-fn push_rule(
-    batch: &mut Batch,
-    place: &RulePlace<'_>,
-    expressions: &[Expression],
-    position: Place,
-    comment: Option<&str>,
-) {
-    let flags = match position {
-        Place::First => flag::CREATE | flag::ACK,
-        Place::Last => flag::CREATE | flag::APPEND | flag::ACK,
-    };
-    let what = format!("add a rule to chain {} {}", place.table, place.chain);
-    batch.push(what, message(NEWRULE), flags, |body| {
-        // NFTA_RULE_TABLE 1, _CHAIN 2, _EXPRESSIONS 4, _USERDATA 7.
-        let mut attributes = Attributes::of_message(body, place.family, 0);
-        attributes.text(1, place.table).text(2, place.chain);
-        attributes.nest(4, |list| {
-            for expression in expressions {
-                expression.encode(list);
-            }
-        });
-        if let Some(comment) = comment {
-            attributes.bytes(7, &comment_data(comment));
-        }
-    });
-}
-
-/// libnftnl's `NFTNL_UDATA_RULE_COMMENT`: type 0, length, text with its NUL.
-fn comment_data(comment: &str) -> Vec<u8> {
-    let length = u8::try_from(comment.len() + 1).unwrap_or(u8::MAX);
-    let mut data = vec![0, length];
-    data.extend(comment.bytes().take(usize::from(length) - 1));
-    data.push(0);
-    data
-}
-
 fn comment_of(data: &[u8]) -> Option<String> {
     let length = usize::from(*data.get(1)?);
     let text = data.get(2..2 + length)?.strip_suffix(&[0])?;
@@ -448,6 +274,7 @@ fn value_of(reply: &Reply) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::message::comment_data;
     use super::*;
 
     #[test]
