@@ -374,7 +374,7 @@ mod tests {
                 bearer("https://auth.docker.io/token", Some("registry.docker.io")),
             ),
             (
-                &["bearer  realm=\"https://a/t\" , service=s"],
+                &["bearer realm=\"https://a/t\" , service=s"],
                 bearer("https://a/t", Some("s")),
             ),
             (

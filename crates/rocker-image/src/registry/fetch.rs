@@ -289,6 +289,7 @@ impl<'a> Repository<'a> {
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok());
         let retry_after = retry_after.and_then(|text| parse_retry_after(text, SystemTime::now()));
+        let ours = self.is_ours(response.url());
         let url = shown(response.url());
         // an error's text is a nicety: what goes wrong while it is read is no new error
         let body = read_body(response, MAX_ERROR_BYTES, patience)
@@ -299,7 +300,8 @@ impl<'a> Repository<'a> {
         let authenticated = self.auth.has_credential();
         let code = status.as_u16();
         Err(match code {
-            401 | 403 => {
+            // what another host thinks of us says nothing about our credentials
+            401 | 403 if ours => {
                 let repository = self.name.clone();
                 RegistryError::Denied {
                     registry,

@@ -5,30 +5,52 @@ use std::cell::OnceCell;
 use reqwest::header::{ACCEPT_ENCODING, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Request, Response, Url};
-use rustls::ClientConfig;
 
-use super::origin::{Origin, shown};
+use super::origin::{Origin, Reach, shown};
 use super::patience::Patience;
 use super::{RegistryError, RegistryOptions, tls};
 
 /// The connections of one pull.
 ///
-/// Plain HTTP and https have a client each, both made when first used: for a registry on
-/// loopback no certificate is ever read. Both speak HTTP/1.1 only, where each layer has a
-/// connection of its own, so that one layer's back-pressure never holds another one up.
+/// There are clients of several kinds, each made when it is first used: for a registry on
+/// loopback no certificate is ever read, and no proxy is ever asked. All speak HTTP/1.1
+/// only, where each layer has a connection of its own, so that one layer's back-pressure
+/// never holds another one up.
 #[derive(Debug)]
 pub(super) struct HttpClient {
     options: RegistryOptions,
-    plain: OnceCell<Client>,
-    secure: OnceCell<Client>,
+    clients: [OnceCell<Client>; 4],
+}
+
+/// What sets one client apart from another.
+#[derive(Clone, Copy, Debug)]
+struct ClientKind {
+    secure: bool,
+    loopback: bool,
+}
+
+impl ClientKind {
+    fn of(url: &Url) -> Self {
+        let origin = Origin::of(url);
+        let loopback = origin
+            .as_ref()
+            .is_some_and(|origin| Reach::of(&origin.host) == Reach::Loopback);
+        Self {
+            secure: origin.is_some_and(|origin| origin.secure),
+            loopback,
+        }
+    }
+
+    fn index(self) -> usize {
+        usize::from(self.secure) * 2 + usize::from(self.loopback)
+    }
 }
 
 impl HttpClient {
     pub(super) const fn new(options: RegistryOptions) -> Self {
         Self {
             options,
-            plain: OnceCell::new(),
-            secure: OnceCell::new(),
+            clients: [const { OnceCell::new() }; 4],
         }
     }
 
@@ -52,24 +74,22 @@ impl HttpClient {
     }
 
     fn client(&self, url: &Url) -> Result<&Client, RegistryError> {
-        let (cell, secure) = match url.scheme() {
-            "https" => (&self.secure, true),
-            _ => (&self.plain, false),
-        };
+        let kind = ClientKind::of(url);
+        let cell = &self.clients[kind.index()];
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        let tls = if secure {
+        let client = self.build(kind)?;
+        Ok(cell.get_or_init(|| client))
+    }
+
+    fn build(&self, kind: ClientKind) -> Result<Client, RegistryError> {
+        let tls = if kind.secure {
             tls::trust_system(&self.options.extra_roots)?
         } else {
             tls::trust_nobody()?
         };
-        let client = self.build(tls)?;
-        Ok(cell.get_or_init(|| client))
-    }
-
-    fn build(&self, tls: ClientConfig) -> Result<Client, RegistryError> {
-        let builder = Client::builder()
+        let mut builder = Client::builder()
             .tls_backend_preconfigured(tls)
             .http1_only()
             .redirect(Policy::none())
@@ -78,7 +98,12 @@ impl HttpClient {
             .user_agent(concat!("rocker/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(self.options.timeouts.connect)
             .tcp_nodelay(true);
-        builder.build().map_err(|source| RegistryError::TlsSetup {
+        if kind.loopback {
+            // HTTP_PROXY is about other machines
+            builder = builder.no_proxy();
+        }
+        let client = builder.build();
+        client.map_err(|source| RegistryError::TlsSetup {
             source: Box::new(source),
         })
     }

@@ -83,13 +83,21 @@ pub struct RegistryOptions {
     pub timeouts: Timeouts,
 }
 
+/// One layer more than there are processors, so that one can wait for the network or the
+/// disk while the others unpack; at least docker's three. A layer in flight takes about
+/// 7 MiB of memory, hence no more than eight.
+fn default_concurrency() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    processors.saturating_add(1).clamp(3, 8)
+}
+
 impl Default for RegistryOptions {
     fn default() -> Self {
         Self {
             insecure_hosts: Vec::new(),
             credentials: Credentials::default(),
             extra_roots: Vec::new(),
-            concurrency: 3,
+            concurrency: default_concurrency(),
             retry: RetryPolicy::default(),
             timeouts: Timeouts::default(),
         }

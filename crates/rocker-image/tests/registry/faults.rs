@@ -139,28 +139,20 @@ fn a_connection_that_falls_silent_is_replaced() {
 }
 
 /// The fault, the kind of the error and words in its chain.
-fn hopeless() -> Vec<(On, Action, ErrorKind, &'static str)> {
-    use ErrorKind::{Invalid, NotFound, Tampered, Unavailable};
+type Hopeless = (On, Action, ErrorKind, &'static str);
+
+fn hopeless_servers() -> Vec<Hopeless> {
+    use ErrorKind::{Denied, NotFound, Unavailable};
     let retry_after = |status, seconds| Action::RetryAfter { status, seconds };
-    let answer = |content_type: &str, body: Vec<u8>| Action::Answer {
-        status: 200,
-        content_type: content_type.to_owned(),
-        body,
-    };
-    let manifest = "application/vnd.oci.image.manifest.v1+json";
+    let asked = "status 400: the test asked for this";
     vec![
         (On::Manifest, Action::Status(503), Unavailable, "status 503"),
         (On::Blob, Action::Status(500), Unavailable, "status 500"),
-        (
-            On::Manifest,
-            Action::Status(400),
-            Unavailable,
-            "status 400: the test asked for this",
-        ),
+        (On::Manifest, Action::Status(400), Unavailable, asked),
         (
             On::Manifest,
             Action::Status(403),
-            ErrorKind::Denied,
+            Denied,
             "refused access to app",
         ),
         (On::Blob, Action::Status(404), NotFound, "blob sha256:"),
@@ -192,6 +184,21 @@ fn hopeless() -> Vec<(On, Action, ErrorKind, &'static str)> {
             Unavailable,
             "no progress",
         ),
+    ]
+}
+
+fn hopeless_answers() -> Vec<Hopeless> {
+    use ErrorKind::{Invalid, Tampered};
+    let manifest = "application/vnd.oci.image.manifest.v1+json";
+    let index = "application/vnd.oci.image.index.v1+json".to_owned();
+    let zeros = format!("sha256:{}", "0".repeat(64));
+    let answer = |content_type: &str, body: Vec<u8>| Action::Answer {
+        status: 200,
+        content_type: content_type.to_owned(),
+        body,
+    };
+    let huge = answer(manifest, vec![b' '; 64 << 20]);
+    vec![
         (
             On::Manifest,
             answer("text/html", b"<html>".to_vec()),
@@ -210,21 +217,16 @@ fn hopeless() -> Vec<(On, Action, ErrorKind, &'static str)> {
             Invalid,
             "not valid",
         ),
+        (On::Manifest, huge, Tampered, "longer than 4194304 bytes"),
         (
             On::Manifest,
-            answer(manifest, vec![b' '; 64 << 20]),
-            Tampered,
-            "longer than 4194304 bytes",
-        ),
-        (
-            On::Manifest,
-            Action::ContentType("application/vnd.oci.image.index.v1+json".to_owned()),
+            Action::ContentType(index),
             Invalid,
             "announced",
         ),
         (
             On::Manifest,
-            Action::DigestHeader(format!("sha256:{}", "0".repeat(64))),
+            Action::DigestHeader(zeros),
             Tampered,
             "was promised",
         ),
@@ -237,7 +239,7 @@ fn hopeless() -> Vec<(On, Action, ErrorKind, &'static str)> {
 
 #[test]
 fn what_does_not_pass_ends_soon_and_leaves_nothing() {
-    for (on, action, kind, words) in hopeless() {
+    for (on, action, kind, words) in hopeless_servers().into_iter().chain(hopeless_answers()) {
         let ground = Ground::new();
         let reference = ground.registry.push("app:1", &three_layers());
         ground.registry.fault(on.clone(), u32::MAX, action.clone());

@@ -193,10 +193,13 @@ impl PullProgress for Recorder {
         let (of, what) = match event {
             PullEvent::Layer { digest, state } => {
                 let state = match state {
-                    LayerState::Downloading { .. } => "downloading".to_owned(),
-                    other => format!("{other:?}").to_lowercase(),
+                    LayerState::AlreadyExists => "already exists",
+                    LayerState::Waiting => "waiting",
+                    LayerState::Downloading { .. } => "downloading",
+                    LayerState::Extracting => "extracting",
+                    LayerState::Done => "done",
                 };
-                (digest.to_string(), state)
+                (digest.to_string(), state.to_owned())
             }
             PullEvent::Resolving => (String::new(), "resolving".to_owned()),
             PullEvent::Resolved { digest, .. } => (String::new(), format!("resolved {digest}")),

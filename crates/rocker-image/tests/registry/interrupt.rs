@@ -23,52 +23,53 @@ impl PullProgress for Interrupter<'_> {
     }
 }
 
-#[test]
-fn an_interrupted_pull_returns_at_once_and_leaves_nothing() {
+/// What holds the pull up, on which requests, and when the user loses patience.
+type Case = (&'static str, On, Action, fn(&PullEvent<'_>) -> bool);
+
+fn at_once(event: &PullEvent<'_>) -> bool {
+    matches!(event, PullEvent::Resolving)
+}
+
+fn downloading(event: &PullEvent<'_>) -> bool {
+    let PullEvent::Layer { state, .. } = event else {
+        return false;
+    };
+    matches!(state, LayerState::Downloading { .. })
+}
+
+fn retrying(event: &PullEvent<'_>) -> bool {
+    matches!(event, PullEvent::Retrying { .. })
+}
+
+fn cases() -> [Case; 5] {
     let slow = Action::Throttle(1000);
-    let cases: [(&str, On, Action, fn(&PullEvent<'_>) -> bool); 5] = [
-        (
-            "silent manifest",
-            On::Manifest,
-            Action::Delay(Duration::from_secs(120)),
-            |e| matches!(e, PullEvent::Resolving),
-        ),
-        ("slow manifest", On::Manifest, slow.clone(), |e| {
-            matches!(e, PullEvent::Resolving)
-        }),
-        ("slow blob", On::Blob, slow, |e| {
-            matches!(e, PullEvent::Resolving)
-        }),
+    let silent = Action::Delay(Duration::from_secs(120));
+    let wait = Action::RetryAfter {
+        status: 429,
+        seconds: 59,
+    };
+    [
+        ("silent manifest", On::Manifest, silent, at_once),
+        ("slow manifest", On::Manifest, slow.clone(), at_once),
+        ("slow blob", On::Blob, slow, at_once),
         (
             "silent blob",
             On::Blob,
             Action::StallAfter(100_000),
-            |event| {
-                matches!(
-                    event,
-                    PullEvent::Layer {
-                        state: LayerState::Downloading { .. },
-                        ..
-                    }
-                )
-            },
+            downloading,
         ),
-        (
-            "waiting",
-            On::Manifest,
-            Action::RetryAfter {
-                status: 429,
-                seconds: 59,
-            },
-            |e| matches!(e, PullEvent::Retrying { .. }),
-        ),
-    ];
-    for (name, on, action, when) in cases {
+        ("waiting", On::Manifest, wait, retrying),
+    ]
+}
+
+#[test]
+fn an_interrupted_pull_returns_at_once_and_leaves_nothing() {
+    for (name, on, action, when) in cases() {
         let ground = Ground::new();
         let reference = ground.registry.push("app:1", &three_layers());
-        let config = Action::Throttle(1 << 30);
         if on == On::Blob {
-            ground.registry.fault(On::Blob, 1, config);
+            // the config comes as usual
+            ground.registry.fault(On::Blob, 1, Action::Chunked);
         }
         ground.registry.fault(on, u32::MAX, action);
         let flag = AtomicBool::new(false);
@@ -79,7 +80,8 @@ fn an_interrupted_pull_returns_at_once_and_leaves_nothing() {
         };
 
         let start = Instant::now();
-        let error = pull(&ground.store, &request, &Interrupter { flag: &flag, when }).unwrap_err();
+        let interrupter = Interrupter { flag: &flag, when };
+        let error = pull(&ground.store, &request, &interrupter).unwrap_err();
 
         assert_eq!(
             error.kind(),

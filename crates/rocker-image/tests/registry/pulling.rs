@@ -123,7 +123,7 @@ fn what_is_in_the_store_is_not_fetched_again() {
         1,
         "only what the tag means is asked"
     );
-    assert_eq!(recorder.of(&image.layers[0].digest), ["alreadyexists"]);
+    assert_eq!(recorder.of(&image.layers[0].digest), ["already exists"]);
 }
 
 #[test]

@@ -96,6 +96,28 @@ fn a_resumed_blob_is_resumed_behind_the_redirect() {
 }
 
 #[test]
+fn a_refusal_behind_a_redirect_is_not_about_our_credentials() {
+    let ground = Ground::new();
+    let elsewhere = Registry::start();
+    let reference = ground.registry.push("app:1", &one_layer(1000));
+    let target = format!("http://{}/expired?sig=secret", elsewhere.host());
+    ground
+        .registry
+        .fault(On::Blob, u32::MAX, Action::Redirect(target));
+    elsewhere.fault(On::Any, u32::MAX, Action::Status(403));
+
+    let error = ground.pull(&reference).unwrap_err();
+
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", chain(&error));
+    assert!(
+        chain(&error).contains("/expired answered with status 403"),
+        "{}",
+        chain(&error)
+    );
+    assert_eq!(error.hint(), None);
+}
+
+#[test]
 fn redirects_that_lead_nowhere_good_end_at_once() {
     let cases = [
         ("file:///etc/passwd", "only http and https"),
