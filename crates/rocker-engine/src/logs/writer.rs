@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::entry_end::EntryEnd;
@@ -303,31 +303,37 @@ impl LogWriter {
         }
     }
 
-    /// Gives every file the name of the next older one; the oldest goes.
+    /// Gives every file the name of the next older one; the oldest goes if there are too many.
     ///
     /// No rename replaces a file: ext4 would start to write the new one out at once
     /// (`auto_da_alloc`), while most of what is logged never needs to reach the disk.
     fn shift_files(&self) -> Result<(), Errno> {
         let oldest = self.limits.max_files - 1;
-        let missing_is_fine = |result: Result<(), Errno>| match result {
-            Err(Errno::NOENT) => Ok(()),
-            other => other,
-        };
-        missing_is_fine(rustix::fs::unlinkat(
-            &self.directory,
-            self.files.name(oldest),
-            rustix::fs::AtFlags::empty(),
-        ))?;
-        for age in (0..oldest).rev() {
+        let mut free = 0;
+        while free < oldest && self.exists(free)? {
+            free += 1;
+        }
+        if free == oldest {
+            let name = self.files.name(oldest);
+            match rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => (),
+                Err(errno) => return Err(errno),
+            }
+        }
+        for age in (0..free).rev() {
             let (from, to) = (self.files.name(age), self.files.name(age + 1));
-            missing_is_fine(rustix::fs::renameat(
-                &self.directory,
-                from,
-                &self.directory,
-                to,
-            ))?;
+            rustix::fs::renameat(&self.directory, from, &self.directory, to)?;
         }
         Ok(())
+    }
+
+    fn exists(&self, age: u32) -> Result<bool, Errno> {
+        let name = self.files.name(age);
+        match rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(errno),
+        }
     }
 }
 

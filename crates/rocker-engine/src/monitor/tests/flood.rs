@@ -6,7 +6,7 @@ use super::rig::{Rig, Shape, memory_kib};
 use crate::monitor::InputEnd;
 
 /// What the monitor, its thread and its clients may add, in KiB. Four buffers of 64 KiB, the log's 160 KiB,
-/// the test's own harness and the allocator's rounding; 200 MB flow.
+/// the test's own harness and the allocator's rounding; 100 MB flow.
 const BOUND_KIB: u64 = 4096;
 
 /// Runs one of this module's tests again, alone in a process.
@@ -36,7 +36,7 @@ fn a_flood_that_nobody_reads_takes_no_memory() {
     }
     let before = memory_kib("VmRSS:");
     let mut rig = Rig::detached(
-        "yes | head -c 200000000",
+        "yes | head -c 100000000",
         Shape::NoInput,
         InputEnd::WithContainer,
     );
@@ -52,7 +52,7 @@ fn a_flood_that_a_client_reads_takes_no_memory() {
         return;
     }
     let before = memory_kib("VmRSS:");
-    let (mut rig, mut client) = Rig::attached("yes | head -c 200000000", Shape::NoInput);
+    let (mut rig, mut client) = Rig::attached("yes | head -c 100000000", Shape::NoInput);
     let mut count = 0;
     while client.exit.is_none() {
         client.until(|client| !client.stdout.is_empty() || client.exit.is_some());
@@ -61,7 +61,7 @@ fn a_flood_that_a_client_reads_takes_no_memory() {
     }
     rig.ended();
 
-    assert_eq!(count, 200_000_000);
+    assert_eq!(count, 100_000_000);
     let grown = memory_kib("VmHWM:").saturating_sub(before);
     assert!(grown < BOUND_KIB, "{grown} KiB");
 }
