@@ -15,7 +15,7 @@ const BLOB_BYTES_MAX: u64 = 16 << 20;
 
 impl Store {
     /// Keeps `bytes` under their digest. They are on disk for good after the next
-    /// [`commit`](Self::commit).
+    /// [`commit`](Self::commit) or [`flush`](Self::flush).
     ///
     /// # Errors
     ///

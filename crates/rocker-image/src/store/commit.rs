@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::os::fd::AsFd;
 
 use rocker_types::DiffId;
-use rustix::fs::{RenameFlags, fsync, renameat, renameat_with, syncfs};
+use rustix::fs::{RenameFlags, fsync, renameat, renameat_with};
 use rustix::io::Errno;
 
 use super::merged::Lower;
@@ -66,11 +66,10 @@ impl Store {
             .collect();
         let settled = self.settle_chain(&order, &staged)?;
         // Content first, names after: a name in `layers/` is the promise that all is there.
-        if self.take_unsynced() || !staged.is_empty() {
-            let failed =
-                |errno: Errno| StoreError::access("flush", self.layout().root())(errno.into());
-            syncfs(self.root_fd()).map_err(failed)?;
+        if !staged.is_empty() {
+            self.set_unsynced();
         }
+        self.flush()?;
         let moved = self.move_into_place(staged, &settled)?;
         order
             .into_iter()

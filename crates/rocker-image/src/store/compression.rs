@@ -7,6 +7,13 @@ use flate2::bufread::GzDecoder;
 use super::error::compression_name;
 use super::{Compression, LimitExceeded, UnpackError};
 
+/// What people compress archives with besides, and how it begins.
+const FOREIGN_MAGICS: [(&str, &[u8]); 3] = [
+    ("xz", &[0xfd, b'7', b'z', b'X', b'Z', 0]),
+    ("bzip2", b"BZh"),
+    ("lz4", &[0x04, 0x22, 0x4d, 0x18]),
+];
+
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 /// A skippable frame: its first byte's low half is free. Seekable zstd may begin with one.
@@ -39,6 +46,12 @@ pub(super) fn agree(
     promised: Option<Compression>,
 ) -> Result<Compression, UnpackError> {
     let actual = recognise(bytes);
+    let foreign = FOREIGN_MAGICS
+        .iter()
+        .find(|(_, magic)| bytes.starts_with(magic) && !looks_like_tar(bytes));
+    if let Some((name, _)) = foreign {
+        return Err(UnpackError::ForeignCompression { name });
+    }
     match promised.filter(|promised| *promised != actual) {
         None => Ok(actual),
         Some(promised) => Err(UnpackError::Compression {
@@ -46,6 +59,11 @@ pub(super) fn agree(
             actual: compression_name(actual),
         }),
     }
+}
+
+/// An archive whose first name happens to begin like something else.
+fn looks_like_tar(bytes: &[u8]) -> bool {
+    bytes.get(257..262) == Some(b"ustar")
 }
 
 impl<R: BufRead> Decoder<R> {

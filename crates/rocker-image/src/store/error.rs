@@ -193,6 +193,12 @@ pub enum UnpackError {
         /// According to the bytes.
         actual: &'static str,
     },
+    /// The bytes are compressed in a way that layers never are.
+    #[error("archive is compressed with {name}, which layers never are")]
+    ForeignCompression {
+        /// What compressed it.
+        name: &'static str,
+    },
     /// The compressed stream is damaged or cut off.
     #[error("cannot decompress the layer as {compression}")]
     Inflate {
@@ -290,6 +296,7 @@ impl Diagnose for UnpackError {
             Self::BlobSize { .. } | Self::BlobDigest { .. } | Self::DiffId { .. } => {
                 ErrorKind::Tampered
             }
+            Self::ForeignCompression { .. } => ErrorKind::Unsupported,
             Self::Compression { .. }
             | Self::Inflate { .. }
             | Self::Archive { .. }
@@ -306,6 +313,9 @@ impl Diagnose for UnpackError {
                 "the download is damaged or the registry lies; try again, then ask its owner"
                     .into(),
             ),
+            Self::ForeignCompression { name } => Some(format!(
+                "decompress it first, for example: {name} -dc FILE | rocker import -"
+            )),
             Self::Write { source, .. } | Self::Thread { source } => io_hint(source),
             Self::Staging { source } => source.hint(),
             Self::Read { .. }

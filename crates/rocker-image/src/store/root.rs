@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rocker_types::{DiffId, Layout};
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, fchmod, flock, fstat, mkdirat,
-    openat, renameat, statat, unlinkat,
+    openat, renameat, statat, syncfs, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -106,6 +106,22 @@ impl Store {
         limits: &UnpackLimits,
     ) -> Result<StagedLayer, UnpackError> {
         pipeline::import_layer(&self.stage()?, archive, limits)
+    }
+
+    /// Puts everything written so far on disk for good, if there is anything: blobs that no
+    /// [`commit`](Self::commit) followed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Access`] if the kernel cannot write.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        if !self.is_unsynced.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        syncfs(&self.root).map_err(|errno| {
+            self.set_unsynced();
+            StoreError::access("flush", self.layout.root())(errno.into())
+        })
     }
 
     /// Whether the layer is in the store, complete and verified.
@@ -236,10 +252,6 @@ impl Store {
         }
     }
 
-    pub(super) fn root_fd(&self) -> BorrowedFd<'_> {
-        self.root.as_fd()
-    }
-
     pub(super) fn layers_fd(&self) -> BorrowedFd<'_> {
         self.layers.as_fd()
     }
@@ -251,11 +263,6 @@ impl Store {
     /// Notes that something was written that must be flushed with the next commit.
     pub(super) fn set_unsynced(&self) {
         self.is_unsynced.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether something must be flushed; asking takes the note away.
-    pub(super) fn take_unsynced(&self) -> bool {
-        self.is_unsynced.swap(false, Ordering::Relaxed)
     }
 }
 

@@ -730,6 +730,33 @@ fn limits_are_named_by_the_error() {
 }
 
 proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(256))]
+    /// Headers with arbitrary bytes in arbitrary fields and a checksum that fits: refused or
+    /// unpacked, without a panic, a hang, or a trace elsewhere.
+    #[test]
+    fn headers_of_any_bytes_are_refused_or_harmless(
+        patches in proptest::collection::vec(
+            (0..500usize, proptest::collection::vec(proptest::prelude::any::<u8>(), 1..12)), 1..4,
+        ),
+        typeflag in proptest::sample::select(&b"0123456xgLKS\x007D"[..]),
+        data in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..1500),
+    ) {
+        let host = Host::new();
+        let patched = patches.iter().fold(Member::file("f", &data), |member, (offset, bytes)| {
+            member.patch(*offset, bytes)
+        });
+        let tar = archive(&[
+            Member::symlink("l", &host.victim()),
+            patched.patch(156, &[typeflag]),
+            Member::file("l/after", "1"),
+        ]);
+        drop(host.unpack(&tar));
+        host.assert_untouched(&format!("{patches:?} {typeflag}"));
+        host.assert_empty("not committed");
+    }
+}
+
+proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
     #[test]
     fn whatever_a_handful_of_entries_does_stays_in_the_layer(

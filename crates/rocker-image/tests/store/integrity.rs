@@ -244,6 +244,29 @@ fn imports_find_out_the_compression_and_the_diff_id() {
 }
 
 #[test]
+fn an_import_that_is_compressed_in_another_way_says_how_to_help() {
+    let host = Host::new();
+    for (name, magic) in [
+        ("xz", &b"\xfd7zXZ\0"[..]),
+        ("bzip2", b"BZh9"),
+        ("lz4", b"\x04\x22M\x18"),
+    ] {
+        let bytes = [magic, &[0; 600]].concat();
+        let error = host
+            .store
+            .import(bytes.as_slice(), &UnpackLimits::default())
+            .unwrap_err();
+        let hint = rocker_types::Diagnose::hint(&error).unwrap();
+        assert!(hint.contains(&format!("{name} -dc")), "{hint}");
+    }
+    let named_like_bzip2 = archive(&[Member::file("BZh", "1")]);
+    host.store
+        .import(named_like_bzip2.as_slice(), &UnpackLimits::default())
+        .unwrap();
+    host.assert_untouched("imports");
+}
+
+#[test]
 fn progress_counts_compressed_bytes_up_to_all_of_them() {
     let host = Host::new();
     let (tar, last) = (sample(), std::sync::atomic::AtomicU64::new(0));
