@@ -28,4 +28,4 @@ pub use live::{
     ContainerRow, ContainerState, ExitRecord, Intent, IntentKind, LiveDb, LiveTransaction,
     NetworkRow, NewContainer, StartClaim, StartGrant, StartedRecord,
 };
-pub use lock::{LockError, OwnerLock};
+pub use lock::{LockError, OwnerLock, SharedLock};

@@ -6,7 +6,6 @@
 //! and the next rocker command finds what is left to undo. A pid would prove nothing: it
 //! can be reused.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -14,11 +13,19 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
-/// An exclusive lock, held until the value and every duplicate of its fd are closed.
+/// An exclusive lock. Dropping it removes the file and lets go, so that no lock file outlives
+/// its owner but by its death; [`hand_over`](Self::hand_over) makes another process the owner.
 #[derive(Debug)]
 pub struct OwnerLock {
-    file: OwnedFd,
+    /// `None` once it was handed over.
+    file: Option<OwnedFd>,
     path: PathBuf,
+}
+
+/// A lock held together with others; see [`OwnerLock::share`].
+#[derive(Debug)]
+pub struct SharedLock {
+    _file: OwnedFd,
 }
 
 /// The lock file cannot be used.
@@ -51,7 +58,7 @@ impl OwnerLock {
             // the holder before us may have unlinked the file on its way out
             if names_the_same_file(path, file.as_fd()) {
                 return Ok(Some(Self {
-                    file,
+                    file: Some(file),
                     path: path.to_owned(),
                 }));
             }
@@ -64,7 +71,7 @@ impl OwnerLock {
     /// # Errors
     ///
     /// [`LockError`] as for [`try_take`](Self::try_take).
-    pub fn share(path: &Path) -> Result<Self, LockError> {
+    pub fn share(path: &Path) -> Result<SharedLock, LockError> {
         let failed = |e: rustix::io::Errno| LockError {
             path: path.to_owned(),
             source: e.into(),
@@ -72,10 +79,19 @@ impl OwnerLock {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
         rustix::fs::flock(&file, FlockOperation::LockShared).map_err(failed)?;
-        Ok(Self {
-            file,
-            path: path.to_owned(),
-        })
+        Ok(SharedLock { _file: file })
+    }
+
+    /// As [`try_take`](Self::try_take) for a file that stays: one that [`share`](Self::share)
+    /// uses too.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError`] as for [`try_take`](Self::try_take).
+    pub fn try_alone(path: &Path) -> Result<Option<SharedLock>, LockError> {
+        Ok(Self::try_take(path)?
+            .and_then(Self::hand_over)
+            .map(|file| SharedLock { _file: file }))
     }
 
     /// Takes the lock, waiting for the holder to be done, at most `patience`.
@@ -115,19 +131,28 @@ impl OwnerLock {
     /// Takes over a lock that this process inherited as an open file.
     #[must_use]
     pub fn inherited(file: OwnedFd, path: PathBuf) -> Self {
-        Self { file, path }
+        Self {
+            file: Some(file),
+            path,
+        }
     }
 
-    /// The file, to be inherited by the process that owns the work from then on.
+    /// The open file, for a process that inherits it and owns the work from then on. The lock
+    /// stays until every duplicate of the descriptor is closed.
     #[must_use]
-    pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+    pub fn hand_over(mut self) -> Option<OwnedFd> {
+        self.file.take()
     }
+}
 
-    /// Removes the lock's file and lets go. For the end of a container's life.
-    pub fn retire(self) {
-        // the file is on tmpfs and carries nothing: a left one is swept with the container
-        let _ = fs_err::remove_file(&self.path);
+impl Drop for OwnerLock {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            // Removed while it is held, so nobody can hold the same file by now. It is on tmpfs
+            // and carries nothing: one that stays is met by the next command.
+            let _ = fs_err::remove_file(&self.path);
+            drop(file);
+        }
     }
 }
 
@@ -135,12 +160,6 @@ fn names_the_same_file(path: &Path, file: BorrowedFd<'_>) -> bool {
     match (rustix::fs::lstat(path), rustix::fs::fstat(file)) {
         (Ok(named), Ok(held)) => named.st_ino == held.st_ino && named.st_dev == held.st_dev,
         _ => false,
-    }
-}
-
-impl From<OwnerLock> for File {
-    fn from(lock: OwnerLock) -> Self {
-        lock.file.into()
     }
 }
 
@@ -161,13 +180,19 @@ mod tests {
     }
 
     #[test]
-    fn a_retired_file_does_not_fool_the_next_taker() {
+    fn a_removed_file_does_not_fool_the_next_taker() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
-        OwnerLock::try_take(&path).unwrap().unwrap().retire();
+        drop(OwnerLock::try_take(&path).unwrap().unwrap());
         assert!(!path.exists());
         let again = OwnerLock::try_take(&path).unwrap().unwrap();
         assert!(OwnerLock::is_held(&path));
-        drop(again);
+        let file = again.hand_over().unwrap();
+        assert!(
+            OwnerLock::is_held(&path) && path.exists(),
+            "the new owner has it"
+        );
+        drop(file);
+        assert!(!OwnerLock::is_held(&path));
     }
 }

@@ -201,6 +201,10 @@ impl EngineError {
     /// The exit code that `run`, `create`, `start` and `exec` use for it: 126 and 127 when
     /// the program itself was the cause, else 125.
     #[must_use]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all others are rocker's own failures"
+    )]
     pub fn run_exit_code(&self) -> u8 {
         match self {
             Self::Monitor { source, .. } => source.exit_code,

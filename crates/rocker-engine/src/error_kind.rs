@@ -84,6 +84,10 @@ impl Diagnose for EngineError {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the standard library's list is open"
+)]
 fn file_hint(source: &std::io::Error) -> Option<String> {
     match source.kind() {
         std::io::ErrorKind::PermissionDenied => Some("run as root: sudo rocker …".into()),

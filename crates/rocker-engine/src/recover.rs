@@ -2,6 +2,8 @@
 //!
 //! Cheap when all is well: one query, and one flock for each container that runs.
 
+use std::collections::BTreeSet;
+
 use rocker_db::{ContainerRow, DbError, ExitRecord, IntentKind, OwnerLock};
 use rocker_types::{ContainerId, ContainerStatus};
 
@@ -16,7 +18,7 @@ impl Engine {
     /// Finishes or undoes the work of owners that are dead. What cannot be put right now stays
     /// recorded for the next command and for `system check`; it does not stop this one.
     pub(crate) fn recover(&mut self) -> Result<(), EngineError> {
-        for id in self.live.owned_containers()? {
+        for id in self.perhaps_owned()? {
             if let Err(error) = self.recover_if_dead(&id) {
                 tracing::warn!(container = id.short(), %error, "cannot put right what a dead rocker left");
             }
@@ -30,11 +32,28 @@ impl Engine {
     /// What `recover` failed to put right, for `system check`.
     pub(crate) fn recover_loudly(&mut self) -> Result<Vec<EngineError>, EngineError> {
         let mut failures = Vec::new();
-        for id in self.live.owned_containers()? {
+        for id in self.perhaps_owned()? {
             failures.extend(self.recover_if_dead(&id).err());
         }
         self.sweep()?;
         Ok(failures)
+    }
+
+    /// Containers that have work under way by their rows, and those with a lock file: who died
+    /// before the first record left nothing else.
+    fn perhaps_owned(&self) -> Result<BTreeSet<ContainerId>, EngineError> {
+        let mut ids: BTreeSet<ContainerId> = self.live.owned_containers()?.into_iter().collect();
+        let locks = self.layout.locks();
+        let entries = fs_err::read_dir(&locks).map_err(EngineError::file("list", &locks))?;
+        ids.extend(entries.filter_map(|entry| {
+            entry
+                .ok()?
+                .file_name()
+                .to_str()?
+                .parse::<ContainerId>()
+                .ok()
+        }));
+        Ok(ids)
     }
 
     /// Recovers one container unless somebody owns it.
@@ -43,14 +62,13 @@ impl Engine {
         if OwnerLock::is_held(&path) {
             return Ok(());
         }
-        let Some(lock) = OwnerLock::try_take(&path)? else {
+        let Some(_lock) = OwnerLock::try_take(&path)? else {
             return Ok(());
         };
         // by now somebody else may have done it
         let row = match self.live.container(id) {
             Ok(row) => row,
             Err(DbError::NoSuchContainer(_)) => {
-                lock.retire();
                 return Ok(());
             }
             Err(e) => return Err(e.into()),
@@ -70,7 +88,6 @@ impl Engine {
         self.teardown(id)?;
         if is_going || !row.kept || never_was(&row) {
             self.forget(&row)?;
-            lock.retire();
             return Ok(());
         }
         if row.state.status.is_active() {
@@ -82,7 +99,7 @@ impl Engine {
     }
 
     /// Whether the container `id` is on its way out; waits for its end if so. For who wants its
-    /// name.
+    /// name, its image or its volume.
     pub(crate) fn is_on_its_way_out(&mut self, id: &str) -> Result<bool, EngineError> {
         let Ok(id) = id.parse::<ContainerId>() else {
             return Ok(false);
@@ -92,17 +109,7 @@ impl Engine {
             Err(DbError::NoSuchContainer(_)) => return Ok(true),
             Err(e) => return Err(e.into()),
         };
-        let ends = match row.state.status {
-            ContainerStatus::Removing => true,
-            ContainerStatus::Exited | ContainerStatus::Created => {
-                !row.kept && row.state.finished_ns.is_some()
-            }
-            ContainerStatus::Running
-            | ContainerStatus::Restarting
-            | ContainerStatus::Paused
-            | ContainerStatus::Dead => false,
-        };
-        if !ends {
+        if !row.is_on_its_way_out() {
             return Ok(false);
         }
         let path = self.layout.container_lock(&id);
@@ -110,6 +117,22 @@ impl Engine {
         drop(waited);
         self.recover_if_dead(&id)?;
         Ok(self.live.container(&id).is_err())
+    }
+
+    /// Waits for the end of `--rm` containers that are on their way out, so that what they used
+    /// is not called in use. Their exit code was told before their last parts were gone.
+    pub(crate) fn wait_for_outgoing(
+        &mut self,
+        concerns: impl Fn(&ContainerRow) -> bool,
+    ) -> Result<(), EngineError> {
+        let rows = self.live.containers()?;
+        for row in rows
+            .iter()
+            .filter(|row| row.is_on_its_way_out() && concerns(row))
+        {
+            self.is_on_its_way_out(row.id.as_str())?;
+        }
+        Ok(())
     }
 }
 

@@ -102,6 +102,10 @@ pub enum ResolveError {
     BadWorkingDir(String),
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the variants that are not named have no cure of their own"
+)]
 impl Diagnose for ResolveError {
     fn kind(&self) -> ErrorKind {
         match self {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use rocker_db::OwnerLock;
+use rocker_db::{OwnerLock, SharedLock};
 use rocker_types::{ContainerId, Layout};
 
 use crate::EngineError;
@@ -13,7 +13,7 @@ use crate::engine::Engine;
 pub(crate) const IMAGES_LOCK: &str = "images";
 
 /// Keeps sweeps away while layers are made that no row knows yet.
-pub(crate) fn using_images(layout: &Layout) -> Result<OwnerLock, EngineError> {
+pub(crate) fn using_images(layout: &Layout) -> Result<SharedLock, EngineError> {
     Ok(OwnerLock::share(&layout.locks().join(IMAGES_LOCK))?)
 }
 
@@ -21,7 +21,7 @@ impl Engine {
     /// Deletes orphans, unless somebody is pulling right now: then a later command does.
     pub(crate) fn sweep(&mut self) -> Result<(), EngineError> {
         let path = self.layout.locks().join(IMAGES_LOCK);
-        let Some(alone) = OwnerLock::try_take(&path)? else {
+        let Some(alone) = OwnerLock::try_alone(&path)? else {
             return Ok(());
         };
         self.sweep_layers()?;

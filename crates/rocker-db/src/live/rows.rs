@@ -28,6 +28,24 @@ pub struct ContainerRow {
     pub durable: bool,
 }
 
+impl ContainerRow {
+    /// Whether it has ended and its owner is taking the last of it away: nothing that a
+    /// person could still use.
+    #[must_use]
+    pub fn is_on_its_way_out(&self) -> bool {
+        match self.state.status {
+            ContainerStatus::Removing => true,
+            ContainerStatus::Exited | ContainerStatus::Created => {
+                !self.kept && self.state.finished_ns.is_some()
+            }
+            ContainerStatus::Running
+            | ContainerStatus::Restarting
+            | ContainerStatus::Paused
+            | ContainerStatus::Dead => false,
+        }
+    }
+}
+
 /// The part of a row that changes over a container's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerState {

@@ -50,7 +50,11 @@ impl Engine {
             .record_draft(&draft, |tx| Ok(tx.intend(&draft.id, &creation)?))?
             .0;
         crash::point(CrashPoint::CreateAfterInsert);
-        self.make_volumes(&draft.definition)?;
+        if let Err(error) = self.make_volumes(&draft.definition) {
+            drop(draft.lock);
+            self.recover()?;
+            return Err(error);
+        }
         let row = self.live.container(&draft.id)?;
         if row.kept {
             self.durable()?.record_container(&row, &draft.volumes)?;

@@ -46,7 +46,7 @@ impl Engine {
     pub fn containers(&self, all: bool) -> Result<Vec<ContainerSummary>, EngineError> {
         let mut summaries = Vec::new();
         for row in self.live.containers()? {
-            if !all && !row.state.status.is_active() {
+            if row.is_on_its_way_out() || (!all && !row.state.status.is_active()) {
                 continue;
             }
             let definition = self.definition(&row)?;

@@ -64,7 +64,6 @@ impl Engine {
             Ok(row) => row,
             // --rm, or another rm was faster
             Err(DbError::NoSuchContainer(_)) => {
-                lock.retire();
                 return Ok(());
             }
             Err(e) => return Err(e.into()),
@@ -90,7 +89,7 @@ impl Engine {
         } else {
             self.forget_with(&row, &[])?;
         }
-        lock.retire();
+        drop(lock);
         Ok(())
     }
 }

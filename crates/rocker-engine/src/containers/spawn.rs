@@ -48,6 +48,9 @@ pub(crate) fn monitor(
         Attach::Yes { stdin } => Some((control::pair().map_err(failed)?, stdin)),
     };
 
+    let lock = lock
+        .hand_over()
+        .ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
     let mut inherited = vec![lock.as_fd(), monitors_report.as_fd()];
     if let Some(((_, theirs), _)) = &pair {
         inherited.push(theirs.as_fd());

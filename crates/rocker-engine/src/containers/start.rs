@@ -39,6 +39,13 @@ pub struct Started {
     pub tty: bool,
 }
 
+/// A container whose claims are recorded and whose monitor is to be spawned.
+struct Launch<'a> {
+    id: &'a ContainerId,
+    name: ContainerName,
+    definition: &'a Definition,
+}
+
 /// How long a command waits for another one that works on the same container.
 pub(crate) const BUSY_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -62,9 +69,16 @@ impl Engine {
             claim(tx, &layout, &draft.id, &draft.definition, network.as_ref())
         })?;
         crash::point(CrashPoint::RunAfterClaim);
-        self.make_volumes(&draft.definition)?;
-        crash::point(CrashPoint::RunAfterVolumes);
-        self.launch(&draft.id, name, &draft.definition, draft.lock, mode)
+        self.make_volumes_or_undo(&draft.definition, draft.lock)
+            .and_then(|lock| {
+                crash::point(CrashPoint::RunAfterVolumes);
+                let launch = Launch {
+                    id: &draft.id,
+                    name,
+                    definition: &draft.definition,
+                };
+                self.launch(launch, lock, mode)
+            })
     }
 
     /// Starts a container that exists. One that runs already is left alone, and attached to
@@ -98,8 +112,32 @@ impl Engine {
         let tx = self.live.begin()?;
         claim(&tx, &layout, &row.id, &definition, network.as_ref())?;
         tx.commit()?;
-        self.make_volumes(&definition)?;
-        self.launch(&row.id, row.name, &definition, lock, mode)
+        let lock = self.make_volumes_or_undo(&definition, lock)?;
+        self.launch(
+            Launch {
+                id: &row.id,
+                name: row.name,
+                definition: &definition,
+            },
+            lock,
+            mode,
+        )
+    }
+
+    /// Makes the volumes; when that fails, what was claimed is given back at once.
+    fn make_volumes_or_undo(
+        &mut self,
+        definition: &Definition,
+        lock: OwnerLock,
+    ) -> Result<OwnerLock, EngineError> {
+        match self.make_volumes(definition) {
+            Ok(()) => Ok(lock),
+            Err(error) => {
+                drop(lock);
+                self.recover()?;
+                Err(error)
+            }
+        }
     }
 
     /// Takes the container's lock; `None` when it runs already.
@@ -130,12 +168,15 @@ impl Engine {
     /// Spawns the monitor and waits for its word.
     fn launch(
         &mut self,
-        id: &ContainerId,
-        name: ContainerName,
-        definition: &Definition,
+        launch: Launch<'_>,
         lock: OwnerLock,
         mode: StartMode,
     ) -> Result<Started, EngineError> {
+        let Launch {
+            id,
+            name,
+            definition,
+        } = launch;
         let attach = match mode {
             StartMode::Detached => Attach::No,
             StartMode::Attached => Attach::Yes {

@@ -88,6 +88,7 @@ impl Engine {
     ///
     /// [`EngineError::VolumeInUse`] with the containers, [`EngineError::NoSuchVolume`].
     pub fn remove_volume(&mut self, name: &VolumeName) -> Result<(), EngineError> {
+        self.wait_for_outgoing(|_| true)?;
         self.delete_volume(name, None)
     }
 

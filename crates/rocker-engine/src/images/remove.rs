@@ -26,6 +26,7 @@ impl Engine {
     /// [`EngineError::NoSuchImage`].
     pub fn remove_image(&mut self, query: &str, force: bool) -> Result<RemovedImage, EngineError> {
         let row = self.image_row(query)?;
+        let image_id = row.id.clone();
         let named: Option<ImageRef> = query.parse().ok().filter(|reference: &ImageRef| {
             row.tags.contains(reference)
                 || reference.digest().is_some_and(|d| {
@@ -41,6 +42,7 @@ impl Engine {
             });
         }
         let last_name = named.as_ref().is_none_or(|_| row.tags.len() <= 1);
+        self.wait_for_outgoing(|row| row.image_id.as_ref() == Some(&image_id))?;
         self.want_sweep()?;
         let gone = self.untag(query, &row.id, named.as_ref(), last_name)?;
         crash::point(CrashPoint::RmiAfterRecord);

@@ -22,10 +22,11 @@ pub(super) fn never_started(
 ) -> Result<(), EngineError> {
     let row = engine.live.container(id)?;
     let tx = engine.live.begin()?;
-    let status = match row.state.status {
-        // a container that ran before stays what it was, with this start's reason
-        ContainerStatus::Exited => ContainerStatus::Exited,
-        _ => ContainerStatus::Created,
+    // a container that ran before stays what it was, with this start's reason
+    let status = if row.state.status == ContainerStatus::Exited {
+        ContainerStatus::Exited
+    } else {
+        ContainerStatus::Created
     };
     tx.record_exit(id, &failure(status, error))?;
     tx.commit()?;
@@ -78,10 +79,9 @@ pub(super) fn let_go(
     let row = engine.live.container(id)?;
     if row.kept {
         engine.write_down(id)?;
-        drop(lock);
     } else {
         engine.forget(&row)?;
-        lock.retire();
     }
+    drop(lock);
     Ok(())
 }
