@@ -1,0 +1,199 @@
+//! Every command that there is.
+
+use clap::{ArgMatches, Args, FromArgMatches};
+
+use crate::commands::{Context, Outcome};
+use crate::commands::{
+    attach, completion, crash_points, create, exec, generate, images, import, info, inspect, kill,
+    logs, ps, pull, restart, rm, rmi, run, start, stop, system, version, volume, wait,
+};
+
+/// One command: its names, its flags, and what it does.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    /// Where it is found; the first is the name of its help and man page.
+    pub(crate) paths: &'static [&'static [&'static str]],
+    /// Adds help and flags to a bare command.
+    pub(crate) flags: fn(clap::Command) -> clap::Command,
+    pub(crate) run: fn(&mut Context, &ArgMatches) -> Outcome,
+    pub(crate) visible: bool,
+    pub(crate) failures: Failures,
+    /// Whether `-h` is left to the command.
+    pub(crate) own_h: bool,
+}
+
+/// How failures of a command show in its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failures {
+    /// 1.
+    Ordinary,
+    /// 125, so that a script can tell them from the container's own code; 126 and 127 for a
+    /// program that cannot be run or found.
+    OfRun,
+    /// 126 and 127 as for `run`, else 1: docker's choice.
+    OfExec,
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Entry").field(&self.paths).finish()
+    }
+}
+
+/// Groups of commands and what they are about.
+pub(crate) const GROUPS: &[(&str, &str)] = &[
+    ("container", "Work with containers"),
+    ("image", "Work with images"),
+    ("volume", "Work with volumes"),
+    ("system", "Look after the installation"),
+];
+
+macro_rules! entry {
+    ($args:ty, $run:path, [$($path:expr),+ $(,)?]) => {
+        Entry {
+            paths: &[$(&$path),+],
+            flags: <$args>::augment_args,
+            run: |context, matches| {
+                let args = <$args>::from_arg_matches(matches)?;
+                $run(context, args)
+            },
+            visible: true,
+            failures: Failures::Ordinary,
+            own_h: false,
+        }
+    };
+}
+
+/// In the order of the help.
+pub(crate) const COMMANDS: &[Entry] = &[
+    Entry {
+        failures: Failures::OfRun,
+        own_h: true,
+        ..entry!(run::RunArgs, run::run, [["run"], ["container", "run"]])
+    },
+    Entry {
+        own_h: true,
+        ..entry!(
+            create::CreateArgs,
+            create::create,
+            [["create"], ["container", "create"]]
+        )
+    },
+    entry!(
+        start::StartArgs,
+        start::start,
+        [["start"], ["container", "start"]]
+    ),
+    entry!(
+        stop::StopArgs,
+        stop::stop,
+        [["stop"], ["container", "stop"]]
+    ),
+    entry!(
+        restart::RestartArgs,
+        restart::restart,
+        [["restart"], ["container", "restart"]]
+    ),
+    entry!(
+        kill::KillArgs,
+        kill::kill,
+        [["kill"], ["container", "kill"]]
+    ),
+    entry!(
+        rm::RmArgs,
+        rm::rm,
+        [["rm"], ["container", "rm"], ["container", "remove"]]
+    ),
+    entry!(
+        wait::WaitArgs,
+        wait::wait,
+        [["wait"], ["container", "wait"]]
+    ),
+    entry!(
+        ps::PsArgs,
+        ps::ps,
+        [
+            ["ps"],
+            ["container", "ls"],
+            ["container", "list"],
+            ["container", "ps"]
+        ]
+    ),
+    entry!(
+        logs::LogsArgs,
+        logs::logs,
+        [["logs"], ["container", "logs"]]
+    ),
+    Entry {
+        failures: Failures::OfExec,
+        ..entry!(
+            exec::ExecArgs,
+            exec::exec,
+            [["exec"], ["container", "exec"]]
+        )
+    },
+    entry!(
+        attach::AttachArgs,
+        attach::attach,
+        [["attach"], ["container", "attach"]]
+    ),
+    entry!(inspect::InspectArgs, inspect::inspect, [["inspect"]]),
+    entry!(
+        inspect::OneKindArgs,
+        inspect::container,
+        [["container", "inspect"]]
+    ),
+    entry!(pull::PullArgs, pull::pull, [["pull"], ["image", "pull"]]),
+    entry!(
+        images::ImagesArgs,
+        images::images,
+        [["images"], ["image", "ls"], ["image", "list"]]
+    ),
+    entry!(
+        rmi::RmiArgs,
+        rmi::rmi,
+        [["rmi"], ["image", "rm"], ["image", "remove"]]
+    ),
+    entry!(
+        import::ImportArgs,
+        import::import,
+        [["import"], ["image", "import"]]
+    ),
+    entry!(inspect::OneKindArgs, inspect::image, [["image", "inspect"]]),
+    entry!(volume::CreateArgs, volume::create, [["volume", "create"]]),
+    entry!(
+        volume::LsArgs,
+        volume::ls,
+        [["volume", "ls"], ["volume", "list"]]
+    ),
+    entry!(
+        volume::RmArgs,
+        volume::rm,
+        [["volume", "rm"], ["volume", "remove"]]
+    ),
+    entry!(
+        inspect::OneKindArgs,
+        inspect::volume,
+        [["volume", "inspect"]]
+    ),
+    entry!(version::VersionArgs, version::version, [["version"]]),
+    entry!(info::InfoArgs, info::info, [["info"], ["system", "info"]]),
+    entry!(system::CheckArgs, system::check, [["system", "check"]]),
+    entry!(
+        completion::CompletionArgs,
+        completion::completion,
+        [["completion"]]
+    ),
+    Entry {
+        visible: false,
+        ..entry!(generate::GenerateArgs, generate::generate, [["__generate"]])
+    },
+    Entry {
+        visible: false,
+        ..entry!(
+            crash_points::CrashPointsArgs,
+            crash_points::list,
+            [["__crash-points"]]
+        )
+    },
+];

@@ -1,0 +1,199 @@
+//! Values of flags: text to something that cannot be wrong.
+//!
+//! Errors say what is wrong with the value; the flag's name is put before them by
+//! [`UsageError`](super::UsageError).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rocker_engine::StopTimeout;
+use rocker_engine::logs::Tail;
+use rocker_types::{ByteSize, Capability, CpuQuota, VolumeSpec};
+
+/// Go's spellings of a truth value, which docker takes for `--flag=…`.
+pub(crate) fn truth(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(format!("{text:?} is neither true nor false")),
+    }
+}
+
+/// A path that does not depend on where one stands.
+pub(crate) fn absolute_path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("the path is empty".to_owned());
+    }
+    std::path::absolute(text).map_err(|error| format!("{text:?}: {error}"))
+}
+
+/// A directory inside the container.
+pub(crate) fn working_directory(text: &str) -> Result<String, String> {
+    if text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is not an absolute path"))
+    }
+}
+
+/// `-e`: a variable with its value, or one to copy from the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum EnvVar {
+    /// `KEY=VALUE`, as it goes into the container.
+    Set(String),
+    /// The name alone: left out when the caller has no such variable.
+    Copy(String),
+}
+
+impl EnvVar {
+    /// `KEY=VALUE`, with the caller's value where none was given.
+    pub(crate) fn resolve(self) -> Option<String> {
+        match self {
+            Self::Set(pair) => Some(pair),
+            Self::Copy(name) => {
+                let value = std::env::var(&name).ok()?;
+                Some(format!("{name}={value}"))
+            }
+        }
+    }
+}
+
+/// `KEY=VALUE` or `KEY`.
+pub(crate) fn env_var(text: &str) -> Result<EnvVar, String> {
+    match text.split_once('=') {
+        Some(("", _)) => Err(format!("{text:?} has no name before the =")),
+        Some(_) => Ok(EnvVar::Set(text.to_owned())),
+        None if text.is_empty() => Err("the name is empty".to_owned()),
+        None => Ok(EnvVar::Copy(text.to_owned())),
+    }
+}
+
+/// `KEY[=VALUE]`.
+pub(crate) fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    if key.is_empty() {
+        return Err(format!("{text:?} has no key"));
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// `--entrypoint`: a program, or a JSON array of a program and its first arguments. Empty text
+/// means that the image's entrypoint is dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entrypoint(pub(crate) Vec<String>);
+
+/// Reads [`Entrypoint`].
+pub(crate) fn entrypoint(text: &str) -> Result<Entrypoint, String> {
+    if text.trim_start().starts_with('[') {
+        let words = serde_json::from_str(text)
+            .map_err(|error| format!("{text:?} is not a JSON array of strings: {error}"))?;
+        return Ok(Entrypoint(words));
+    }
+    Ok(Entrypoint(match text {
+        "" => Vec::new(),
+        program => vec![program.to_owned()],
+    }))
+}
+
+/// `--volume`; a relative source starts where the caller stands.
+pub(crate) fn volume(text: &str) -> Result<VolumeSpec, String> {
+    let here = std::env::current_dir()
+        .map_err(|error| format!("{text:?}: cannot tell the current directory: {error}"))?;
+    VolumeSpec::parse(text, &here).map_err(|error| error.to_string())
+}
+
+/// `--cpus`; `None` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cpus(pub(crate) Option<CpuQuota>);
+
+/// Reads [`Cpus`]: no more than this host has.
+pub(crate) fn cpus(text: &str) -> Result<Cpus, String> {
+    let online = std::thread::available_parallelism().map_or(1, usize::from);
+    CpuQuota::from_cpus(text, online)
+        .map(Cpus)
+        .map_err(|error| error.to_string())
+}
+
+/// `--memory`; `None` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Memory(pub(crate) Option<ByteSize>);
+
+/// With less than this, docker's minimum too, the kernel kills most programs at their start.
+const LEAST_MEMORY: u64 = 6 << 20;
+
+/// Reads [`Memory`].
+pub(crate) fn memory(text: &str) -> Result<Memory, String> {
+    let size: ByteSize = text.parse().map_err(|error| format!("{error}"))?;
+    match size.bytes() {
+        0 => Ok(Memory(None)),
+        bytes if bytes < LEAST_MEMORY => Err(format!("{text:?} is less than the minimum, 6m")),
+        _ => Ok(Memory(Some(size))),
+    }
+}
+
+/// `--pids-limit`; `None` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PidsLimit(pub(crate) Option<u64>);
+
+/// The kernel's greatest number of processes.
+const MOST_PIDS: u64 = 1 << 22;
+
+/// Reads [`PidsLimit`]: -1 and 0 are no limit.
+pub(crate) fn pids_limit(text: &str) -> Result<PidsLimit, String> {
+    match text.parse::<i64>() {
+        Ok(-1 | 0) => Ok(PidsLimit(None)),
+        Ok(number) => match u64::try_from(number) {
+            Ok(limit) if limit <= MOST_PIDS => Ok(PidsLimit(Some(limit))),
+            Ok(_) | Err(_) => Err(format!("{text:?} is not between -1 and {MOST_PIDS}")),
+        },
+        Err(_) => Err(format!("{text:?} is not a whole number")),
+    }
+}
+
+/// The name of a capability, or `ALL`.
+pub(crate) fn capability(text: &str) -> Result<String, String> {
+    let all = ["ALL", "CAP_ALL"]
+        .iter()
+        .any(|all| text.eq_ignore_ascii_case(all));
+    if !all {
+        text.parse::<Capability>()
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(text.to_owned())
+}
+
+/// The longest name that the kernel takes, `__NEW_UTS_LEN` in its `utsname.h`.
+const LONGEST_HOSTNAME: usize = 64;
+
+/// `--hostname`.
+pub(crate) fn hostname(text: &str) -> Result<String, String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    if text.is_empty() || text.len() > LONGEST_HOSTNAME || !text.bytes().all(plain) {
+        return Err(format!(
+            "{text:?} is not a host name: want 1 to {LONGEST_HOSTNAME} of the characters a-z A-Z 0-9 - . _"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// `--timeout` of stop and restart: seconds, -1 is for ever.
+pub(crate) fn patience(text: &str) -> Result<StopTimeout, String> {
+    match text.parse::<i64>() {
+        Ok(-1) => Ok(StopTimeout::Never),
+        Ok(seconds) => u64::try_from(seconds)
+            .map(|seconds| StopTimeout::After(Duration::from_secs(seconds)))
+            .map_err(|_| format!("{text:?} is less than -1")),
+        Err(_) => Err(format!("{text:?} is not a number of seconds")),
+    }
+}
+
+/// `--tail`: a number of lines, or all (docker reads every negative number as all).
+pub(crate) fn tail(text: &str) -> Result<Tail, String> {
+    if text == "all" {
+        return Ok(Tail::All);
+    }
+    match text.parse::<i64>() {
+        Ok(number) => Ok(u64::try_from(number).map_or(Tail::All, Tail::Last)),
+        Err(_) => Err(format!("{text:?} is neither a number of lines nor \"all\"")),
+    }
+}

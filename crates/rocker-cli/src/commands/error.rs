@@ -1,0 +1,113 @@
+//! Why a command failed.
+
+use std::io;
+use std::path::PathBuf;
+
+use rocker_engine::EngineError;
+use rocker_types::{Diagnose, ErrorKind};
+
+use crate::cli::{Fault, UsageError};
+use crate::template::TemplateError;
+use crate::terminal::PumpError;
+
+/// A command could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Pump(#[from] PumpError),
+    #[error("{}", .0.message)]
+    Usage(UsageError),
+    #[error("cannot use --format")]
+    Template(#[from] TemplateError),
+    #[error("cannot write to stdout")]
+    Output(#[source] io::Error),
+    #[error("cannot use the terminal")]
+    Terminal(#[source] io::Error),
+    #[error("the input device is not a terminal: stdin is a file, a pipe or closed")]
+    NotATerminal,
+    #[error("the monitor of container {0} hung up before the container ended")]
+    MonitorLost(String),
+    #[error("cannot read {path:?}")]
+    Archive { path: String, source: io::Error },
+    #[error("cannot write {what}")]
+    Generate { what: String, source: io::Error },
+    #[error("invalid configuration {path:?}")]
+    Config {
+        path: PathBuf,
+        source: Box<toml::de::Error>,
+    },
+    #[error("cannot read the configuration")]
+    ReadConfig(#[source] io::Error),
+    #[error("cannot use the stored credentials")]
+    AuthFile(#[source] Box<rocker_image::registry::AuthFileError>),
+    #[error("cannot print {0} as JSON")]
+    Json(&'static str, #[source] serde_json::Error),
+    #[error("no such object: {0}")]
+    NoSuchObject(String),
+}
+
+impl CommandError {
+    /// A flag that makes no sense beside another one.
+    pub(crate) fn conflict(message: impl Into<String>, hint: &str) -> Self {
+        Self::Usage(UsageError {
+            message: message.into(),
+            hint: Some(hint.to_owned()),
+            fault: Fault::Flag,
+        })
+    }
+}
+
+impl From<clap::Error> for CommandError {
+    /// Matches that do not fit their own definition; a mistake of ours if ever seen.
+    fn from(error: clap::Error) -> Self {
+        Self::Usage(UsageError::from_clap(&error, "rocker --help"))
+    }
+}
+
+impl Diagnose for CommandError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Engine(error) => error.kind(),
+            Self::Pump(PumpError::Session(error)) => error.kind(),
+            Self::NoSuchObject(_) => ErrorKind::NotFound,
+            Self::Usage(_)
+            | Self::Template(_)
+            | Self::NotATerminal
+            | Self::Config { .. }
+            | Self::AuthFile(_) => ErrorKind::Invalid,
+            Self::Pump(_)
+            | Self::Output(_)
+            | Self::Terminal(_)
+            | Self::MonitorLost(_)
+            | Self::Archive { .. }
+            | Self::Generate { .. }
+            | Self::ReadConfig(_)
+            | Self::Json(..) => ErrorKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Engine(error) => error.hint(),
+            Self::Pump(PumpError::Session(error)) => error.hint(),
+            Self::Usage(error) => error.hint.clone(),
+            Self::NotATerminal => Some("leave out -t, or start rocker in a terminal".to_owned()),
+            Self::MonitorLost(container) => Some(format!(
+                "see `rocker inspect {container}` and `rocker logs {container}`"
+            )),
+            Self::AuthFile(error) => error.hint(),
+            Self::Pump(_)
+            | Self::Template(_)
+            | Self::Config { .. }
+            | Self::ReadConfig(_)
+            | Self::Output(_)
+            | Self::Terminal(_)
+            | Self::Archive { .. }
+            | Self::Generate { .. }
+            | Self::Json(..)
+            | Self::NoSuchObject(_) => None,
+        }
+    }
+}

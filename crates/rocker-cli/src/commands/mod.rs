@@ -1,0 +1,45 @@
+//! One file per command: a struct whose doc comments are the help, and one function.
+//!
+//! A function asks the engine and prints the answer. It never decides an exit code (that is
+//! [`exit_code`](crate::exit_code)) and prints no errors but those of one of several arguments.
+
+pub(crate) mod attach;
+pub(crate) mod completion;
+pub(crate) mod container_args;
+mod context;
+mod conversation;
+pub(crate) mod crash_points;
+pub(crate) mod create;
+mod describe;
+mod error;
+pub(crate) mod exec;
+pub(crate) mod generate;
+pub(crate) mod image_source;
+pub(crate) mod images;
+pub(crate) mod import;
+pub(crate) mod info;
+pub(crate) mod inspect;
+pub(crate) mod kill;
+pub(crate) mod logs;
+pub(crate) mod ps;
+pub(crate) mod pull;
+mod registry;
+pub(crate) mod restart;
+pub(crate) mod rm;
+pub(crate) mod rmi;
+pub(crate) mod run;
+pub(crate) mod start;
+pub(crate) mod stop;
+pub(crate) mod system;
+pub(crate) mod version;
+pub(crate) mod volume;
+pub(crate) mod wait;
+
+pub(crate) use context::{Context, print};
+pub(crate) use describe::{labels_text, ports_text};
+pub(crate) use error::CommandError;
+
+use crate::exit_code::Status;
+
+/// How a command ends.
+pub(crate) type Outcome = Result<Status, CommandError>;

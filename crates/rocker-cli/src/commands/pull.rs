@@ -1,0 +1,118 @@
+//! `rocker pull`.
+
+use std::cell::Cell;
+
+use rocker_engine::{PullRequest, Pulled};
+use rocker_types::{ImageRef, InvalidReference, Platform};
+
+use super::{CommandError, Context, Outcome, print, registry};
+use crate::cli::{Fault, UsageError};
+use crate::exit_code::Status;
+use crate::report;
+use crate::terminal::{SignalPlan, Signals};
+use crate::ui::progress::Progress;
+
+/// Fetch an image from a registry
+///
+/// Progress goes to standard error; standard output gets one line, the image's full name.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_long_help = "Examples:\n  rocker pull debian:trixie\n  rocker pull --platform linux/arm64 localhost:5000/app"
+)]
+pub(crate) struct PullArgs {
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Which of the image's platforms: OS[/ARCH[/VARIANT]]; the host's by default
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+
+    /// The image: NAME[:TAG][@DIGEST]
+    #[arg(value_name = "IMAGE")]
+    image: String,
+}
+
+/// One image to fetch, and how to tell about it.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    pub(crate) reference: ImageRef,
+    pub(crate) platform: Option<Platform>,
+    pub(crate) quiet: bool,
+}
+
+pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
+    let reference = parse_reference(&args.image)?;
+    let wish = Wish {
+        reference,
+        platform: args.platform,
+        quiet: args.quiet,
+    };
+    fetch(context, &wish)?;
+    print(&format!("{}\n", wish.reference.canonical()))?;
+    Ok(Status::Success)
+}
+
+/// Reads what a user typed as the name of an image.
+pub(crate) fn parse_reference(image: &str) -> Result<ImageRef, CommandError> {
+    image.parse().map_err(|error: InvalidReference| {
+        CommandError::Usage(UsageError {
+            message: report::chain(&error),
+            hint: None,
+            fault: Fault::Words,
+        })
+    })
+}
+
+/// Fetches an image. Ctrl-C ends it, and nothing half fetched is seen by anybody.
+pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, CommandError> {
+    let request = PullRequest {
+        reference: wish.reference.clone(),
+        platform: wish.platform.clone(),
+        registry: registry::options(&wish.reference)?,
+    };
+    let progress = match wish.quiet {
+        true => Progress::Quiet,
+        false => Progress::for_stderr(),
+    };
+    if !wish.quiet {
+        let tag = wish.reference.tag().unwrap_or("latest");
+        let from = wish.reference.familiar_repository();
+        report::note(&format!("{tag}: Pulling from {from}"));
+    }
+    let engine = context.engine()?;
+    let mut signals = Signals::take(SignalPlan::Interrupt).map_err(CommandError::Terminal)?;
+    let interrupted = Cell::new(false);
+    let cancelled = || {
+        let signal = signals.next().ok().flatten();
+        interrupted.set(interrupted.get() || signal.is_some());
+        interrupted.get()
+    };
+    let pulled = engine.pull(&request, &progress, &cancelled);
+    signals
+        .follow(SignalPlan::Ignore)
+        .map_err(CommandError::Terminal)?;
+    match pulled {
+        Ok(pulled) => {
+            progress.finish();
+            if !wish.quiet {
+                tell(&wish.reference, &pulled);
+            }
+            Ok(pulled)
+        }
+        Err(error) => {
+            progress.clear();
+            Err(error.into())
+        }
+    }
+}
+
+/// Docker's last two lines.
+fn tell(reference: &ImageRef, pulled: &Pulled) {
+    let status = match pulled.newer {
+        true => "Downloaded newer image for",
+        false => "Image is up to date for",
+    };
+    report::note(&format!("Digest: {}", pulled.digest));
+    report::note(&format!("Status: {status} {}", reference.familiar()));
+}

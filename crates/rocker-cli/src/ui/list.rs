@@ -1,0 +1,233 @@
+//! `--format` of the commands that list things.
+
+use serde_json::{Map, Value};
+
+use super::table;
+use crate::template::{Template, TemplateError};
+
+/// One column that a listing can show: docker's field name and the header above it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Column {
+    pub(crate) field: &'static str,
+    pub(crate) header: &'static str,
+}
+
+/// What a listing consists of, whatever the format.
+///
+/// Each row is an object of docker's template fields. `shown` are the columns of the plain
+/// table, `hidden` the ones that only a template reaches.
+#[derive(Debug)]
+pub(crate) struct Listing<'a> {
+    pub(crate) shown: &'a [Column],
+    pub(crate) hidden: &'a [Column],
+    pub(crate) rows: Vec<Value>,
+    /// The field that `--quiet` prints.
+    pub(crate) key: &'static str,
+}
+
+/// How to print it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListFormat<'a> {
+    Quiet,
+    Table,
+    TableOf(&'a str),
+    Json,
+    Each(&'a str),
+}
+
+impl<'a> ListFormat<'a> {
+    /// Reads `--quiet` and `--format`; quiet wins, as in docker.
+    pub(crate) fn new(quiet: bool, format: Option<&'a str>) -> Self {
+        match format {
+            _ if quiet => Self::Quiet,
+            None | Some("" | "table") => Self::Table,
+            Some("json") => Self::Json,
+            Some(text) => match text.strip_prefix("table ") {
+                Some(template) => Self::TableOf(template.trim_start()),
+                None => Self::Each(text),
+            },
+        }
+    }
+}
+
+impl Listing<'_> {
+    /// The whole text, ready to print.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`] of the template in `--format`.
+    pub(crate) fn render(&self, format: ListFormat<'_>) -> Result<String, TemplateError> {
+        match format {
+            ListFormat::Quiet => Ok(self.lines(|row| cell(row, self.key))),
+            ListFormat::Json => Ok(self.lines(|row| sorted(row).to_string())),
+            ListFormat::Table => Ok(self.table()),
+            ListFormat::TableOf(text) => self.table_of(text),
+            ListFormat::Each(text) => self.each(text),
+        }
+    }
+
+    fn lines(&self, line: impl Fn(&Value) -> String) -> String {
+        self.rows.iter().map(|row| line(row) + "\n").collect()
+    }
+
+    fn table(&self) -> String {
+        let header = self.shown.iter().map(|c| c.header.to_owned()).collect();
+        let cells = |row: &Value| self.shown.iter().map(|c| cell(row, c.field)).collect();
+        let rows: Vec<Vec<String>> = std::iter::once(header)
+            .chain(self.rows.iter().map(cells))
+            .collect();
+        table::layout(&rows)
+    }
+
+    /// `table {{.ID}}\t{{.Names}}`: the header is the same template over the headers.
+    fn table_of(&self, text: &str) -> Result<String, TemplateError> {
+        let template = Template::parse(&unescape(text))?;
+        let columns = self.shown.iter().chain(self.hidden);
+        let headers: Map<String, Value> = columns
+            .map(|c| (c.field.to_owned(), Value::from(c.header)))
+            .chain([("_Labels".to_owned(), Value::Object(Map::new()))])
+            .collect();
+        let mut rows = cells(&template.render(&Value::Object(headers))?);
+        for row in &self.rows {
+            rows.extend(cells(&template.render(row)?));
+        }
+        Ok(table::layout(&rows))
+    }
+
+    fn each(&self, text: &str) -> Result<String, TemplateError> {
+        let template = Template::parse(&unescape(text))?;
+        if self.rows.is_empty() {
+            // A misspelt field is an error even while there is nothing to list.
+            let columns = self.shown.iter().chain(self.hidden);
+            let blank: Map<String, Value> = columns
+                .map(|c| (c.field.to_owned(), Value::from("")))
+                .chain([("_Labels".to_owned(), Value::Object(Map::new()))])
+                .collect();
+            match template.render(&Value::Object(blank)) {
+                Err(error @ TemplateError::UnknownField { .. }) => return Err(error),
+                Err(_) | Ok(_) => return Ok(String::new()),
+            }
+        }
+        let mut out = String::new();
+        for row in &self.rows {
+            out.push_str(&template.render(row)?);
+            out.push('\n');
+        }
+        Ok(out)
+    }
+}
+
+fn cell(row: &Value, field: &str) -> String {
+    match row.get(field) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) | None => String::new(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// Docker's JSON lines have sorted keys, and no fields that exist for templates alone.
+fn sorted(row: &Value) -> Value {
+    let Value::Object(object) = row else {
+        return row.clone();
+    };
+    let mut fields: Vec<(&String, &Value)> = object
+        .iter()
+        .filter(|(key, _)| !key.starts_with('_'))
+        .collect();
+    fields.sort_by_key(|(key, _)| *key);
+    Value::Object(
+        fields
+            .into_iter()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
+    )
+}
+
+fn cells(rendered: &str) -> Vec<Vec<String>> {
+    rendered
+        .split('\n')
+        .map(|line| line.split('\t').map(str::to_owned).collect())
+        .collect()
+}
+
+/// A shell's single quotes leave `\t` as two characters; docker reads it as a tab.
+fn unescape(text: &str) -> String {
+    text.replace("\\t", "\t").replace("\\n", "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SHOWN: &[Column] = &[
+        Column {
+            field: "ID",
+            header: "CONTAINER ID",
+        },
+        Column {
+            field: "Names",
+            header: "NAMES",
+        },
+    ];
+
+    fn listing() -> Listing<'static> {
+        Listing {
+            shown: SHOWN,
+            hidden: &[Column {
+                field: "Image",
+                header: "IMAGE",
+            }],
+            rows: vec![
+                json!({"Names": "web", "ID": "4c01db0b339c", "Image": "nginx", "_Labels": {"a": "1"}}),
+                json!({"Names": "db", "ID": "d7886598dbe2", "Image": "pg", "_Labels": {}}),
+            ],
+            key: "ID",
+        }
+    }
+
+    #[test]
+    fn every_format_prints_what_docker_prints() {
+        let cases = [
+            (
+                None,
+                "CONTAINER ID   NAMES\n4c01db0b339c   web\nd7886598dbe2   db\n",
+            ),
+            (
+                Some("table"),
+                "CONTAINER ID   NAMES\n4c01db0b339c   web\nd7886598dbe2   db\n",
+            ),
+            (Some("{{.Names}}:{{.Image}}"), "web:nginx\ndb:pg\n"),
+            (
+                Some("table {{.Image}}\\t{{.ID}}"),
+                "IMAGE     CONTAINER ID\nnginx     4c01db0b339c\npg        d7886598dbe2\n",
+            ),
+            (
+                Some("json"),
+                "{\"ID\":\"4c01db0b339c\",\"Image\":\"nginx\",\"Names\":\"web\"}\n{\"ID\":\"d7886598dbe2\",\"Image\":\"pg\",\"Names\":\"db\"}\n",
+            ),
+            (Some("{{.Label \"a\"}}"), "1\n\n"),
+            (Some("x"), "x\nx\n"),
+        ];
+        for (format, expected) in cases {
+            let rendered = listing().render(ListFormat::new(false, format));
+            assert_eq!(rendered.as_deref(), Ok(expected), "--format {format:?}");
+        }
+    }
+
+    #[test]
+    fn quiet_prints_the_key_alone_and_wins_over_format() {
+        let rendered = listing().render(ListFormat::new(true, Some("json")));
+        assert_eq!(rendered.as_deref(), Ok("4c01db0b339c\nd7886598dbe2\n"));
+    }
+
+    #[test]
+    fn a_misspelt_field_is_an_error_with_and_without_rows() {
+        for rows in [listing().rows, Vec::new()] {
+            let empty = Listing { rows, ..listing() };
+            assert!(empty.render(ListFormat::Each("{{.Nmaes}}")).is_err());
+            assert!(empty.render(ListFormat::TableOf("{{.Nmaes}}")).is_err());
+        }
+    }
+}
