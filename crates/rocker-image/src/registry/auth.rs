@@ -15,11 +15,11 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_A
 use reqwest::{Method, Request, Response, StatusCode, Url};
 use serde::Deserialize;
 
-use super::error::shorten;
 use super::http::{HttpClient, read_body};
 use super::origin::{InsecureHosts, Origin, shown};
 use super::patience::Patience;
 use super::redirect::forbidden_reach;
+use super::words::shorten;
 use super::{Credential, RegistryError};
 
 /// The largest answer of a token service, in bytes. Real ones are a few KiB.

@@ -4,12 +4,12 @@ use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RAN
 use reqwest::{Response, StatusCode, Url};
 
 use super::RegistryError;
-use super::error::shorten;
 use super::fetch::Repository;
 use super::origin::shown;
 use super::patience::Patience;
 use super::pipe::{PipeWriter, ReaderGone};
 use super::retry::Attempts;
+use super::words::shorten;
 use crate::document::Descriptor;
 
 /// How the streaming of a blob ended.

@@ -9,12 +9,12 @@ use reqwest::{Method, Request, Response, StatusCode, Url};
 use rocker_types::{Digest, ImageRef};
 
 use super::auth::Authenticator;
-use super::error::{parse_envelope, shorten};
 use super::http::{HttpClient, read_body};
 use super::origin::{InsecureHosts, Origin, base_url, shown};
 use super::patience::Patience;
 use super::redirect::Trail;
 use super::retry::{Attempts, parse_retry_after};
+use super::words::{parse_envelope, shorten};
 use super::{PullEvent, PullProgress, RegistryError, RegistryOptions};
 use crate::document::MAX_MANIFEST_BYTES;
 

@@ -26,10 +26,13 @@
 mod auth;
 mod auth_file;
 mod blob;
+mod cause;
 mod credentials;
+mod diagnose;
 mod error;
 mod fetch;
 mod http;
+mod layers;
 mod origin;
 mod patience;
 mod pipe;
@@ -40,6 +43,7 @@ mod request;
 mod resolve;
 mod retry;
 mod tls;
+mod words;
 
 pub use auth_file::{AuthFileError, parse_auth_file, read_auth_file};
 pub use credentials::{Credential, Credentials};

@@ -169,7 +169,7 @@ pub(super) fn shown(url: &Url) -> String {
     // both fail only for URLs that cannot have a user
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
-    super::error::shorten(shown.as_str())
+    super::words::shorten(shown.as_str())
 }
 
 #[cfg(test)]

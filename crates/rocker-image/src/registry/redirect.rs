@@ -3,8 +3,8 @@
 use reqwest::Url;
 
 use super::RegistryError;
-use super::error::shorten;
 use super::origin::{InsecureHosts, Origin, Reach, shown};
+use super::words::shorten;
 
 /// The most hops of one request.
 const MAX_HOPS: usize = 10;

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, SystemTime};
 
-use super::error::Transience;
+use super::cause::Transience;
 use super::{RegistryError, RetryPolicy};
 
 /// Wait before a request is repeated that got somewhere the last time.

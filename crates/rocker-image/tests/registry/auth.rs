@@ -6,7 +6,9 @@ use rocker_image::registry::{Credential, LayerState, PullEvent, PullProgress, Pu
 use rocker_testkit::registry::{Action, Auth, On, Registry};
 use rocker_types::{Diagnose as _, ErrorKind};
 
-use crate::ground::{Ground, chain, one_layer, raw_server, request, three_layers};
+use crate::ground::{
+    Ground, chain, listening_server, one_layer, raw_server, request, three_layers,
+};
 
 const SECRET: &str = "correct-horse";
 
@@ -249,6 +251,41 @@ fn a_token_service_that_fails_once_is_asked_again() {
     ground
         .pull_with(&request_as(&ground.registry.host(), &reference, SECRET))
         .unwrap();
+}
+
+#[test]
+fn a_refresh_token_is_exchanged_by_post() {
+    let ground = Ground::new();
+    let body = r#"{"access_token":"fresh"}"#;
+    let (realm, asked) = listening_server(format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    let challenge = format!("Bearer realm=\"http://{realm}/token\",service=\"the registry\"");
+    let (host, shown) = listening_server(format!(
+        "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0\r\n\r\n"
+    ));
+    let mut request = request(&format!("{host}/team/app:1"));
+    let refresh = Credential::Identity("refresh+token".to_owned());
+    request.registry.credentials.insert(&host, refresh);
+
+    let error = ground.pull_with(&request).unwrap_err();
+
+    assert_eq!(error.kind(), ErrorKind::Denied, "{}", chain(&error));
+    let asked = asked.lock().unwrap();
+    assert!(
+        asked[0].starts_with("POST /token HTTP/1.1\r\n"),
+        "{asked:?}"
+    );
+    let form = "scope=repository%3Ateam%2Fapp%3Apull&service=the+registry\
+        &grant_type=refresh_token&client_id=rocker&refresh_token=refresh%2Btoken";
+    assert!(asked[0].ends_with(form), "{asked:?}");
+    let shown = shown.lock().unwrap();
+    assert!(!shown[0].contains("authorization:"), "{shown:?}");
+    assert!(
+        shown[1].contains("authorization: Bearer fresh\r\n"),
+        "{shown:?}"
+    );
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! What the tests stand on.
 
 use std::error::Error;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rocker_image::registry::{
@@ -214,18 +214,35 @@ impl PullProgress for Recorder {
 /// A server that answers every connection with the same bytes and closes it: for answers
 /// that no HTTP library would give.
 pub(crate) fn raw_server(answer: impl Into<Vec<u8>>) -> String {
+    listening_server(answer).0
+}
+
+/// The same, and the requests that it gets, with their bodies.
+pub(crate) fn listening_server(answer: impl Into<Vec<u8>>) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
-    let answer = answer.into();
+    let (answer, heard) = (answer.into(), Arc::new(Mutex::default()));
+    let requests: Arc<Mutex<Vec<String>>> = Arc::clone(&heard);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            read_head(&mut stream);
+            let mut request = String::from_utf8_lossy(&read_head(&mut stream)).into_owned();
+            let length = request
+                .to_lowercase()
+                .split_once("content-length: ")
+                .map_or(0, |(_, rest)| {
+                    rest.split_once('\r')
+                        .map_or(0, |(length, _)| length.parse().unwrap())
+                });
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).unwrap();
+            request.push_str(&String::from_utf8_lossy(&body));
+            heard.lock().unwrap().push(request);
             // the client may hang up first
             let _ = stream.write_all(&answer);
         }
     });
-    host
+    (host, requests)
 }
 
 /// Reads to the empty line that ends a request's head.
