@@ -571,14 +571,15 @@ mod tests {
         assert_eq!(mounts, [("/data", false), ("/own", true), ("/cache", true)]);
     }
 
+    fn runnable(edit: fn(&mut ImageConfig)) -> LocalImage {
+        image(|config| {
+            config.config.cmd = Some(words(&["x"]));
+            edit(config);
+        })
+    }
+
     #[test]
-    fn impossible_images_and_requests_are_refused() {
-        let runnable = |edit: fn(&mut ImageConfig)| {
-            image(|config| {
-                config.config.cmd = Some(words(&["x"]));
-                edit(config);
-            })
-        };
+    fn impossible_images_are_refused() {
         let none = CreateRequest::default();
         for path in ["/proc", "/sys/x", "/dev", "/", "relative", "/a/../b", "a:b"] {
             let image = image(|config| {
@@ -615,6 +616,10 @@ mod tests {
             ),
             Err(ResolveError::BadImageSignal { .. })
         ));
+    }
+
+    #[test]
+    fn impossible_requests_are_refused() {
         let rm = CreateRequest {
             auto_remove: true,
             restart: RestartPolicy::Always,

@@ -32,6 +32,7 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 use rocker_db::OwnerLock;
+use rocker_runtime::cgroup::{CgroupLayout, leave_callers_cgroup};
 use rocker_types::{ContainerId, Layout};
 
 use crate::EngineError;
@@ -72,6 +73,9 @@ pub fn monitor_main(arguments: &[String]) -> ExitCode {
     };
     // in the caller's session the monitor would die with the caller's terminal
     let _ = rustix::process::setsid();
+    if let Ok(cgroups) = CgroupLayout::detect() {
+        leave_callers_cgroup(&cgroups);
+    }
     match watch(orders) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
