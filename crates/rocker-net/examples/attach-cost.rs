@@ -43,6 +43,15 @@ fn main() {
         rounds,
         &|n| cycle(&attachment(&bridge, n, &[]), Death::After),
     );
+    measure(
+        "the same after 300 ms of quiet",
+        "last one out",
+        rounds.min(20),
+        &|n| {
+            thread::sleep(Duration::from_millis(300));
+            cycle(&attachment(&bridge, n, &[]), Death::After)
+        },
+    );
     let stay = netns();
     let resident = attachment(&bridge, 250, &[]);
     attach(&resident, stay.as_fd()).unwrap();

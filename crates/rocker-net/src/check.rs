@@ -2,6 +2,7 @@
 
 use crate::forwarding;
 use crate::legacy::legacy_forward_drops;
+use crate::netlink::RouteSocket;
 use crate::nft::{ForwardPolicy, NftSocket};
 
 /// How a probe ended.
@@ -65,7 +66,7 @@ fn probe_forwarding() -> ProbeLine {
             ProbeStatus::Ok,
             "off; the first container with a network switches it on",
         ),
-        Err(error) => ProbeLine::new(WHAT, ProbeStatus::Fail, error.to_string())
+        Err(error) => ProbeLine::new(WHAT, ProbeStatus::Fail, told(&error))
             .cure("mount /proc, with a kernel that has IPv4"),
     }
 }
@@ -76,46 +77,33 @@ fn probe_nftables() -> ProbeLine {
         "use a kernel with CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET, or --network host";
     match NftSocket::open().and_then(|nft| nft.forward_policy()) {
         Ok(_) => ProbeLine::new(WHAT, ProbeStatus::Ok, "the kernel answers"),
-        Err(error) => ProbeLine::new(WHAT, ProbeStatus::Fail, error.to_string()).cure(CURE),
+        Err(error) => ProbeLine::new(WHAT, ProbeStatus::Fail, told(&error)).cure(CURE),
     }
 }
 
-/// A module that is built in has a directory below `/sys/module` only if it has parameters;
-/// the file system of modules lists it in `modules.builtin`.
+/// Makes a bridge and a veth pair in a network namespace of its own, on a thread that ends.
 fn probe_bridge() -> ProbeLine {
     const WHAT: &str = "bridge and veth";
-    let missing: Vec<&str> = ["bridge", "veth"]
-        .into_iter()
-        .filter(|module| !has_module(module))
-        .collect();
-    if missing.is_empty() {
-        return ProbeLine::new(
-            WHAT,
-            ProbeStatus::Ok,
-            "in the kernel, or a module that it loads",
-        );
+    const CURE: &str = "use a kernel with CONFIG_BRIDGE and CONFIG_VETH, or --network host";
+    let result = std::thread::scope(|scope| scope.spawn(try_links).join());
+    match result {
+        Ok(Ok(())) => ProbeLine::new(WHAT, ProbeStatus::Ok, "the kernel makes them"),
+        Ok(Err(detail)) => ProbeLine::new(WHAT, ProbeStatus::Fail, detail).cure(CURE),
+        Err(_) => ProbeLine::new(WHAT, ProbeStatus::Warn, "the probe failed").cure(CURE),
     }
-    ProbeLine::new(
-        WHAT,
-        ProbeStatus::Warn,
-        format!("cannot be found: {}", missing.join(", ")),
-    )
-    .cure("use a kernel with CONFIG_BRIDGE and CONFIG_VETH if containers fail to get a network")
 }
 
-fn has_module(module: &str) -> bool {
-    if fs_err::metadata(format!("/sys/module/{module}")).is_ok() {
-        return true;
-    }
-    let Ok(release) = fs_err::read_to_string("/proc/sys/kernel/osrelease") else {
-        return false;
-    };
-    let lists = ["modules.builtin", "modules.dep"];
-    lists.iter().any(|list| {
-        let path = format!("/lib/modules/{}/{list}", release.trim());
-        let needle = format!("/{module}.ko");
-        fs_err::read_to_string(path).is_ok_and(|text| text.contains(&needle))
-    })
+fn try_links() -> Result<(), String> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)
+        .map_err(|error| format!("no network namespace: {error}"))?;
+    let route = RouteSocket::open().map_err(|error| told(&error))?;
+    route.probe_links().map_err(|error| told(&error))
+}
+
+/// An error with its causes, in one line.
+fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn probe_bridge_filter() -> ProbeLine {
@@ -147,10 +135,10 @@ fn probe_firewall() -> ProbeLine {
         )
         .cure("move the rules to iptables-nft or nftables"),
         (Err(error), _) => {
-            ProbeLine::new(WHAT, ProbeStatus::Warn, error.to_string()).cure("run as root to see it")
+            ProbeLine::new(WHAT, ProbeStatus::Warn, told(&error)).cure("run as root to see it")
         }
         (_, Err(error)) => {
-            ProbeLine::new(WHAT, ProbeStatus::Warn, error.to_string()).cure("run as root to see it")
+            ProbeLine::new(WHAT, ProbeStatus::Warn, told(&error)).cure("run as root to see it")
         }
         (Ok(ForwardPolicy::Accept | ForwardPolicy::Absent), _) => {
             ProbeLine::new(WHAT, ProbeStatus::Ok, "accept")

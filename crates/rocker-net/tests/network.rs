@@ -628,6 +628,18 @@ fn an_address_that_is_not_the_bridges_to_give_is_refused() {
 }
 
 #[test]
+fn a_host_where_all_this_works_is_told_so_and_left_as_it_was() {
+    in_host(|_| {
+        let lines = rocker_net::check::probe();
+
+        assert!(!lines.is_empty());
+        for line in lines {
+            assert_eq!(line.status, rocker_net::check::ProbeStatus::Ok, "{line:?}");
+        }
+    });
+}
+
+#[test]
 fn the_networks_that_the_host_is_in_are_known() {
     in_host(|host| {
         let _internet = host.internet();

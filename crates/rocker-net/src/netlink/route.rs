@@ -210,6 +210,22 @@ impl RouteSocket {
         self.0.exchange(batch).map(drop)
     }
 
+    /// Makes a bridge and a veth pair in the socket's namespace, which the caller throws away.
+    pub(crate) fn probe_links(&self) -> Result<(), NetlinkError> {
+        for (name, kind) in [("probe0", InfoKind::Bridge), ("probe1", InfoKind::Veth)] {
+            self.apply(|batch| {
+                let mut link = LinkMessage::default();
+                link.attributes = vec![
+                    LinkAttribute::IfName(name.to_owned()),
+                    LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind.clone())]),
+                ];
+                let what = format!("create a {kind} interface");
+                push(batch, what, RTM_NEWLINK, CREATE | EXCLUSIVE | ACK, &link);
+            })?;
+        }
+        Ok(())
+    }
+
     /// The interface called `name`, if there is one.
     pub(crate) fn link(&self, name: &str) -> Result<Option<Link>, NetlinkError> {
         let mut link = LinkMessage::default();

@@ -14,8 +14,8 @@ pub(super) const BATCH_BEGIN: u16 = 0x10;
 pub(super) const BATCH_END: u16 = 0x11;
 
 /// `NFT_MSG_…`
-pub(super) const NEWTABLE: u8 = 0;
-pub(super) const DELTABLE: u8 = 2;
+const NEWTABLE: u8 = 0;
+const DELTABLE: u8 = 2;
 pub(super) const NEWCHAIN: u8 = 3;
 pub(super) const GETCHAIN: u8 = 4;
 pub(super) const NEWRULE: u8 = 6;
@@ -53,12 +53,26 @@ pub(super) enum Place {
     Last,
 }
 
-pub(super) fn push_table(batch: &mut Batch, kind: u8, name: &str, what: String) {
-    let flags = if kind == NEWTABLE {
-        flag::CREATE | flag::ACK
-    } else {
-        flag::ACK
-    };
+pub(super) fn push_new_table(batch: &mut Batch, name: &str) {
+    let flags = flag::CREATE | flag::EXCLUSIVE | flag::ACK;
+    push_table(
+        batch,
+        (NEWTABLE, flags),
+        name,
+        format!("create table {name}"),
+    );
+}
+
+pub(super) fn push_delete_table(batch: &mut Batch, name: &str) {
+    push_table(
+        batch,
+        (DELTABLE, flag::ACK),
+        name,
+        format!("delete table {name}"),
+    );
+}
+
+fn push_table(batch: &mut Batch, (kind, flags): (u8, u16), name: &str, what: String) {
     batch.push(what, message(kind), flags, |body| {
         Attributes::of_message(body, Family::Inet, 0).text(1, name);
     });

@@ -3,9 +3,10 @@
 use super::encode::{Attributes, Family};
 use super::expression::Expression;
 use super::message::{
-    BATCH_BEGIN, BATCH_END, DATA_VALUE, DELRULE, DELSETELEM, DELTABLE, ELEM_DATA, GETCHAIN,
-    GETRULE, GETSETELEM, LIST_ELEM, LIST_ELEMENTS, NEWSETELEM, NEWTABLE, Place, RulePlace,
-    SUBSYSTEM, message, push_chain, push_element, push_element_as, push_rule, push_set, push_table,
+    BATCH_BEGIN, BATCH_END, DATA_VALUE, DELRULE, DELSETELEM, ELEM_DATA, GETCHAIN, GETRULE,
+    GETSETELEM, LIST_ELEM, LIST_ELEMENTS, NEWSETELEM, Place, RulePlace, SUBSYSTEM, message,
+    push_chain, push_delete_table, push_element, push_element_as, push_new_table, push_rule,
+    push_set,
 };
 use super::table::{Element, FORWARD_CHAIN, SetName, TablePlan};
 use crate::netlink::{Batch, NetlinkError, Reply, Socket, attributes_of, flag};
@@ -47,26 +48,24 @@ impl NftSocket {
     /// Makes the table in one transaction, in place of whatever carries its name; elements
     /// of its sets are lost with it.
     pub(crate) fn create_table(&self, plan: &TablePlan) -> Result<(), NetlinkError> {
+        // Not simply "delete, then create": after a deletion the kernel has closing this
+        // socket wait for what is deleted, some 10 ms.
+        match self.fill_table(plan, |batch| push_new_table(batch, &plan.name)) {
+            Err(error) if error.errno() == Some(Errno::EXIST) => self.fill_table(plan, |batch| {
+                push_delete_table(batch, &plan.name);
+                push_new_table(batch, &plan.name);
+            }),
+            other => other,
+        }
+    }
+
+    fn fill_table(
+        &self,
+        plan: &TablePlan,
+        make: impl FnOnce(&mut Batch),
+    ) -> Result<(), NetlinkError> {
         self.transaction(|batch| {
-            // Deleting needs it to exist, so it is made first: what `nft` files do too.
-            push_table(
-                batch,
-                NEWTABLE,
-                &plan.name,
-                format!("create table {}", plan.name),
-            );
-            push_table(
-                batch,
-                DELTABLE,
-                &plan.name,
-                format!("replace table {}", plan.name),
-            );
-            push_table(
-                batch,
-                NEWTABLE,
-                &plan.name,
-                format!("create table {}", plan.name),
-            );
+            make(batch);
             for (id, set) in (1..).zip(SetName::ALL) {
                 push_set(batch, &plan.name, set, id);
             }
@@ -87,7 +86,7 @@ impl NftSocket {
     /// Removes the table; that it is not there is no error.
     pub(crate) fn delete_table(&self, name: &str) -> Result<(), NetlinkError> {
         let deleted = self.transaction(|batch| {
-            push_table(batch, DELTABLE, name, format!("delete table {name}"));
+            push_delete_table(batch, name);
         });
         absent_is_done(deleted)
     }
