@@ -2,6 +2,7 @@
 //! the killed. Done after a boot and when images have come or gone, not by every command.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use rocker_db::{OwnerLock, SharedLock};
 use rocker_types::{ContainerId, Layout};
@@ -11,6 +12,9 @@ use crate::engine::Engine;
 
 /// Held by whoever makes or deletes layers; a sweep needs to be alone.
 pub(crate) const IMAGES_LOCK: &str = "images";
+
+/// How the directory of a volume is called while it is deleted; no volume's name starts so.
+pub(crate) const VOLUME_TRASH: &str = ".trash-";
 
 /// Keeps sweeps away while layers are made that no row knows yet.
 pub(crate) fn using_images(layout: &Layout) -> Result<SharedLock, EngineError> {
@@ -27,6 +31,7 @@ impl Engine {
         self.sweep_layers()?;
         self.sweep_blobs()?;
         self.sweep_containers()?;
+        self.sweep_volumes()?;
         let tx = self.live.begin()?;
         tx.sweep_done()?;
         tx.commit()?;
@@ -73,29 +78,54 @@ impl Engine {
         Ok(())
     }
 
+    /// Directories of `--rm` containers that a reboot took from the live database. One with
+    /// content that was to be kept stays, even if no row knows it: a lost database must not
+    /// cost data.
     fn sweep_containers(&mut self) -> Result<(), EngineError> {
-        let known: BTreeSet<ContainerId> = self
-            .live
-            .containers()?
-            .into_iter()
-            .map(|row| row.id)
-            .collect();
         for dir in [self.layout.containers(), self.layout.runroot().to_owned()] {
-            let Ok(entries) = fs_err::read_dir(&dir) else {
-                continue;
-            };
-            let ids = entries.filter_map(|entry| {
-                entry
-                    .ok()?
-                    .file_name()
-                    .to_str()?
-                    .parse::<ContainerId>()
-                    .ok()
-            });
-            for id in ids.filter(|id| !known.contains(id)) {
-                self.remove_tree(&dir.join(id.as_str()))?;
+            // listed before the rows are read: a row is there before its directory is
+            let found = ids_in(&dir);
+            let rows = self.live.containers()?;
+            let orphans = found
+                .iter()
+                .filter(|id| !rows.iter().any(|row| row.id == **id));
+            for path in orphans.map(|id| dir.join(id.as_str())) {
+                if is_disposable(&path) {
+                    self.remove_tree(&path)?;
+                }
             }
         }
         Ok(())
     }
+
+    /// What `volume rm` had renamed when it was killed.
+    fn sweep_volumes(&self) -> Result<(), EngineError> {
+        let dir = self.layout.volumes();
+        let Ok(entries) = fs_err::read_dir(&dir) else {
+            return Ok(());
+        };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        for name in names.filter(|name| name.starts_with(VOLUME_TRASH)) {
+            self.remove_tree(&dir.join(name))?;
+        }
+        Ok(())
+    }
+}
+
+fn ids_in(dir: &Path) -> Vec<ContainerId> {
+    let Ok(entries) = fs_err::read_dir(dir) else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// Whether nothing in a container's directory was to outlive the container: nothing was
+/// written, or overlayfs was told not to care (`volatile`, which only `--rm` gets).
+fn is_disposable(container: &Path) -> bool {
+    let volatile = container.join("work/work/incompat/volatile");
+    let written =
+        fs_err::read_dir(container.join("upper")).is_ok_and(|mut upper| upper.next().is_some());
+    !written || volatile.exists()
 }

@@ -11,6 +11,7 @@ use crate::clock::now_ns;
 use crate::crash::{self, CrashPoint};
 use crate::definition::Definition;
 use crate::engine::{Engine, ensure_own_directory, new_volume_name};
+use crate::sweep::VOLUME_TRASH;
 
 /// A volume as `volume ls` and `inspect` show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +110,8 @@ impl Engine {
         name: &VolumeName,
         but: Option<&ContainerId>,
     ) -> Result<(), EngineError> {
+        let dir = self.layout.volume(name);
+        let trash = self.layout.volumes().join(format!("{VOLUME_TRASH}{name}"));
         let (live, durable) = self.databases()?;
         // while this is held, no container can be made that mounts it
         let tx = live.begin()?;
@@ -123,10 +126,17 @@ impl Engine {
                 users,
             });
         }
+        // renamed first: a volume is there as a whole or not at all
+        match fs_err::rename(&dir, &trash) {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(EngineError::file("delete", dir)(e)),
+        }
         let existed = durable.delete_volume(name)?;
-        drop(tx);
+        tx.want_sweep()?;
+        tx.commit()?;
         crash::point(CrashPoint::VolumeRemoveAfterRecord);
-        self.remove_tree(&self.layout.volume(name))?;
+        self.remove_tree(&trash)?;
         if existed {
             Ok(())
         } else {

@@ -133,10 +133,11 @@ fn watch(orders: Orders) -> Result<(), EngineError> {
     let (watch, live) = match first {
         Ok(first) => first,
         Err(error) => {
-            finish::never_started(&mut engine, &id, &error)?;
+            // what cannot be undone now is met by the next command; the reason is told anyway
+            let undone = finish::never_started(&mut engine, &id, &error);
             report::send(report, &Report::Failed(MonitorFailure::of(&error)));
             drop(lock);
-            return Err(error);
+            return undone.and(Err(error));
         }
     };
     // The databases' caches are the better part of a monitor's memory, and it may live long.
