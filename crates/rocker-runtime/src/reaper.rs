@@ -78,7 +78,9 @@ pub(crate) fn run(program: &Program, env: &StringVector, channel: InitEnd) -> u8
         });
     match started {
         Ok(child) => {
+            // Nothing but the streams stays open for as long as the container lives.
             drop(channel);
+            drop(child.pidfd);
             watch(child.pid)
         }
         Err(failure) => {

@@ -87,7 +87,14 @@ fn join_and_start(
     confine(plan.seccomp.as_ref(), &provisional)?;
     drop(root);
 
-    // From here on a process exists that the container can see.
+    // From here on a process exists that the container can see, with nothing of the host's
+    // but its streams and this socket.
+    let mut keep = streams.descriptors();
+    keep.push(channel.as_fd());
+    keep.extend(master.iter().map(AsFd::as_fd));
+    in_child
+        .close_all_but(&keep)
+        .at(InitStep::Stdio, "closing descriptors")?;
     let second = Second {
         streams: &streams,
         program: &program,

@@ -52,6 +52,14 @@ impl Streams {
         }
     }
 
+    /// What must stay open until they are installed.
+    pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            Self::Pipes(pipes) => pipes.borrow().to_vec(),
+            Self::Terminal(slave) => vec![slave.as_fd()],
+        }
+    }
+
     /// Gives pipes and the terminal to the user, so that `/dev/stdout` can be opened anew.
     /// Devices are left alone: they are the host's own nodes.
     pub(super) fn give_to(&self, uid: u32) -> Result<(), InitFailure> {

@@ -10,7 +10,7 @@ use rocker_sys::mount::{MountAttributes, MountPropagation, Reach, set_attributes
 
 use super::apply::bare;
 use super::filesystem::{attach, clone_of_host_path, new_filesystem};
-use super::root::{Root, real_directory};
+use super::root::{Root, new_directory};
 use crate::plan::CgroupMount;
 use crate::process::{At, InitFailure, InitStep};
 
@@ -39,7 +39,7 @@ pub(super) fn mount(
             continue;
         };
         let mount = open(hierarchy, read_only)?;
-        let place = real_directory(table.as_fd(), name).at(InitStep::Mount, TARGET)?;
+        let place = new_directory(table.as_fd(), name).at(InitStep::Mount, TARGET)?;
         attach(mount.as_fd(), place.as_fd()).at(InitStep::Mount, TARGET)?;
     }
     let read_only = MountAttributes::default().read_only();

@@ -11,7 +11,7 @@ use rocker_sys::mount::Reach;
 
 use super::apply::{bare, real_directory_of_image};
 use super::filesystem::{Parameter, attach, clone_of, new_filesystem};
-use super::root::{Root, real_directory};
+use super::root::{Root, new_directory, real_directory};
 use crate::cgroup::DeviceKind;
 use crate::plan::components;
 use crate::process::{At, InitFailure, InitStep};
@@ -117,7 +117,7 @@ impl Dev {
     }
 
     fn place(&self, name: &str, path: &str) -> Result<OwnedFd, InitFailure> {
-        real_directory(self.mount.as_fd(), name).at(InitStep::Mount, path)
+        new_directory(self.mount.as_fd(), name).at(InitStep::Mount, path)
     }
 
     /// A devpts of the container's own: its terminals are not the host's.

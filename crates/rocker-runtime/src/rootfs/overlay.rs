@@ -137,6 +137,39 @@ pub(crate) fn mount_by_options(plan: &OverlayPlan) -> io::Result<OwnedFd> {
 mod tests {
     use super::*;
 
+    /// In a mount namespace of this thread's own, as a container has one.
+    #[test]
+    fn kernels_without_the_new_parameters_stack_127_layers_too() {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+        let private = rustix::mount::MountPropagationFlags::PRIVATE
+            | rustix::mount::MountPropagationFlags::REC;
+        rustix::mount::mount_change("/", private).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: String| dir.path().join(name);
+        let mut plan = OverlayPlan {
+            lowers: Vec::new(),
+            upper: path("upper".into()),
+            work: path("work".into()),
+            volatile: true,
+        };
+        for number in 0..127 {
+            let layer = path(format!("layer-{number:058}"));
+            fs_err::create_dir(&layer).unwrap();
+            fs_err::write(layer.join(number.to_string()), "").unwrap();
+            plan.lowers.push(layer);
+        }
+        fs_err::create_dir(&plan.upper).unwrap();
+        fs_err::create_dir(&plan.work).unwrap();
+
+        let mount = mount_by_options(&plan).unwrap();
+
+        for name in ["0", "126"] {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            rustix::fs::openat(&mount, name, flags, Mode::empty()).unwrap();
+        }
+        rustix::process::chdir("/").unwrap();
+    }
+
     #[test]
     fn layers_are_named_from_their_common_ancestor() {
         let plan = |lower: &str, upper: &str| OverlayPlan {

@@ -112,6 +112,13 @@ pub(crate) fn real_directory(parent: BorrowedFd<'_>, name: &str) -> io::Result<O
     }
 }
 
+/// A directory that is new for certain, in a file system of our own.
+pub(super) fn new_directory(parent: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?)
+}
+
 /// The slow way: one component after the other, none of them followed by the kernel.
 struct Walk<'a> {
     root: &'a Root,

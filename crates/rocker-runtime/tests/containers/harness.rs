@@ -15,6 +15,17 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
+/// What this host lacks to run any of these tests.
+pub(crate) fn missing() -> Option<&'static str> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("containers need root");
+    }
+    if !std::path::Path::new("/bin/busybox").exists() {
+        return Some("there is no /bin/busybox (package busybox-static)");
+    }
+    None
+}
+
 /// Runs what the command line asks for.
 pub(crate) fn run(tests: &[Test]) -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -201,6 +201,17 @@ impl Sandbox {
     }
 }
 
+impl Drop for Sandbox {
+    /// A test that failed leaves nothing either.
+    fn drop(&mut self) {
+        let cgroup = rocker_runtime::cgroup::Cgroup::open(&self.layout, &CgroupName::new(&self.id));
+        if cgroup.exists() {
+            let _ = cgroup.kill_all();
+            let _ = cgroup.remove();
+        }
+    }
+}
+
 /// Why a container did not start.
 #[derive(Debug)]
 pub(crate) enum Failure {

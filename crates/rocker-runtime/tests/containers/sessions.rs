@@ -18,6 +18,7 @@ tests!(
     it_dies_with_its_caller_when_attached,
     it_dies_with_the_container,
     a_passwd_trap_set_later_is_refused,
+    a_container_that_may_trace_finds_nothing_of_the_host_in_a_session,
 );
 
 fn live(sandbox: &Sandbox) -> Live {
@@ -239,4 +240,35 @@ fn a_passwd_trap_set_later_is_refused() {
         chain(&error)
     );
     live.kill();
+}
+
+/// CVE-2016-9962, 30 times: the container looks into every process that appears in it.
+fn a_container_that_may_trace_finds_nothing_of_the_host_in_a_session() {
+    let sandbox = Sandbox::new();
+    let secret = sandbox.victim().join("secret");
+    let flags = rustix::fs::OFlags::RDONLY;
+    let secret = rustix::fs::open(&secret, flags, rustix::fs::Mode::empty()).unwrap();
+    let many: Vec<_> = (0..20).map(|_| rustix::io::dup(&secret).unwrap()).collect();
+    let script = "echo up; while [ ! -e /stop ]; do for p in /proc/[0-9]*; do \
+        [ $p = /proc/$$ ] || for l in $p/exe $p/cwd $p/root $p/fd/*; do readlink $l; done; \
+        done; done > /seen; echo done";
+    let mut spec = sandbox.spec(&["sh", "-c", script]);
+    let ptrace = "SYS_PTRACE".parse().unwrap();
+    spec.process.capabilities = spec.process.capabilities.with(ptrace);
+    let mut live = sandbox.start(&spec).unwrap();
+    assert_eq!(live.line(), "up");
+
+    for _ in 0..30 {
+        sandbox.exec(&sandbox.exec_spec(&live, &["true"]));
+    }
+    sandbox.exec(&sandbox.exec_spec(&live, &["touch", "/stop"]));
+    assert_eq!(live.line(), "done");
+
+    let seen = fs_err::read_to_string(sandbox.upper().join("seen")).unwrap();
+    assert!(seen.lines().count() > 10, "{seen}");
+    for word in ["victim", "tasks", "pidfd", "anon_inode"] {
+        assert!(!seen.contains(word), "{word}: {seen}");
+    }
+    drop(many);
+    live.finish();
 }
