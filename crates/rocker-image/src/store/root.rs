@@ -91,7 +91,11 @@ impl Store {
     ///
     /// [`StoreError::Access`] if something cannot be removed.
     pub fn sweep(&self) -> Result<usize, StoreError> {
-        staging::sweep(self.tmp.as_fd(), &self.layout.tmp())
+        let removed = staging::sweep(self.tmp.as_fd(), &self.layout.tmp())?;
+        if removed > 0 {
+            self.sweep_records()?;
+        }
+        Ok(removed)
     }
 
     /// Unpacks an archive that nobody promised anything about, compressed or not, as
@@ -169,21 +173,42 @@ impl Store {
     ///
     /// [`StoreError::Access`] if the directory cannot be read.
     pub fn layers(&self) -> Result<Vec<DiffId>, StoreError> {
+        let names = self.names_in_layers()?;
+        Ok(names.iter().filter_map(|name| parse_layer(name)).collect())
+    }
+
+    fn names_in_layers(&self) -> Result<Vec<String>, StoreError> {
         let failed = |errno: Errno| StoreError::access("list", self.layout.layers())(errno.into());
-        let mut layers = Vec::new();
-        for entry in Dir::read_from(&self.layers).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name().to_str().unwrap_or_default();
-            let parse = |algorithm: &str| format!("{algorithm}:{name}").parse::<DiffId>().ok();
-            let is_directory = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
-            if let Some(layer) = parse("sha256")
-                .or_else(|| parse("sha512"))
-                .filter(|_| is_directory)
-            {
-                layers.push(layer);
+        Dir::read_from(&self.layers)
+            .map_err(failed)?
+            .map(|entry| {
+                let entry = entry.map_err(failed)?;
+                Ok(entry.file_name().to_string_lossy().into_owned())
+            })
+            .collect()
+    }
+
+    /// Removes records without a layer. Who dies between the renames of the two leaves one,
+    /// and always a staging directory as well.
+    fn sweep_records(&self) -> Result<(), StoreError> {
+        let _lock = self.lock_layers()?;
+        for name in self.names_in_layers()? {
+            let layer = name.strip_suffix(".json").and_then(parse_layer);
+            if layer.is_some_and(|layer| !self.has_layer(&layer)) {
+                self.remove_record(&name)?;
             }
         }
-        Ok(layers)
+        Ok(())
+    }
+
+    fn remove_record(&self, name: &str) -> Result<(), StoreError> {
+        match unlinkat(&self.layers, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => {
+                let path = self.layout.layers().join(name);
+                Err(StoreError::access("remove", path)(errno.into()))
+            }
+        }
     }
 
     /// Bytes of file content in the layer, as they were counted when it was unpacked.
@@ -212,16 +237,7 @@ impl Store {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(StoreError::access("move away", path)(errno.into())),
             }
-            let record = record_name(layer);
-            match unlinkat(&self.layers, &record, AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => {
-                    return Err(StoreError::access(
-                        "remove",
-                        self.layout.layers().join(record),
-                    )(errno.into()));
-                }
-            }
+            self.remove_record(&record_name(layer))?;
         }
         staging.remove()
     }
@@ -264,6 +280,12 @@ impl Store {
     pub(super) fn set_unsynced(&self) {
         self.is_unsynced.store(true, Ordering::Relaxed);
     }
+}
+
+/// The layer whose directory has this name.
+fn parse_layer(hex: &str) -> Option<DiffId> {
+    let parse = |algorithm: &str| format!("{algorithm}:{hex}").parse().ok();
+    parse("sha256").or_else(|| parse("sha512"))
 }
 
 fn open_root(path: &Path) -> Result<OwnedFd, StoreError> {

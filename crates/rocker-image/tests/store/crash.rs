@@ -98,9 +98,23 @@ fn a_removal_that_was_cut_short_is_finished_by_the_next_sweep() {
     std::os::unix::fs::symlink(host.victim(), orphan.join("trash/link")).unwrap();
     fs_err::write(host.path("root/tmp/stray"), "").unwrap();
 
+    // The record of a layer that is gone goes too, that of another stays.
+    let kept = host.committed(&archive(&[Member::file("f", "1")]));
+    let layers = host.path("root/layers");
+    fs_err::write(layers.join(format!("{}.json", "a".repeat(64))), "{}").unwrap();
+
     assert_eq!(host.store.sweep().unwrap(), 2);
 
     host.assert_untouched("swept");
+    let kept = kept.file_name().unwrap().to_str().unwrap();
+    let record = format!("f {kept}.json");
+    let want = [
+        "d .".to_owned(),
+        format!("d {kept}"),
+        record,
+        format!("f {kept}/f"),
+    ];
+    assert_eq!(names(&layers), want);
 }
 
 #[test]
