@@ -81,6 +81,24 @@ fn the_terminal_is_left_alone_when_all_is_well() {
 }
 
 #[test]
+fn modes_that_a_shell_has_set_since_are_left_alone() {
+    let terminal = Terminal::new();
+    let (mut process, channel) = guard(&terminal);
+    let mut modes = tcgetattr(&terminal.slave).expect("modes");
+    // What line editors do: no echo of the kernel's, but signals from keys.
+    modes.local_modes -= LocalModes::ECHO | LocalModes::ICANON;
+    tcsetattr(&terminal.slave, OptionalActions::Now, &modes).expect("a line editor's");
+
+    drop(channel);
+
+    assert!(process.wait().expect("its end").success());
+    assert!(
+        terminal.is_raw(),
+        "no echo, no lines: as the line editor wants it"
+    );
+}
+
+#[test]
 fn a_guard_of_something_else_than_a_terminal_ends_at_once() {
     let status = Command::new(env!("CARGO_BIN_EXE_rocker"))
         .arg("__terminal-guard")

@@ -40,6 +40,9 @@ enum Purpose {
     Showing,
 }
 
+/// Help fits an ordinary terminal, in characters.
+const HELP_WIDTH: usize = 80;
+
 /// Understands the words after the program's name.
 ///
 /// # Errors
@@ -115,7 +118,17 @@ fn help_of(path: &[&str]) -> String {
         };
         command = inner;
     }
-    command.clone().render_long_help().to_string()
+    compact(command.clone()).render_help().to_string()
+}
+
+/// One line for each flag, yet the whole description and the examples.
+fn compact(command: Command) -> Command {
+    let about = command.get_long_about().or(command.get_about()).cloned();
+    let examples = command.get_after_long_help().cloned();
+    command
+        .about(about.unwrap_or_default())
+        .after_help(examples.unwrap_or_default())
+        .max_term_width(HELP_WIDTH)
 }
 
 /// The command that the words name, as far as they do.

@@ -84,7 +84,8 @@ impl Conversation {
         match self.pump(&mut *program, &signals, raw)? {
             End::Exited(code) => Ok(Status::Container(code)),
             End::Detached => {
-                report::note("read escape sequence");
+                // The cursor stands behind what was typed.
+                report::note("\nread escape sequence");
                 Ok(Status::Success)
             }
             End::Interrupted(signal) => Ok(Status::Interrupted(signal)),

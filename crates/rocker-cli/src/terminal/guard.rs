@@ -6,7 +6,7 @@
 //!                                     ◀──   one byte: "I know them"
 //!   goes raw, works, restores
 //!   one byte: "all is well" ────────────▶   ends, having touched nothing
-//!   — or is killed: end of file ────────▶   restores the modes, ends
+//!   — or is killed: end of file ────────▶   restores the modes if they are still raw, ends
 //! ```
 //!
 //! It exists only while a terminal is raw, and is this binary itself: a fork without an exec would
@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 /// The word that [`main`](crate::main) knows us by.
 pub(crate) const COMMAND: &str = "__terminal-guard";
@@ -77,7 +77,18 @@ fn watch() -> io::Result<()> {
     let mut channel = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     channel.write_all(&[0])?;
     match channel.read(&mut [0]) {
-        Ok(0) | Err(_) => Ok(tcsetattr(terminal.as_fd(), OptionalActions::Now, &modes)?),
-        Ok(_) => Ok(()),
+        Ok(0) | Err(_) if is_raw(&tcgetattr(terminal.as_fd())?, &modes) => {
+            Ok(tcsetattr(terminal.as_fd(), OptionalActions::Now, &modes)?)
+        }
+        Ok(_) | Err(_) => Ok(()),
     }
+}
+
+/// Whether the terminal is as our ward left it. If not, a shell that saw the death first has set
+/// what its own line editing needs, and must not be disturbed.
+fn is_raw(now: &Termios, before: &Termios) -> bool {
+    let mut raw = before.clone();
+    raw.make_raw();
+    (now.input_modes, now.output_modes, now.local_modes)
+        == (raw.input_modes, raw.output_modes, raw.local_modes)
 }
