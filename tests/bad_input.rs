@@ -503,8 +503,8 @@ fn a_full_disk_ends_a_pull_and_a_run_cleanly() {
     run_program(&["mount", "-o", "loop", &disk.to_string_lossy(), &root]);
     let image = host.busybox();
     let before = host.snapshot();
-    // Sixteen megabytes that do not shrink, on a disk with less than that.
-    let noise: Vec<u8> = (0..2_000_000_u64)
+    // Thirty-two megabytes that do not shrink, on a disk with less than that.
+    let noise: Vec<u8> = (0..4_000_000_u64)
         .flat_map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes())
         .collect();
     let big = host.registry().push(

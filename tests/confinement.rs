@@ -106,7 +106,7 @@ fn forbidden_acts_fail() {
         "nsenter -t 1 -m -n -p true </proc/1/ns/mnt && unshare -n true",
         "chroot / dmesg | grep . && false || swapoff -a",
         "echo 0 >/sys/fs/cgroup/cgroup.procs",
-        "date -s 2001-01-01",
+        "date -s 2001-01-01; [ $(date +%Y) = 2001 ]",
         "cat /proc/kcore | head -c 1 | grep -q .",
         "cat /proc/keys | grep -q .",
         "ls /sys/firmware | grep -q .",

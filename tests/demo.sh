@@ -28,7 +28,7 @@ show run --rm "$image" sh -c 'echo "hello from $(hostname), process $$ of its ow
 show run -d --name web -p 127.0.0.1:0:80 -m 64m "$image" \
   sh -c 'mkdir /www; echo hello from the container >/www/index.html; echo serving; exec httpd -f -p 80 -h /www'
 show ps
-show exec web sh -c 'until nc -z 127.0.0.1 80; do usleep 10000; done; ps'
+show exec web sh -c 'until wget -q -O /dev/null http://127.0.0.1/; do usleep 10000; done 2>/dev/null; ps'
 port=$(rocker ps --format '{{.Ports}}' | sed 's/.*:\([0-9]*\)->.*/\1/')
 printf '\n\033[1m$ curl http://127.0.0.1:%s/\033[0m\n' "$port"
 curl -fsS "http://127.0.0.1:$port/"

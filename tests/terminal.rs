@@ -34,8 +34,9 @@ fn the_keys_of_a_terminal_go_to_the_program() {
 
     let mut terminal = host.terminal(["run", "--rm", "-it", &image, "sh"]);
     terminal.await_text("/ # ");
-    terminal.type_in("trap 'echo interrupted' INT; sleep 1000\r");
-    terminal.await_text("sleep 1000");
+    // The quotes keep what is typed apart from what is printed; who prints is who is interrupted.
+    terminal.type_in("sh -c 'echo star\"\"ted; exec sleep 1000'\r");
+    terminal.await_text("started");
     // Ctrl-C ends the sleep, not rocker.
     terminal.type_in("\x03");
     terminal.await_text("/ # ");
@@ -111,7 +112,7 @@ fn the_terminal_is_sane_after_every_kind_of_end() {
     let sane = LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
 
     for end in ["exit", "detach", "term", "kill"] {
-        let mut terminal = host.terminal(["run", "-it", "--name", "t", &image, "sh"]);
+        let mut terminal = host.terminal(["run", "-it", "--name", "shell", &image, "sh"]);
         terminal.await_text("/ # ");
         terminal.await_settings(|settings| !settings.local_modes.contains(LocalModes::ICANON));
         match end {
@@ -126,7 +127,7 @@ fn the_terminal_is_sane_after_every_kind_of_end() {
         }
         terminal.wait();
         terminal.await_settings(|settings| settings.local_modes.contains(sane));
-        host.ok(["rm", "-f", "t"]);
+        host.ok(["rm", "-f", "shell"]);
     }
     host.assert_nothing_left_behind();
 }

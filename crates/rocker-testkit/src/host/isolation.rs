@@ -28,7 +28,8 @@ pub(super) fn enter() -> io::Result<()> {
         &["link", "add", "uplink0", "type", "bridge"],
         &["address", "add", &address, "dev", "uplink0"],
         // An IPv6 address of its own would come some seconds later, in the middle of a test.
-        &["link", "set", "uplink0", "addrgenmode", "none", "up"],
+        &["link", "set", "uplink0", "addrgenmode", "none"],
+        &["link", "set", "uplink0", "up"],
     ] {
         let output = Command::new("ip").args(words).output()?;
         if !output.status.success() {

@@ -6,8 +6,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::Scope;
 
-/// Tables about the database itself or about the past.
-const NOT_COUNTED: [&str; 4] = ["sqlite_", "meta", "schema", "event"];
+/// Tables about the database itself, about the past, or (networks) about which subnet was chosen
+/// once and for all.
+const NOT_COUNTED: [&str; 5] = ["sqlite_", "meta", "schema", "event", "networks"];
 
 pub(super) fn facts(scope: &Scope) -> Vec<String> {
     let mut facts = Vec::new();

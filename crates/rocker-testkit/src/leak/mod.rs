@@ -84,7 +84,7 @@ pub fn snapshot(scope: &Scope) -> Snapshot {
 /// Whether a line of a difference is about pulled images, which are meant to stay.
 pub fn is_image_store(line: &str) -> bool {
     let fact = line.trim_start_matches(['+', '-', ' ']);
-    let image_rows = ["image", "layer", "tag", "blob", "manifest", "reference"];
+    let image_rows = ["image", "layer", "tag", "blob", "manifest", "repo_digest"];
     fact.starts_with("layer ")
         || fact.starts_with("blob ")
         || fact

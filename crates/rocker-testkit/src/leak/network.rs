@@ -53,13 +53,13 @@ fn links_and_addresses() -> Vec<String> {
     facts
 }
 
-/// `route <destination> dev <link> …`.
+/// `route <destination> dev <link> …`, without the state of the cable.
 fn routes() -> Vec<String> {
     let v4 = output(&["ip", "-4", "route", "show", "table", "all"]);
     let v6 = output(&["ip", "-6", "route", "show", "table", "all"]);
     v4.lines()
         .chain(v6.lines())
-        .map(|line| format!("route {}", line.trim()))
+        .map(|line| format!("route {}", line.replace(" linkdown", "").trim()))
         .collect()
 }
 
