@@ -74,9 +74,21 @@ pub(crate) fn attachment(
     engine: &Engine,
     id: &ContainerId,
 ) -> Result<Option<Attachment>, EngineError> {
-    let (Some(address), Some(network)) =
-        (engine.live.address_of(id)?, engine.live.network(DEFAULT)?)
-    else {
+    let (Some(address), Some(bridge)) = (engine.live.address_of(id)?, bridge(engine)?) else {
+        return Ok(None);
+    };
+    let ports = engine.live.ports_of(id)?;
+    Ok(Some(Attachment {
+        container: id.clone(),
+        bridge,
+        address,
+        ports,
+    }))
+}
+
+/// The bridge of the default network, once one was recorded.
+pub(crate) fn bridge(engine: &Engine) -> Result<Option<BridgeConfig>, EngineError> {
+    let Some(network) = engine.live.network(DEFAULT)? else {
         return Ok(None);
     };
     let corrupt = |value: String| {
@@ -91,11 +103,9 @@ pub(crate) fn attachment(
         .bridge
         .parse()
         .map_err(|_| corrupt(network.bridge.clone()))?;
-    let bridge = BridgeConfig::new(name, subnet, engine.layout.locks().join("network"));
-    Ok(Some(Attachment {
-        container: id.clone(),
-        bridge,
-        address,
-        ports: engine.live.ports_of(id)?,
-    }))
+    Ok(Some(BridgeConfig::new(
+        name,
+        subnet,
+        engine.layout.locks().join("network"),
+    )))
 }

@@ -3,6 +3,7 @@
 //! Cheap when all is well: one query, and one flock for each container that runs.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use rocker_db::{ContainerRow, DbError, ExitRecord, IntentKind, OwnerLock};
 use rocker_types::{ContainerId, ContainerStatus};
@@ -10,6 +11,7 @@ use rocker_types::{ContainerId, ContainerStatus};
 use crate::EngineError;
 use crate::clock::now_ns;
 use crate::engine::Engine;
+use crate::lifecycle::LINGER_LOCK;
 
 /// The exit code of a container whose end nobody saw.
 const STATE_LOST: i32 = 255;
@@ -26,7 +28,19 @@ impl Engine {
         if self.live.sweep_wanted()? {
             self.sweep()?;
         }
-        Ok(())
+        self.remove_idle_bridge()
+    }
+
+    /// The bridge of a monitor that was killed while it lingered.
+    fn remove_idle_bridge(&mut self) -> Result<(), EngineError> {
+        if !self.live.bridge_may_be_idle()? {
+            return Ok(());
+        }
+        let path = self.layout.locks().join(LINGER_LOCK);
+        match OwnerLock::try_alone(&path)? {
+            Some(_alone) => self.let_bridge_go(Duration::ZERO),
+            None => Ok(()),
+        }
     }
 
     /// What `recover` failed to put right, for `system check`.
@@ -36,6 +50,7 @@ impl Engine {
             failures.extend(self.recover_if_dead(&id).err());
         }
         self.sweep()?;
+        failures.extend(self.remove_idle_bridge().err());
         Ok(failures)
     }
 

@@ -8,6 +8,7 @@
 use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use rocker_db::ContainerRow;
 use rocker_runtime::cgroup::{Cgroup, CgroupLayout, CgroupName};
@@ -48,11 +49,12 @@ impl Steps {
 }
 
 impl Engine {
-    /// Kills what still runs, then takes the network and the cgroup away.
+    /// Kills what still runs, then takes the container off its network, and its cgroup away.
+    /// The bridge stays: see [`let_bridge_go`](Self::let_bridge_go).
     pub(crate) fn undo_network_and_cgroup(&mut self, id: &ContainerId) -> Result<(), EngineError> {
         let mut steps = Steps::default();
         if let Some(attachment) = network::attachment(self, id)? {
-            steps.run("network", rocker_net::detach(&attachment));
+            steps.run("network", rocker_net::leave(&attachment));
         }
         crash::point(CrashPoint::TeardownAfterNetwork);
         let layout = CgroupLayout::detect().map_err(|source| EngineError::Cgroups { source })?;
@@ -75,6 +77,21 @@ impl Engine {
         tx.commit()?;
         crash::point(CrashPoint::TeardownAfterRelease);
         Ok(())
+    }
+
+    /// Removes the bridge if no container is on it any more. A monitor at its very end lingers
+    /// first, so that containers that are run one after the other find it still there.
+    pub(crate) fn let_bridge_go(&mut self, linger: Duration) -> Result<(), EngineError> {
+        if !self.live.bridge_may_be_idle()? {
+            return Ok(());
+        }
+        let Some(bridge) = network::bridge(self)? else {
+            return Ok(());
+        };
+        rocker_net::sweep(&bridge, linger).map_err(|source| EngineError::Bridge { source })?;
+        let tx = self.live.begin()?;
+        tx.bridge_gone()?;
+        Ok(tx.commit()?)
     }
 
     /// Writes a kept container down as it stands.

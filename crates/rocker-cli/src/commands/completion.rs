@@ -152,7 +152,7 @@ fn engine() -> Option<Engine> {
 }
 
 fn containers() -> Vec<CompletionCandidate> {
-    let containers = engine().and_then(|engine| engine.containers(true).ok());
+    let containers = engine().and_then(|mut engine| engine.containers(true).ok());
     let candidate = |container: rocker_engine::ContainerSummary| {
         let help = format!("{} ({})", container.definition.image, container.status);
         CompletionCandidate::new(container.name.as_str()).help(Some(help.into()))

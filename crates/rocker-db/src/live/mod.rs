@@ -70,6 +70,17 @@ impl LiveDb {
             .map(|rows| !rows.is_empty())
     }
 
+    /// Whether a bridge may be there although no container has an address on it.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn bridge_may_be_idle(&self) -> Result<bool, DbError> {
+        let sql =
+            "SELECT value FROM meta WHERE key = 'bridge' AND NOT EXISTS (SELECT 1 FROM leases)";
+        strings(&self.db, sql, &[]).map(|rows| !rows.is_empty())
+    }
+
     /// sqlite's own opinion of the file, one line a problem; empty is healthy.
     ///
     /// # Errors
@@ -91,6 +102,21 @@ impl LiveTransaction<'_> {
             .execute("INSERT OR REPLACE INTO meta VALUES('sweep', '1')", [])
             .map(drop)
             .map_err(DbError::query("record an intent"))
+    }
+
+    /// The idle bridge is gone, unless somebody got an address on it meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn bridge_gone(&self) -> Result<(), DbError> {
+        self.tx
+            .execute(
+                "DELETE FROM meta WHERE key = 'bridge' AND NOT EXISTS (SELECT 1 FROM leases)",
+                [],
+            )
+            .map(drop)
+            .map_err(DbError::query("forget a bridge"))
     }
 
     /// Everything on disk is accounted for.

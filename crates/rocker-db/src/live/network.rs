@@ -228,6 +228,10 @@ impl LiveTransaction<'_> {
                     params![network, address, id.as_str()],
                 )
                 .map_err(&failed)?;
+            // the bridge is made for it; it may stay behind if its remover is killed
+            self.tx
+                .execute("INSERT OR IGNORE INTO meta VALUES('bridge', '1')", [])
+                .map_err(&failed)?;
             self.tx
                 .execute(
                     "UPDATE networks SET last_lease = ?2 WHERE name = ?1",

@@ -1,12 +1,17 @@
 //! `ps`.
 
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
+use rocker_db::{ContainerRow, DbError, OwnerLock};
 use rocker_types::{ContainerId, ContainerName, ContainerStatus, PublishedPort};
 
 use crate::EngineError;
 use crate::definition::Definition;
 use crate::engine::Engine;
+
+/// How long a monitor may take from its container's death to the record of it.
+const RECORDING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// One container as `ps` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,9 +48,12 @@ impl Engine {
     /// # Errors
     ///
     /// What the database says.
-    pub fn containers(&self, all: bool) -> Result<Vec<ContainerSummary>, EngineError> {
+    pub fn containers(&mut self, all: bool) -> Result<Vec<ContainerSummary>, EngineError> {
         let mut summaries = Vec::new();
         for row in self.live.containers()? {
+            let Some(row) = self.if_really_so(row)? else {
+                continue;
+            };
             if row.is_on_its_way_out() || (!all && !row.state.status.is_active()) {
                 continue;
             }
@@ -75,5 +83,34 @@ impl Engine {
             });
         }
         Ok(summaries)
+    }
+
+    /// A row that says "running" is believed only while its init is alive. Otherwise its
+    /// monitor is just writing down the end, or was killed too; a moment later the row says
+    /// which. `None` if it is gone by then.
+    fn if_really_so(&mut self, row: ContainerRow) -> Result<Option<ContainerRow>, EngineError> {
+        let is_dead = |(pid, start)| !rocker_sys::process::is_alive(pid, start);
+        let id = row.id.clone();
+        let mut row = Some(row);
+        let end = Instant::now() + RECORDING_PATIENCE;
+        while let Some(so_far) = row.take_if(|row| {
+            row.state.status == ContainerStatus::Running && row.state.init.is_some_and(is_dead)
+        }) {
+            if Instant::now() >= end {
+                return Ok(Some(so_far));
+            }
+            let freed =
+                OwnerLock::take_within(&self.layout.container_lock(&id), Duration::from_millis(1))?;
+            if freed.is_some() {
+                drop(freed);
+                self.recover()?;
+            }
+            row = match self.live.container(&id) {
+                Ok(row) => Some(row),
+                Err(DbError::NoSuchContainer(_)) => None,
+                Err(e) => return Err(e.into()),
+            };
+        }
+        Ok(row)
     }
 }

@@ -110,6 +110,7 @@ impl Engine {
         name: &VolumeName,
         but: Option<&ContainerId>,
     ) -> Result<(), EngineError> {
+        self.want_sweep()?;
         let dir = self.layout.volume(name);
         let trash = self.layout.volumes().join(format!("{VOLUME_TRASH}{name}"));
         let (live, durable) = self.databases()?;
@@ -133,8 +134,7 @@ impl Engine {
             Err(e) => return Err(EngineError::file("delete", dir)(e)),
         }
         let existed = durable.delete_volume(name)?;
-        tx.want_sweep()?;
-        tx.commit()?;
+        drop(tx);
         crash::point(CrashPoint::VolumeRemoveAfterRecord);
         self.remove_tree(&trash)?;
         if existed {

@@ -30,6 +30,7 @@ mod start;
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use rocker_db::OwnerLock;
 use rocker_runtime::cgroup::{CgroupLayout, leave_callers_cgroup};
@@ -41,6 +42,13 @@ use crate::crash::{self, CrashPoint};
 use crate::definition::Definition;
 use crate::engine::Engine;
 use crate::report::{self, MonitorFailure, Report};
+
+/// How long the last monitor leaves the idle bridge standing: making it anew costs the next
+/// container two milliseconds, and taking it down would make that container wait for fifty.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Shared by the monitors that may take the bridge away; free when all of them are dead.
+pub(crate) const LINGER_LOCK: &str = "bridge";
 
 /// What the command line handed over.
 struct Orders {
@@ -147,7 +155,11 @@ fn watch(orders: Orders) -> Result<(), EngineError> {
     restart::until_the_end(&watch, live, client)?;
     let mut engine = Engine::open_as_is(&layout)?;
     drop(watch);
-    finish::let_go(&mut engine, &id, lock)
+    let lingers = OwnerLock::share(&layout.locks().join(LINGER_LOCK))?;
+    finish::let_go(&mut engine, &id, lock)?;
+    let gone = engine.let_bridge_go(LINGER);
+    drop(lingers);
+    gone
 }
 
 /// Everything that is made once, before the first start.
