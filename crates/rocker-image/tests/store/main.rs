@@ -4,7 +4,7 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::too_many_lines,
-    reason = "helpers of tests fail by panicking and say what they skip; tables of cases are long"
+    reason = "functions that tests share fail by panicking and say what they skip; tables are long"
 )]
 
 mod archive;
