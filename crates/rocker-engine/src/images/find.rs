@@ -1,7 +1,9 @@
 //! Which image a user means.
 
+use std::ffi::OsStr;
+
 use rocker_db::ImageRow;
-use rocker_types::{Digest, ImageConfig, ImageRef, Platform};
+use rocker_types::{DiffId, Digest, ImageConfig, ImageRef, Platform};
 
 use crate::EngineError;
 use crate::engine::Engine;
@@ -75,10 +77,23 @@ impl Engine {
 
     pub(crate) fn local_image(&mut self, query: &str) -> Result<LocalImage, EngineError> {
         let row = self.image_row(query)?;
+        // not every layer of a chain is to be mounted: one may come twice, and one may delete
+        // all that is below it
+        let dirs = self.store()?.lower_dirs(&row.layers)?;
+        let mounted = |id: &DiffId| {
+            dirs.iter()
+                .any(|dir| dir.file_name() == Some(OsStr::new(id.hex())))
+        };
+        let mut layers: Vec<DiffId> = Vec::new();
+        for id in row.layers.iter().rev().filter(|id| mounted(id)) {
+            if !layers.contains(id) {
+                layers.insert(0, id.clone());
+            }
+        }
         Ok(LocalImage {
             config: config(&row)?,
             id: row.id,
-            layers: row.layers,
+            layers,
         })
     }
 

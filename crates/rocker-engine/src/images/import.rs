@@ -58,6 +58,7 @@ impl Engine {
         let json = serde_json::to_string(&config).map_err(unreadable)?;
         let id = Digest::from_sha256(sha256(json.as_bytes()));
         store.write_blob(&id, json.as_bytes())?;
+        store.flush()?;
         self.durable()?.record_image(&NewImage {
             id: &id,
             config: &json,

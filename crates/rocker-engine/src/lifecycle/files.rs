@@ -1,7 +1,7 @@
 //! Directories and small files that a container needs on the host's side.
 
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use rocker_net::files::{DnsOverrides, HostsSpec, Reach, host_resolv_conf};
@@ -10,16 +10,42 @@ use rocker_types::{ContainerId, Layout};
 use crate::EngineError;
 use crate::definition::{Definition, NetworkMode};
 
+/// Stands for the layers of an image that has none: overlayfs wants at least one.
+pub(super) const NO_LAYERS: &str = "empty";
+
 /// Makes the container's directory and its run directory, as far as they are missing.
-pub(super) fn make_directories(layout: &Layout, id: &ContainerId) -> Result<(), EngineError> {
+pub(super) fn make_directories(
+    layout: &Layout,
+    id: &ContainerId,
+    definition: &Definition,
+) -> Result<(), EngineError> {
     let container = layout.container(id);
     let private = [layout.containers(), container.clone(), layout.run_dir(id)];
     for dir in &private {
         make(dir, 0o700)?;
     }
-    // the merged root directory looks like the upper one
-    make(&container.join("upper"), 0o755)?;
-    make(&container.join("work"), 0o700)
+    make(&container.join("work"), 0o700)?;
+    let upper = container.join("upper");
+    match definition.layers.last() {
+        Some(top) => make_like(&upper, &layout.layer(top)),
+        None => {
+            make(&container.join(NO_LAYERS), 0o755)?;
+            make(&upper, 0o755)
+        }
+    }
+}
+
+/// The merged root directory has mode and owner of the upper one: they must be the image's.
+fn make_like(upper: &Path, top_layer: &Path) -> Result<(), EngineError> {
+    let top =
+        fs_err::symlink_metadata(top_layer).map_err(EngineError::file("look at", top_layer))?;
+    make(upper, top.permissions().mode() & 0o7777)?;
+    if (top.uid(), top.gid()) != (0, 0) {
+        let owner = (Some(top.uid()), Some(top.gid()));
+        fs_err::os::unix::fs::chown(upper, owner.0, owner.1)
+            .map_err(EngineError::file("give away", upper))?;
+    }
+    Ok(())
 }
 
 fn make(dir: &Path, mode: u32) -> Result<(), EngineError> {

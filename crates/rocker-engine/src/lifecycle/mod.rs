@@ -168,7 +168,7 @@ fn prepare(engine: &mut Engine, id: &ContainerId) -> Result<Watch, EngineError> 
     let row = engine.live.container(id)?;
     let definition = engine.definition(&row)?;
     let layout = engine.layout.clone();
-    files::make_directories(&layout, id)?;
+    files::make_directories(&layout, id, &definition)?;
     let path = layout.run_dir(id).join(crate::CONTROL_SOCKET);
     let listener = ControlListener::bind(&path).map_err(|source| EngineError::Listen { source })?;
     crash::point(CrashPoint::MonitorAfterFiles);

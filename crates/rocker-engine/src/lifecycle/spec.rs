@@ -57,9 +57,8 @@ fn rootfs(layout: &Layout, id: &ContainerId, definition: &Definition) -> RootfsS
         .rev()
         .map(|layer| layout.layer(layer))
         .collect();
-    // an image without layers: the work directory's sibling is as empty as its root
     if lowers.is_empty() {
-        lowers.push(container.join("empty"));
+        lowers.push(container.join(files::NO_LAYERS));
     }
     RootfsSpec::Overlay {
         lowers,
