@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use super::TemplateError;
-use super::eval::{Datum, Key, Shape};
+use super::datum::{Datum, Key, Shape};
 use super::print;
 
 /// Every function there is.

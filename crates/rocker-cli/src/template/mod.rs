@@ -7,9 +7,10 @@
 //! [`serde_json::Value`], and an unknown field is an error that lists the fields there are.
 //!
 //! A JSON object stands for two things in Go, a struct and a map. A misspelt field of a struct is
-//! an error, a missing key of a map is not; [`eval::is_map`] names the fields that hold maps.
+//! an error, a missing key of a map is not; [`datum::is_map`] names the fields that hold maps.
 
 mod ast;
+mod datum;
 mod error;
 mod eval;
 mod functions;
