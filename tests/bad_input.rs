@@ -516,7 +516,11 @@ fn a_full_disk_ends_a_pull_and_a_run_cleanly() {
 
     let pull = host.rocker(["pull", "-q", &big]);
     assert_one_error(&pull, 1);
-    assert!(pull.stderr.to_lowercase().contains("space"), "{pull:?}");
+    // rocker keeps some space free, so the disk itself need not be full.
+    assert!(
+        pull.stderr.contains("space") || pull.stderr.contains("keep_free"),
+        "{pull:?}"
+    );
     host.assert_unchanged_since(&before);
 
     let inside = host.rocker(shell(

@@ -40,7 +40,9 @@ fn the_keys_of_a_terminal_go_to_the_program() {
     // Ctrl-C ends the sleep, not rocker.
     terminal.type_in("\x03");
     terminal.await_text("/ # ");
-    terminal.type_in("cat >/f\rtext\r\x04");
+    terminal.type_in("sh -c 'echo rea\"\"dy; exec cat >/f'\r");
+    terminal.await_text("ready");
+    terminal.type_in("text\r\x04");
     terminal.await_text("/ # ");
     terminal.type_in("cat /f; echo code $?\r");
     terminal.await_text("text");
