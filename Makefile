@@ -7,7 +7,7 @@ MUSL := $(shell uname -m)-unknown-linux-musl
 # Static: the C of sqlite, zstd and ring is compiled against musl.
 export CC_x86_64_unknown_linux_musl ?= musl-gcc
 export CC_aarch64_unknown_linux_musl ?= $(if $(filter aarch64,$(shell uname -m)),musl-gcc,aarch64-linux-gnu-gcc)
-RELEASE := target/$(MUSL)/release/rocker
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/$(MUSL)/release/rocker
 # Crash points exist only in builds that ask for them; the suite walks all of them.
 TEST_FEATURES := --features rocker-cli/crash-points
 

@@ -85,6 +85,10 @@ fn run_with_rm_recovers_from_every_point() {
     let before = after_a_first_run(&host, &image);
 
     for point in require!(points(&host, &["run-", "monitor-", "teardown-"])) {
+        if point.contains("durable") {
+            // A container that goes with its end is never written to the durable database.
+            continue;
+        }
         let run = [
             "run",
             "--rm",

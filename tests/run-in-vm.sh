@@ -15,7 +15,7 @@ suite=$(cargo test --locked -p rocker-cli "${features[@]}" --test e2e --no-run -
 
 payload=$(mktemp -d)
 trap 'rm -rf "$payload"' EXIT
-cp target/debug/rocker "$payload/rocker"
+cp "${CARGO_TARGET_DIR:-target}/debug/rocker" "$payload/rocker"
 cp "$suite" "$payload/e2e"
 # The emulated processor is some ten times slower: deadlines are stretched, and no time is measured.
 # A quick look at the host first, so that a VM without what it takes says so at once.
