@@ -233,10 +233,16 @@ impl Host {
 
     /// Waits until the monitors have ended and says what there is more (or less) than `before`.
     pub fn difference_from(&self, before: &Snapshot) -> Vec<String> {
+        self.difference_but(before, |_| false)
+    }
+
+    /// As [`difference_from`](Self::difference_from), without the lines that are `expected`.
+    fn difference_but(&self, before: &Snapshot, expected: impl Fn(&str) -> bool) -> Vec<String> {
         let deadline = Instant::now() + Duration::from_secs(10) * patience();
         leak::await_monitors(deadline);
         loop {
-            let lines = before.difference(&self.snapshot());
+            let mut lines = before.difference(&self.snapshot());
+            lines.retain(|line| !expected(line));
             if lines.is_empty() || Instant::now() > deadline {
                 return lines;
             }
@@ -249,11 +255,7 @@ impl Host {
     /// Panics with one line for everything on the machine that was not there when this host was
     /// made. Images (layers, blobs, their rows) may stay; containers, volumes, staging may not.
     pub fn assert_nothing_left_behind(&self) {
-        let lines = self.difference_from(&self.before);
-        let leaks: Vec<_> = lines
-            .iter()
-            .filter(|line| !leak::is_image_store(line))
-            .collect();
+        let leaks = self.difference_but(&self.before, leak::is_image_store);
         assert!(leaks.is_empty(), "left behind:\n{leaks:#?}");
     }
 
