@@ -6,6 +6,7 @@ use rocker_types::CapabilitySet;
 use rustix::mount::{FsOpenFlags, fsconfig_set_string, fsopen};
 
 use crate::cgroup::{CgroupLayout, LayoutKind};
+use crate::kernel;
 
 /// How a probe ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl ProbeLine {
 /// nothing that outlives the call.
 #[must_use]
 pub fn probe() -> Vec<ProbeLine> {
-    let mut lines = vec![kernel(), capabilities()];
+    let mut lines = vec![kernel_version(), capabilities()];
     lines.extend(namespaces());
     lines.extend([cgroups(), overlay(), seccomp(), keyrings(), binary()]);
     lines
@@ -70,23 +71,17 @@ pub fn probe() -> Vec<ProbeLine> {
 /// mount_setattr(2), without which nothing can be made read-only with what lies below it.
 const OLDEST_KERNEL: (u32, u32) = (5, 12);
 
-fn kernel() -> ProbeLine {
+fn kernel_version() -> ProbeLine {
     let release = rustix::system::uname()
         .release()
         .to_string_lossy()
         .into_owned();
     let text = format!("Linux {release}");
-    match parse_release(&release) {
+    match kernel::parse_release(&release) {
         Some(version) if version >= OLDEST_KERNEL => ProbeLine::ok("kernel", text),
         Some(_) => ProbeLine::fail("kernel", text, "rocker needs Linux 5.12 or newer"),
         None => ProbeLine::warn("kernel", text, "the version is not understood"),
     }
-}
-
-/// Major and minor version of a release like `6.18.44-fc-v657`.
-fn parse_release(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 /// What a container's start needs of its caller.
@@ -243,18 +238,6 @@ fn binary() -> ProbeLine {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn releases_are_understood() {
-        for (text, want) in [
-            ("6.18.44-fc-v657", Some((6, 18))),
-            ("5.10.0-30-amd64", Some((5, 10))),
-            ("6.1", Some((6, 1))),
-            ("nonsense", None),
-        ] {
-            assert_eq!(parse_release(text), want, "{text}");
-        }
-    }
 
     #[test]
     fn every_probe_that_does_not_pass_says_what_to_do() {

@@ -18,6 +18,7 @@ pub mod seccomp;
 
 mod devices;
 mod init;
+mod kernel;
 mod plan;
 mod process;
 mod reaper;

@@ -251,3 +251,183 @@ fn plan_mount(
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroup::{CgroupName, DeviceKind, DeviceRules, Limits};
+    use crate::seccomp::SeccompPolicy;
+    use crate::spec::{CgroupSpec, NetworkNamespace, ProcessSpec, SecuritySpec, WindowSize};
+    use rocker_types::{CapabilitySet, ContainerId, UserSpec};
+
+    fn spec(mounts: Vec<MountSpec>) -> ContainerSpec {
+        let id = ContainerId::from_bytes([1; 32]);
+        ContainerSpec {
+            rootfs: RootfsSpec::Overlay {
+                lowers: vec!["/layers/a".into()],
+                upper: "/c/upper".into(),
+                work: "/c/work".into(),
+                volatile: false,
+                read_only: true,
+            },
+            mounts,
+            process: ProcessSpec {
+                argv: vec!["sh".into()],
+                env: Vec::new(),
+                cwd: "work/dir".into(),
+                user: UserSpec::default(),
+                extra_groups: Vec::new(),
+                capabilities: CapabilitySet::DEFAULT,
+                ambient_capabilities: CapabilitySet::EMPTY,
+                no_new_privileges: false,
+                rlimits: Vec::new(),
+                oom_score_adj: None,
+                terminal: None,
+                init: false,
+                umask: 0o022,
+            },
+            hostname: None,
+            network: NetworkNamespace::New,
+            cgroup: CgroupSpec {
+                name: CgroupName::new(&id),
+                limits: Limits::default(),
+                devices: DeviceRules::default(),
+            },
+            security: SecuritySpec::confined(SeccompPolicy::Default),
+            sysctls: Vec::new(),
+            shm_bytes: 1,
+            id,
+        }
+    }
+
+    fn bind(target: &str) -> MountSpec {
+        MountSpec::Bind {
+            source: "/srv/data".into(),
+            target: target.into(),
+            recursive: true,
+            propagation: Propagation::Rprivate,
+            flags: MountFlags::default(),
+            create: CreateTarget::LikeSource,
+        }
+    }
+
+    fn steps(spec: &ContainerSpec) -> Vec<MountStep> {
+        plan_mounts(spec, Vec::new()).unwrap().0
+    }
+
+    fn position(steps: &[MountStep], wanted: impl Fn(&MountStep) -> bool) -> usize {
+        steps.iter().position(wanted).unwrap()
+    }
+
+    #[test]
+    fn volumes_lie_between_system_mounts_and_what_takes_rights_away() {
+        let steps = steps(&spec(vec![
+            bind("/data"),
+            bind("/dev"),
+            bind("/sys/kernel"),
+        ]));
+
+        let system = steps.iter().rposition(|step| {
+            matches!(
+                step,
+                MountStep::Proc
+                    | MountStep::Sysfs { .. }
+                    | MountStep::Dev { .. }
+                    | MountStep::Mqueue
+            )
+        });
+        let is_bind = |step: &MountStep| matches!(step, MountStep::Bind { .. });
+        let first = position(&steps, is_bind);
+        let last = steps.iter().rposition(is_bind).unwrap();
+        let cwd = position(&steps, |s| matches!(s, MountStep::WorkingDirectory { .. }));
+        let read_only = position(&steps, |s| matches!(s, MountStep::ReadOnly { .. }));
+        let mask = position(&steps, |s| matches!(s, MountStep::Mask { .. }));
+        assert!(system.unwrap() < first, "{steps:?}");
+        assert!(
+            last < cwd && cwd < read_only && read_only < mask,
+            "{steps:?}"
+        );
+        assert_eq!(steps.last(), Some(&MountStep::ReadOnlyRoot));
+    }
+
+    #[test]
+    fn parents_come_before_children_and_later_ones_win() {
+        let spec = spec(vec![
+            bind("/a/b/c"),
+            bind("/x"),
+            bind("/a//b/."),
+            bind("/x"),
+        ]);
+        let (steps, _) = plan_mounts(&spec, Vec::new()).unwrap();
+        let targets: Vec<(usize, &str)> = steps
+            .iter()
+            .filter_map(|step| {
+                if let MountStep::Bind { target, source, .. } = step {
+                    Some((*source, target.as_str()))
+                } else {
+                    None
+                }
+            })
+            .collect();
+        assert_eq!(targets, [(0, "/x"), (1, "/x"), (2, "/a/b"), (3, "/a/b/c")]);
+    }
+
+    #[test]
+    fn a_users_shm_replaces_ours_and_a_console_needs_a_terminal() {
+        let has = |steps: &[MountStep], wanted: fn(&MountStep) -> bool| steps.iter().any(wanted);
+        let plain = steps(&spec(Vec::new()));
+        assert!(has(&plain, |s| matches!(s, MountStep::Shm { .. })));
+        assert!(!has(&plain, |s| *s == MountStep::Console));
+        let mut other = spec(vec![bind("/dev/shm")]);
+        other.process.terminal = Some(WindowSize::default());
+        let other = steps(&other);
+        assert!(!has(&other, |s| matches!(s, MountStep::Shm { .. })));
+        assert!(has(&other, |s| *s == MountStep::Console));
+    }
+
+    #[test]
+    fn what_is_never_done_is_refused_here() {
+        for target in ["/", "/proc", "/proc/sys", "/x/../proc/self", "/a\nb", ""] {
+            assert!(
+                plan_mounts(&spec(vec![bind(target)]), Vec::new()).is_err(),
+                "{target:?}"
+            );
+        }
+        let mut relative = spec(vec![bind("/x")]);
+        if let MountSpec::Bind { source, .. } = &mut relative.mounts[0] {
+            *source = "srv".into();
+        }
+        assert!(plan_mounts(&relative, Vec::new()).is_err());
+        for path in ["/etc/x", "/dev", "/dev/../etc/x", "/dev/a\nb"] {
+            let mut device = spec(Vec::new());
+            device.security.devices = vec![DeviceNode {
+                path: path.into(),
+                kind: DeviceKind::Char,
+                major: 1,
+                minor: 3,
+                mode: 0o666,
+                owner: (0, 0),
+            }];
+            assert!(plan_mounts(&device, Vec::new()).is_err(), "{path:?}");
+        }
+        let mut empty = spec(Vec::new());
+        if let RootfsSpec::Overlay { lowers, .. } = &mut empty.rootfs {
+            lowers.clear();
+        }
+        assert_eq!(
+            plan_mounts(&empty, Vec::new()).err(),
+            Some(PlanError::NoLayers)
+        );
+    }
+
+    #[test]
+    fn a_privileged_container_has_no_masks_and_a_writable_sys() {
+        let mut privileged = spec(Vec::new());
+        privileged.security = SecuritySpec::privileged(SeccompPolicy::Unconfined, Vec::new());
+        let steps = steps(&privileged);
+        assert!(steps.contains(&MountStep::Sysfs { read_only: false }));
+        let taken =
+            |step: &MountStep| matches!(step, MountStep::Mask { .. } | MountStep::ReadOnly { .. });
+        assert!(!steps.iter().any(taken));
+    }
+}

@@ -26,6 +26,10 @@ pub(crate) struct OverlayPlan {
 /// `fsconfig(2)` takes at most this much in one string, its final NUL not counted.
 const MAX_STRING: usize = 255;
 
+/// Before this an attempt to add layers one by one fails for sure, and writes into the kernel's
+/// log.
+const CONTEXT_SINCE: (u32, u32) = (6, 5);
+
 /// Always set, whatever the module's defaults are. With an inode index, a restart while the
 /// last mount is still being torn down fails with `EBUSY`; redirects would let a forged
 /// attribute in a layer name a directory of another.
@@ -39,6 +43,12 @@ const FIXED: [Parameter<'static>; 2] = [
 /// Since Linux 6.7 layers are added one by one, 500 at most and without a limit of length.
 /// Before that, the options are one page of text, in which descriptors name the layers.
 pub(crate) fn mount_overlay(plan: &OverlayPlan) -> Result<OwnedFd, FilesystemError> {
+    if crate::kernel::version().is_some_and(|version| version < CONTEXT_SINCE) {
+        return mount_by_options(plan).map_err(|source| FilesystemError {
+            source,
+            message: String::new(),
+        });
+    }
     match mount_by_context(plan) {
         Err(error) if lacks_lowerdir_plus(&error.source) => {
             mount_by_options(plan).map_err(|source| FilesystemError {

@@ -16,6 +16,10 @@ use crate::plan::components;
 /// The kernel's own limit for links in one path.
 const MAX_LINKS: usize = 40;
 
+/// The kernel gives up on a path (`EAGAIN`) when something is renamed under it. Who shares a
+/// volume with others can do that for ever.
+const MAX_TRIES: u32 = 1_000;
+
 /// What is made where a path ends and nothing is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
@@ -64,14 +68,13 @@ impl Root {
     fn open(&self, path: &str, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let path = if path.is_empty() { "/" } else { path };
-        loop {
+        for _ in 1..MAX_TRIES {
             match rustix::fs::openat2(&self.0, path, flags, Mode::empty(), resolve) {
-                // The kernel gives up when the tree changes under it; it cannot go on forever,
-                // because nothing of the container runs yet or it fights for its own failure.
                 Err(Errno::AGAIN) => {}
                 result => return result,
             }
         }
+        Err(Errno::AGAIN)
     }
 
     /// What `path` names, made if missing, with the directories on the way to it.
