@@ -25,7 +25,7 @@ image=$("$here/push-image.sh" "$host" demo/busybox:latest)
 show pull "$image"
 show images
 show run --rm "$image" sh -c 'echo "hello from $(hostname), process $$ of its own namespace"; ip -4 -o address show eth0'
-show run -d --name web -p 127.0.0.1:0:80 -m 64m "$image" \
+show run -d --name web -p 127.0.0.1::80 -m 64m "$image" \
   sh -c 'mkdir /www; echo hello from the container >/www/index.html; echo serving; exec httpd -f -p 80 -h /www'
 show ps
 show exec web sh -c 'until wget -q -O /dev/null http://127.0.0.1/; do usleep 10000; done 2>/dev/null; ps'
