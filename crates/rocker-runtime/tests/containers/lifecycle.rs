@@ -19,6 +19,7 @@ tests!(
     the_reaper_tells_of_a_missing_program,
     init_dies_when_nobody_waits_for_it,
     signals_are_as_a_new_program_expects_them,
+    a_hundred_starts_leak_no_descriptor_and_tell_the_same,
 );
 
 fn the_exit_code_is_the_programs() {
@@ -192,4 +193,28 @@ fn signals_are_as_a_new_program_expects_them() {
     let output = sandbox.run(&sandbox.spec(&["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]));
     let none = "0000000000000000";
     assert_eq!(output.stdout, format!("SigBlk:\t{none}\nSigIgn:\t{none}\n"));
+}
+
+fn a_hundred_starts_leak_no_descriptor_and_tell_the_same() {
+    let sandbox = Sandbox::new();
+    let again = |argv: &[&str]| {
+        let mut spec = sandbox.spec(argv);
+        if let rocker_runtime::RootfsSpec::Overlay { volatile, .. } = &mut spec.rootfs {
+            *volatile = false;
+        }
+        spec
+    };
+    let (missing, works) = (again(&["nope"]), again(&["true"]));
+    let open = || fs_err::read_dir("/proc/self/fd").unwrap().count();
+    let before = open();
+    for _ in 0..50 {
+        let failure = sandbox.refusal(&missing);
+        assert_eq!(
+            program_failure(&failure),
+            Some(ProgramFailure::NotFound),
+            "{failure}"
+        );
+        assert_eq!(sandbox.run(&works).status, ExitStatus::Code(0));
+    }
+    assert_eq!(open(), before);
 }
