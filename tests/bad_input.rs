@@ -538,5 +538,7 @@ fn a_full_disk_ends_a_pull_and_a_run_cleanly() {
         host.ok(shell(&[], &image, "echo still works")),
         "still works"
     );
+    // the monitor of the last one has the disk open until it ends
+    host.assert_unchanged_since(&before);
     run_program(&["umount", &root]);
 }

@@ -81,6 +81,8 @@ pub fn monitor_main(arguments: &[String]) -> ExitCode {
     };
     // in the caller's session the monitor would die with the caller's terminal
     let _ = rustix::process::setsid();
+    // and a file system could not be unmounted because somebody once stood there
+    let _ = rustix::process::chdir("/");
     if let Ok(cgroups) = CgroupLayout::detect() {
         leave_callers_cgroup(&cgroups);
     }
@@ -120,6 +122,17 @@ fn parse(arguments: &[String]) -> Option<Orders> {
 }
 
 fn watch(orders: Orders) -> Result<(), EngineError> {
+    let layout = orders.layout.clone();
+    // whoever finds this free knows that no monitor will take an idle bridge away
+    let lingers = OwnerLock::share(&layout.locks().join(LINGER_LOCK));
+    let ended = run(orders);
+    let gone = Engine::open_as_is(&layout).and_then(|mut engine| engine.let_bridge_go(LINGER));
+    drop(lingers);
+    ended.and(gone)
+}
+
+/// From the first start to the release of the lock.
+fn run(orders: Orders) -> Result<(), EngineError> {
     let Orders {
         layout,
         id,
@@ -155,11 +168,7 @@ fn watch(orders: Orders) -> Result<(), EngineError> {
     restart::until_the_end(&watch, live, client)?;
     let mut engine = Engine::open_as_is(&layout)?;
     drop(watch);
-    let lingers = OwnerLock::share(&layout.locks().join(LINGER_LOCK))?;
-    finish::let_go(&mut engine, &id, lock)?;
-    let gone = engine.let_bridge_go(LINGER);
-    drop(lingers);
-    gone
+    finish::let_go(&mut engine, &id, lock)
 }
 
 /// Everything that is made once, before the first start.
