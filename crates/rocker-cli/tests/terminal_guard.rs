@@ -1,4 +1,5 @@
 //! The process that puts a terminal right after kill -9, against a real pseudoterminal.
+#![expect(clippy::expect_used, reason = "helpers of an integration test")]
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
