@@ -540,5 +540,7 @@ fn a_full_disk_ends_a_pull_and_a_run_cleanly() {
     );
     // the monitor of the last one has the disk open until it ends
     host.assert_unchanged_since(&before);
+    // The monitor of the last one is on the disk until it has ended.
+    host.assert_unchanged_since(&before);
     run_program(&["umount", &root]);
 }

@@ -5,7 +5,7 @@
 
 use rocker_testkit::host::Missing;
 use rocker_testkit::image::{ImageBuilder, Layer};
-use rocker_testkit::leak::{Snapshot, is_image_store};
+use rocker_testkit::leak::Snapshot;
 use rocker_testkit::{Host, require};
 
 use crate::{HONOURS_TERM, host, shell};
@@ -38,8 +38,7 @@ fn crash(host: &Host, point: &str, words: &[&str], before: &Snapshot) -> bool {
 /// One more command, whichever, and then nothing may be left of what was interrupted.
 fn assert_recovers(host: &Host, point: &str, before: &Snapshot) {
     host.ok(["ps", "-a"]);
-    let lines = host.difference_from(before);
-    let leaks: Vec<_> = lines.iter().filter(|line| !is_image_store(line)).collect();
+    let leaks = host.leaks_since(before);
     assert!(
         leaks.is_empty(),
         "left behind after a crash at {point}:\n{leaks:#?}"
@@ -134,7 +133,11 @@ fn a_kept_container_recovers_from_every_point_and_can_be_removed() {
         crash(&host, &point, &run, &before);
         host.ok(["ps", "-a"]);
         // It may exist, running or not, or not exist: rm -f is content with each.
-        host.ok(["rm", "-f", "same"]);
+        let removed = host.rocker(["rm", "-f", "same"]);
+        assert_eq!(
+            removed.exit_code, 0,
+            "after a crash at {point}: {removed:?}"
+        );
         assert_recovers(&host, &point, &before);
 
         let again = host.rocker(run);

@@ -236,6 +236,11 @@ impl Host {
         self.difference_but(before, |_| false)
     }
 
+    /// As [`difference_from`](Self::difference_from), without pulled images, which may stay.
+    pub fn leaks_since(&self, before: &Snapshot) -> Vec<String> {
+        self.difference_but(before, leak::is_image_store)
+    }
+
     /// As [`difference_from`](Self::difference_from), without the lines that are `expected`.
     fn difference_but(&self, before: &Snapshot, expected: impl Fn(&str) -> bool) -> Vec<String> {
         let deadline = Instant::now() + Duration::from_secs(10) * patience();
@@ -255,7 +260,7 @@ impl Host {
     /// Panics with one line for everything on the machine that was not there when this host was
     /// made. Images (layers, blobs, their rows) may stay; containers, volumes, staging may not.
     pub fn assert_nothing_left_behind(&self) {
-        let leaks = self.difference_but(&self.before, leak::is_image_store);
+        let leaks = self.leaks_since(&self.before);
         assert!(leaks.is_empty(), "left behind:\n{leaks:#?}");
     }
 
