@@ -47,6 +47,7 @@ fn the_keys_of_a_terminal_go_to_the_program() {
     terminal.type_in("cat /f; echo code $?\r");
     terminal.await_text("text");
     terminal.await_text("code 0");
+    terminal.await_text("/ # ");
     terminal.type_in("\x04");
 
     assert_eq!(terminal.wait(), 0);

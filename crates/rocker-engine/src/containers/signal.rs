@@ -150,11 +150,6 @@ impl Engine {
     /// Until the monitor is done, its work undone and its lock free.
     pub(crate) fn wait_until_let_go(&mut self, row: &ContainerRow) -> Result<(), EngineError> {
         let path = self.layout.container_lock(&row.id);
-        if let Some((pid, start)) = row.state.monitor
-            && let Some(monitor) = open_process(pid, start)
-        {
-            wait_for_exit(&monitor, Some(BUSY_PATIENCE));
-        }
         match OwnerLock::take_within(&path, BUSY_PATIENCE)? {
             Some(lock) => drop(lock),
             None => {

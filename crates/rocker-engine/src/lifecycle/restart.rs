@@ -105,7 +105,6 @@ fn watch_once(watch: &Watch, live: Live, client: Option<OwnedFd>) -> Result<bool
         companion: companion.transpose()?,
     }
     .supervise();
-    drop(forwarder);
     crash::point(CrashPoint::MonitorAfterExit);
 
     let mut engine = Engine::open_as_is(&watch.layout)?;
@@ -122,6 +121,8 @@ fn watch_once(watch: &Watch, live: Live, client: Option<OwnedFd>) -> Result<bool
     } else {
         finish::undo_run(&mut engine, &watch.id)?;
     }
+    // held until the rules are gone: nobody else can publish the ports before
+    drop(forwarder);
     Ok(again)
 }
 
