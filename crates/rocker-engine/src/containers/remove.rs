@@ -36,12 +36,14 @@ impl Engine {
             Err(DbError::NoSuchContainer(_)) if options.force => return Ok(()),
             Err(e) => return Err(e.into()),
         };
-        if row.state.status.is_active() {
-            if !options.force {
-                return Err(EngineError::StillRunning {
-                    container: row.name.to_string(),
-                });
-            }
+        let active = row.state.status.is_active();
+        if active && !options.force {
+            return Err(EngineError::StillRunning {
+                container: row.name.to_string(),
+            });
+        }
+        // one that somebody is just starting is not active yet
+        if active || (options.force && OwnerLock::is_held(&self.layout.container_lock(&row.id))) {
             let tx = self.live.begin()?;
             tx.request_stop(&row.id)?;
             tx.commit()?;

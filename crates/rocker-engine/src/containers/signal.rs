@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rocker_db::{ContainerRow, OwnerLock};
+use rocker_db::{ContainerRow, DbError, OwnerLock};
 use rocker_runtime::cgroup::{Cgroup, CgroupLayout, CgroupName};
 use rocker_types::{ContainerQuery, ContainerStatus, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -98,7 +98,8 @@ impl Engine {
         self.start(&again, StartMode::Detached)
     }
 
-    /// Ends a container and waits until its monitor has let go of it.
+    /// Ends a container and waits until its owner has let go of it. One that is just being
+    /// started is ended as soon as it runs.
     pub(crate) fn end(
         &mut self,
         row: &ContainerRow,
@@ -109,25 +110,57 @@ impl Engine {
             Some(signal) => signal,
             None => self.definition(row)?.stop_signal,
         };
+        let path = self.layout.container_lock(&row.id);
+        let control = self.layout.run_dir(&row.id).join(crate::CONTROL_SOCKET);
+        let mut deadline = Instant::now() + BUSY_PATIENCE;
+        loop {
+            let row = match self.live.container(&row.id) {
+                Ok(row) => row,
+                Err(DbError::NoSuchContainer(_)) => return Ok(()),
+                Err(e) => return Err(e.into()),
+            };
+            if self.end_running(&row, timeout, signal)? {
+                deadline = Instant::now() + BUSY_PATIENCE;
+            }
+            // a monitor between two runs looks at the database when somebody knocks
+            drop(Session::connect(&control, Wants::Exit));
+            if let Some(lock) = OwnerLock::take_within(&path, Duration::from_millis(50))? {
+                drop(lock);
+                // a monitor that was killed meanwhile has undone nothing
+                return self.recover();
+            }
+            if Instant::now() >= deadline {
+                return Err(EngineError::Busy {
+                    container: row.name.to_string(),
+                });
+            }
+        }
+    }
+
+    /// Signals init, waits, kills; `false` when there is no init to end.
+    fn end_running(
+        &self,
+        row: &ContainerRow,
+        timeout: StopTimeout,
+        signal: Signal,
+    ) -> Result<bool, EngineError> {
         let running = matches!(
             row.state.status,
             ContainerStatus::Running | ContainerStatus::Paused
         );
-        if let Some(init) = running.then(|| open_init(row)).flatten() {
-            let asked = send(&init, signal).is_ok();
-            crash::point(CrashPoint::StopAfterSignal);
-            let ended = match timeout {
-                StopTimeout::After(timeout) => asked && wait_for_exit(&init, Some(timeout)),
-                StopTimeout::Never => wait_for_exit(&init, None),
-            };
-            if !ended {
-                self.kill_everything(row, &init)?;
-            }
+        let Some(init) = running.then(|| open_init(row)).flatten() else {
+            return Ok(false);
+        };
+        let asked = send(&init, signal).is_ok();
+        crash::point(CrashPoint::StopAfterSignal);
+        let ended = match timeout {
+            StopTimeout::After(timeout) => asked && wait_for_exit(&init, Some(timeout)),
+            StopTimeout::Never => wait_for_exit(&init, None),
+        };
+        if !ended {
+            self.kill_everything(row, &init)?;
         }
-        // a monitor between two runs looks at the database when somebody knocks
-        let control = self.layout.run_dir(&row.id).join(crate::CONTROL_SOCKET);
-        drop(Session::connect(&control, Wants::Exit));
-        self.wait_until_let_go(row)
+        Ok(true)
     }
 
     fn kill_everything(&self, row: &ContainerRow, init: &OwnedFd) -> Result<(), EngineError> {
