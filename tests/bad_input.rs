@@ -63,6 +63,7 @@ impl Victim {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "most of it is one table of cases")]
 fn a_registry_that_lies_is_found_out_before_anything_is_kept() {
     let host = require!(host());
     host.ok(["ps"]);
@@ -170,6 +171,7 @@ fn documents_that_contradict_themselves_are_refused() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "most of it is one table of cases")]
 fn layers_that_try_to_escape_do_not() {
     let host = require!(host());
     host.ok(["ps"]);
