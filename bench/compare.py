@@ -229,7 +229,7 @@ class FreshDisk:
 
     def __exit__(self, *_):
         # podman leaves mounts of its own below its root.
-        subprocess.run(f"umount -q {self.place}/root/overlay; umount {self.place} || umount -l {self.place}", shell=True)
+        subprocess.run(f"umount -R {self.place} || umount -l {self.place}", shell=True, stderr=subprocess.DEVNULL)
         os.remove(self.file)
         os.rmdir(self.place)
 

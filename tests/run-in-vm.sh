@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # The end-to-end tests that are about cgroups, and the everyday ones, in a VM with pure cgroup v2.
-#   run-in-vm.sh [FILTER...]    names of tests or parts of them; default: the smaller set below
+#   run-in-vm.sh [FILTER...]    names of tests or parts of them; "::" is all of them (some ten minutes);
+#                               default: the smaller set below (some four)
 # The binaries are the ones of `make test`: the VM is a newer Debian than any supported builder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 filters=("$@")
-[ ${#filters[@]} -gt 0 ] || filters=(limits:: confinement:: exec:: lifecycle:: host_report::)
+[ ${#filters[@]} -gt 0 ] || filters=(limits:: confinement:: exec:: lifecycle:: network:: volumes:: restart:: host_report::)
 
 features=(--features rocker-cli/crash-points)
 cargo build --locked -p rocker-cli "${features[@]}"

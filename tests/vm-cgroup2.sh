@@ -116,7 +116,7 @@ GUEST
 build() {
   [ "$(id -u)" = 0 ] || die "build needs root (mmdebstrap into a directory)"
   local key pk
-  pk="systemd-sysv,dbus,udev,kmod,nftables,iptables,iproute2,procps,util-linux,busybox-static,$VM_KERNEL${VM_PACKAGES:+,$VM_PACKAGES}"
+  pk="systemd-sysv,dbus,udev,kmod,nftables,iptables,iproute2,procps,util-linux,busybox-static,curl,docker-registry,e2fsprogs,$VM_KERNEL${VM_PACKAGES:+,$VM_PACKAGES}"
   key=$(printf '%s|%s|%s|%s' "$VM_SUITE" "$pk" "$VM_SIZE" "$(declare -f build guest_script plain_init)" | sha256sum | cut -c1-16)
   if [ -f "$VM_CACHE/key" ] && [ "$(cat "$VM_CACHE/key")" = "$key" ] && [ -f "$VM_CACHE/root.img" ]; then
     return 0
