@@ -201,6 +201,11 @@ impl Engine {
                 })
             }
             None => {
+                // it is dying, and lets go of the lock after the pipe
+                drop(OwnerLock::take_within(
+                    &self.layout.container_lock(id),
+                    BUSY_PATIENCE,
+                )?);
                 self.recover()?;
                 Err(EngineError::MonitorDied {
                     container: name.to_string(),

@@ -35,6 +35,21 @@ pub(super) struct Member {
     pub(super) owned: bool,
 }
 
+/// How often the common parent may be found just made by somebody else, and still empty.
+const PARENT_RACES: usize = 20;
+
+/// Whether a v1 cpuset refused CPUs or memory nodes because its parent has none: another
+/// process made the parent anew and has not filled it yet.
+fn is_empty_parent(error: &CgroupError) -> bool {
+    let CgroupError::Limit { path, source, .. } = error else {
+        return false;
+    };
+    let is_cpuset = path
+        .file_name()
+        .is_some_and(|name| name == "cpuset.cpus" || name == "cpuset.mems");
+    is_cpuset && source.kind() == std::io::ErrorKind::PermissionDenied
+}
+
 impl Cgroup {
     /// Makes the directories and sets the limits. What cannot be done leaves nothing behind.
     ///
@@ -44,6 +59,16 @@ impl Cgroup {
     ///
     /// [`CgroupError`]; a limit that the kernel does not take is one, never a warning.
     pub fn create(plan: &CgroupPlan) -> Result<Self, CgroupError> {
+        for _ in 0..PARENT_RACES {
+            match Self::create_once(plan) {
+                Err(error) if is_empty_parent(&error) => {}
+                result => return result,
+            }
+        }
+        Self::create_once(plan)
+    }
+
+    fn create_once(plan: &CgroupPlan) -> Result<Self, CgroupError> {
         for (done, hierarchy) in plan.hierarchies.iter().enumerate() {
             if let Err(error) = apply::apply(hierarchy) {
                 plan.hierarchies[..done].iter().for_each(apply::discard);
