@@ -89,10 +89,8 @@ impl Engine {
             Err(e) => return Err(e.into()),
         };
         let intents = self.live.intents_of(id)?;
-        if !row.state.status.is_active()
-            && intents.is_empty()
-            && row.state.status != ContainerStatus::Removing
-        {
+        let is_settled = !row.state.status.is_active() && intents.is_empty();
+        if is_settled && !row.is_on_its_way_out() && !never_was(&row) {
             return Ok(());
         }
         tracing::debug!(container = id.short(), status = %row.state.status, "its owner died: undoing");

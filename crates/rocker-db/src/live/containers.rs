@@ -125,6 +125,7 @@ impl LiveDb {
     /// [`DbError::Query`] and [`DbError::Corrupt`].
     pub fn owned_containers(&self) -> Result<Vec<ContainerId>, DbError> {
         let sql = "SELECT id FROM containers WHERE status IN ('running', 'restarting', 'paused', 'removing')
+                 OR (kept = 0 AND finished_ns IS NOT NULL) OR (status = 'created' AND durable = 0)
              UNION SELECT container FROM intents";
         strings(&self.db, sql, &[])?
             .into_iter()
