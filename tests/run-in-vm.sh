@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The end-to-end tests that are about cgroups, and the everyday ones, in a VM with pure cgroup v2.
-#   run-in-vm.sh [FILTER...]    names of tests or parts of them; "::" is all of them (some ten minutes);
+#   run-in-vm.sh [FILTER...]    names of tests or parts of them; "::" is all of them (some fifteen minutes);
 #                               default: the smaller set below (some four)
 # The binaries are the ones of `make test`: the VM is a newer Debian than any supported builder.
 set -euo pipefail
