@@ -3,7 +3,7 @@
 //! The points are listed by the binary itself (`rocker __crash-points`), and each is walked by the
 //! scenario of its first word; a point without a scenario fails the test, so none is forgotten.
 
-use rocker_testkit::host::Missing;
+use rocker_testkit::host::{Missing, kill_and_wait};
 use rocker_testkit::image::{ImageBuilder, Layer};
 use rocker_testkit::leak::Snapshot;
 use rocker_testkit::{Host, require};
@@ -284,7 +284,7 @@ fn a_killed_monitor_is_noticed_and_its_container_can_be_started_again() {
     ]);
 
     let monitor = monitor_of(&crate::inspect(&host, "orphan", "{{.State.Pid}}"));
-    rocker_testkit::host::run_program(&["kill", "-9", &monitor]);
+    kill_and_wait(&[monitor]);
 
     // Whatever became of the program, the state says so, and stop, start and rm work at once.
     host.ok(["stop", "-t", "1", "orphan"]);
@@ -315,7 +315,7 @@ fn monitor_and_program_killed_together_are_not_believed_to_run() {
     ]);
 
     let program = crate::inspect(&host, "dead", "{{.State.Pid}}");
-    rocker_testkit::host::run_program(&["kill", "-9", &monitor_of(&program), &program]);
+    kill_and_wait(&[monitor_of(&program), program.parse().expect("a number")]);
 
     assert_eq!(host.ok(["ps", "-q"]), "");
     assert_eq!(
@@ -335,11 +335,11 @@ fn monitor_and_program_killed_together_are_not_believed_to_run() {
 }
 
 /// The parent of a container's first process.
-fn monitor_of(pid: &str) -> String {
+fn monitor_of(pid: &str) -> i32 {
     let status = fs_err::read_to_string(format!("/proc/{pid}/status")).expect("a running program");
     let parent = status
         .lines()
         .find_map(|line| line.strip_prefix("PPid:\t"))
         .expect("a parent");
-    parent.to_owned()
+    parent.parse().expect("a number")
 }

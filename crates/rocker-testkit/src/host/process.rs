@@ -272,6 +272,27 @@ pub(super) fn await_exit(child: &Child, deadline: Instant) -> bool {
     poll_until(&pidfd, deadline)
 }
 
+/// Ends processes that are not our children with SIGKILL, all at once, and waits until the last
+/// is gone: `kill` alone returns while they still hold their files and locks. Panics if one does
+/// not exist or outlives ten seconds.
+pub fn kill_and_wait(pids: &[i32]) {
+    let deadline = Instant::now() + Duration::from_secs(10) * patience();
+    let pidfds: Vec<_> = pids
+        .iter()
+        .map(|pid| {
+            let pid = Pid::from_raw(*pid).expect("the number of a process");
+            pidfd_open(pid, PidfdFlags::empty()).expect("a pidfd of a running process")
+        })
+        .collect();
+    for pidfd in &pidfds {
+        // It may have ended with the one before it.
+        let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+    }
+    for (pid, pidfd) in pids.iter().zip(&pidfds) {
+        assert!(poll_until(pidfd, deadline), "{pid} survives SIGKILL");
+    }
+}
+
 /// Waits until `fd` is readable.
 pub(crate) fn poll_until(fd: &impl std::os::fd::AsFd, deadline: Instant) -> bool {
     loop {
