@@ -1,11 +1,13 @@
 //! Networks, address leases and published ports.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use rocker_types::{ContainerId, Protocol, PublishedPort};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use super::containers::strings;
+use super::rows::parse;
 use super::{Intent, LiveDb, LiveTransaction};
 use crate::DbError;
 
@@ -77,25 +79,74 @@ impl LiveDb {
     ///
     /// [`DbError::Query`].
     pub fn ports_of(&self, id: &ContainerId) -> Result<Vec<PublishedPort>, DbError> {
-        let failed = DbError::query("read ports");
-        let sql = "SELECT host_ip, host_port, container_port, protocol FROM ports WHERE container = ?1 ORDER BY container_port, host_port";
-        let mut statement = self.db.prepare(sql).map_err(&failed)?;
-        let rows = statement
-            .query_map([id.as_str()], |row| {
-                Ok(PublishedPort {
-                    host_ip: Ipv4Addr::from(row.get::<_, u32>(0)?),
-                    host_port: row.get(1)?,
-                    container_port: row.get(2)?,
-                    protocol: if row.get::<_, String>(3)? == "udp" {
-                        Protocol::Udp
-                    } else {
-                        Protocol::Tcp
-                    },
-                })
-            })
-            .map_err(&failed)?;
-        rows.collect::<Result<_, _>>().map_err(failed)
+        let ports = ports(&self.db, "WHERE container = ?1", params![id.as_str()])?;
+        Ok(ports.into_iter().map(|(_, port)| port).collect())
     }
+
+    /// The address of every container that holds one.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`] and [`DbError::Corrupt`].
+    pub fn addresses(&self) -> Result<HashMap<ContainerId, Ipv4Addr>, DbError> {
+        let failed = DbError::query("read leases");
+        let mut statement = self
+            .db
+            .prepare("SELECT container, address FROM leases")
+            .map_err(&failed)?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get(0)?, row.get::<_, u32>(1)?)))
+            .map_err(&failed)?;
+        rows.map(|row| {
+            let (id, address) = row.map_err(&failed)?;
+            Ok((parse("a container id", id)?, Ipv4Addr::from(address)))
+        })
+        .collect()
+    }
+
+    /// The published ports of every container that has some.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`] and [`DbError::Corrupt`].
+    pub fn ports(&self) -> Result<HashMap<ContainerId, Vec<PublishedPort>>, DbError> {
+        let mut of = HashMap::<_, Vec<_>>::new();
+        for (id, port) in ports(&self.db, "", params![])? {
+            of.entry(parse("a container id", id)?)
+                .or_default()
+                .push(port);
+        }
+        Ok(of)
+    }
+}
+
+fn ports(
+    db: &Connection,
+    clause: &str,
+    values: &[&dyn ToSql],
+) -> Result<Vec<(String, PublishedPort)>, DbError> {
+    let failed = DbError::query("read ports");
+    let sql = format!(
+        "SELECT host_ip, host_port, container_port, protocol, container FROM ports {clause}
+         ORDER BY container_port, host_port"
+    );
+    let mut statement = db.prepare(&sql).map_err(&failed)?;
+    let rows = statement
+        .query_map(values, |row| {
+            let port = PublishedPort {
+                host_ip: Ipv4Addr::from(row.get::<_, u32>(0)?),
+                host_port: row.get(1)?,
+                container_port: row.get(2)?,
+                protocol: if row.get::<_, String>(3)? == "udp" {
+                    Protocol::Udp
+                } else {
+                    Protocol::Tcp
+                },
+            };
+            Ok((row.get(4)?, port))
+        })
+        .map_err(&failed)?;
+    rows.collect::<Result<_, _>>().map_err(failed)
 }
 
 impl LiveTransaction<'_> {

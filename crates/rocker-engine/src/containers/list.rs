@@ -49,8 +49,11 @@ impl Engine {
     ///
     /// What the database says.
     pub fn containers(&mut self, all: bool) -> Result<Vec<ContainerSummary>, EngineError> {
+        let rows = self.live.containers()?;
+        let addresses = self.live.addresses()?;
+        let mut ports = self.live.ports()?;
         let mut summaries = Vec::new();
-        for row in self.live.containers()? {
+        for row in rows {
             let Some(row) = self.if_really_so(row)? else {
                 continue;
             };
@@ -67,16 +70,11 @@ impl Engine {
                 finished_ns: row.state.finished_ns,
                 restarts: row.state.restarts,
                 pid: row.state.init.map(|(pid, _)| pid),
-                address: if is_active {
-                    self.live.address_of(&row.id)?
-                } else {
-                    None
-                },
-                ports: if is_active {
-                    self.live.ports_of(&row.id)?
-                } else {
-                    Vec::new()
-                },
+                address: addresses.get(&row.id).copied().filter(|_| is_active),
+                ports: ports
+                    .remove(&row.id)
+                    .filter(|_| is_active)
+                    .unwrap_or_default(),
                 id: row.id,
                 name: row.name,
                 definition,
