@@ -3,7 +3,7 @@
 //! The points are listed by the binary itself (`rocker __crash-points`), and each is walked by the
 //! scenario of its first word; a point without a scenario fails the test, so none is forgotten.
 
-use rocker_testkit::host::{Missing, kill_and_wait};
+use rocker_testkit::host::{Missing, Process, kill_and_wait};
 use rocker_testkit::image::{ImageBuilder, Layer};
 use rocker_testkit::leak::Snapshot;
 use rocker_testkit::{Host, require};
@@ -283,10 +283,12 @@ fn a_killed_monitor_is_noticed_and_its_container_can_be_started_again() {
         "run", "-d", "--name", "orphan", "-p", "8080:80", &image, "sleep", "1000",
     ]);
 
-    let monitor = monitor_of(&crate::inspect(&host, "orphan", "{{.State.Pid}}"));
-    kill_and_wait(&[monitor]);
+    let program = crate::inspect(&host, "orphan", "{{.State.Pid}}");
+    let program = Process::of(program.parse().expect("a number"));
+    kill_and_wait(&[monitor_of(program.pid())]);
 
-    // Whatever became of the program, the state says so, and stop, start and rm work at once.
+    // The kernel ends the program; the state says so, and stop, start and rm work at once.
+    program.await_end();
     host.ok(["stop", "-t", "1", "orphan"]);
     assert_eq!(
         crate::inspect(&host, "orphan", "{{.State.Running}}"),
@@ -315,7 +317,8 @@ fn monitor_and_program_killed_together_are_not_believed_to_run() {
     ]);
 
     let program = crate::inspect(&host, "dead", "{{.State.Pid}}");
-    kill_and_wait(&[monitor_of(&program), program.parse().expect("a number")]);
+    let program = program.parse().expect("a number");
+    kill_and_wait(&[monitor_of(program), program]);
 
     assert_eq!(host.ok(["ps", "-q"]), "");
     assert_eq!(
@@ -335,7 +338,7 @@ fn monitor_and_program_killed_together_are_not_believed_to_run() {
 }
 
 /// The parent of a container's first process.
-fn monitor_of(pid: &str) -> i32 {
+fn monitor_of(pid: i32) -> i32 {
     let status = fs_err::read_to_string(format!("/proc/{pid}/status")).expect("a running program");
     let parent = status
         .lines()

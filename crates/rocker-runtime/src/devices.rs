@@ -56,8 +56,13 @@ pub fn host_devices() -> io::Result<Vec<DeviceNode>> {
     Ok(found)
 }
 
+/// Devices come and go meanwhile: one that is gone is skipped.
 fn walk(directory: &Path, found: &mut Vec<DeviceNode>) -> io::Result<()> {
-    for entry in fs_err::read_dir(directory)? {
+    let entries = match fs_err::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
         let Some(path) = entry.path().to_str().map(ToOwned::to_owned) else {
@@ -68,7 +73,10 @@ fn walk(directory: &Path, found: &mut Vec<DeviceNode>) -> io::Result<()> {
         if kind.is_dir() && !own {
             walk(&entry.path(), found)?;
         } else if (kind.is_char_device() || kind.is_block_device()) && !own {
-            found.push(device_from_host(&entry.path(), &path)?);
+            match device_from_host(&entry.path(), &path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                device => found.push(device?),
+            }
         }
     }
     Ok(())

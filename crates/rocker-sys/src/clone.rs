@@ -128,7 +128,7 @@ pub fn clone_process(
     }
     let args = libc::clone_args {
         flags,
-        pidfd: (&raw mut pidfd).addr() as u64,
+        pidfd: (&raw mut pidfd).expose_provenance() as u64,
         child_tid: 0,
         parent_tid: 0,
         exit_signal: flag(libc::SIGCHLD),
@@ -169,7 +169,7 @@ fn clone_with(flags: libc::c_int, child: impl FnOnce(&InChild) -> u8) -> io::Res
     // SAFETY: as in `clone_process`; the arguments are flags, stack, parent_tid (where
     // CLONE_PIDFD makes the kernel store the descriptor), child_tid and tls, of which the
     // flags use the first and the third only, so their order on other machines is no matter.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, (&raw mut pidfd).addr(), 0, 0) };
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) };
     continue_as(pid, || pidfd, child)
 }
 

@@ -1,8 +1,7 @@
 //! Signal masks and dispositions of a process that is about to become another program.
-#![expect(unsafe_code, reason = "signal sets are C structures")]
+#![expect(unsafe_code, reason = "raw system calls")]
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::ptr;
 
 /// Highest signal number on Linux.
@@ -12,23 +11,23 @@ const LAST_SIGNAL: i32 = 64;
 #[repr(C, align(8))]
 struct KernelSigaction([u64; 8]);
 
-/// A full or empty set.
-fn signal_set(full: bool) -> libc::sigset_t {
-    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    if full {
-        // SAFETY: sigfillset initialises the whole set it is given.
-        unsafe { libc::sigfillset(set.as_mut_ptr()) };
-    } else {
-        // SAFETY: sigemptyset initialises the whole set it is given.
-        unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    }
-    // SAFETY: initialised by one of the calls above; they cannot fail.
-    unsafe { set.assume_init() }
-}
+/// The kernel's own signal set: signal `n` is bit `n - 1`. A C library keeps two or three of them
+/// for itself and leaves them out of its full set.
+type SignalSet = u64;
+static NONE: SignalSet = 0;
+static ALL: SignalSet = SignalSet::MAX;
 
-fn set_mask(set: &libc::sigset_t) -> io::Result<()> {
-    // SAFETY: the set is borrowed for the call; the old mask is not asked for.
-    let rc = unsafe { libc::sigprocmask(libc::SIG_SETMASK, set, ptr::null_mut()) };
+fn set_mask(set: SignalSet) -> io::Result<()> {
+    // SAFETY: the kernel reads the eight bytes of `set`; the old mask is not asked for.
+    let rc = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const set,
+            ptr::null_mut::<SignalSet>(),
+            size_of_val(&set),
+        )
+    };
     if rc == 0 {
         Ok(())
     } else {
@@ -61,7 +60,7 @@ pub fn reset_all() -> io::Result<()> {
             )
         };
     }
-    set_mask(&signal_set(false))
+    set_mask(NONE)
 }
 
 /// Blocks every signal, so that [`wait_any`] gets them.
@@ -70,7 +69,7 @@ pub fn reset_all() -> io::Result<()> {
 ///
 /// See sigprocmask(2).
 pub fn block_all() -> io::Result<()> {
-    set_mask(&signal_set(true))
+    set_mask(ALL)
 }
 
 /// Waits for one of the blocked signals and takes it.
@@ -79,14 +78,21 @@ pub fn block_all() -> io::Result<()> {
 ///
 /// `EINTR` if the process was stopped and continued.
 pub fn wait_any() -> io::Result<i32> {
-    let set = signal_set(true);
-    // SAFETY: the set is borrowed for the call; details of the signal are not asked for.
-    let signal = unsafe { libc::sigwaitinfo(&raw const set, ptr::null_mut()) };
+    // SAFETY: the kernel reads the eight bytes of `ALL`; neither details of the signal nor a
+    // time limit are asked for.
+    let signal = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigtimedwait,
+            &raw const ALL,
+            ptr::null_mut::<libc::siginfo_t>(),
+            ptr::null::<libc::timespec>(),
+            size_of_val(&ALL),
+        )
+    };
     if signal < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(signal)
+        return Err(io::Error::last_os_error());
     }
+    i32::try_from(signal).map_err(io::Error::other)
 }
 
 /// Sends signal `number` to process `pid`, or to a whole group if it is negative. Real-time
@@ -102,5 +108,24 @@ pub fn kill(pid: i32, number: i32) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn block_all_leaves_out_nothing_that_can_be_blocked() {
+        // In a thread of its own, which takes its mask with it.
+        let blocked = std::thread::spawn(|| {
+            block_all().unwrap();
+            let status = std::fs::File::open("/proc/thread-self/status");
+            let status = io::read_to_string(status.unwrap()).unwrap();
+            let line = status.lines().find_map(|l| l.strip_prefix("SigBlk:\t"));
+            u64::from_str_radix(line.unwrap(), 16).unwrap()
+        });
+        let kill_and_stop = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
+        assert_eq!(blocked.join().unwrap(), !kill_and_stop);
     }
 }

@@ -20,7 +20,8 @@
 //! The container's lock is held from the first line to the last: who finds it free and the
 //! intents there knows that the owner died. A container does not outlive its monitor: init
 //! asks the kernel to be killed with it, because nobody would be left to read its output or
-//! to know how it ended.
+//! to know how it ended. Where the program has taken that back by changing its user, the next
+//! rocker command ends it.
 
 mod files;
 mod finish;

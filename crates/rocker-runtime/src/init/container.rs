@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rocker_sys::clone::InChild;
 use rocker_sys::execute::{StringVector, execute_fd};
 use rustix::fs::{Mode, OFlags};
+use rustix::process::Signal;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::credentials::{self, Provisional};
@@ -94,16 +95,19 @@ fn become_container(
     plan.launch.apply_limits()?;
     let (streams, master) = Streams::choose(assembly.terminal.take(), stdio);
     streams.give_to(identity.uid)?;
-    streams.install()?;
+    streams.become_the_first_three()?;
+    streams.lead_session()?;
     let (program, env) = plan.launch.program(&identity);
 
     let told: Vec<BorrowedFd<'_>> = master.iter().map(AsFd::as_fd).collect();
     if !late.is_empty() {
         // These wait for the network, so everything after them does too.
+        die_with_caller()?;
         pass_gate(channel, &told)?;
         write_sysctls(&assembly, &late)?;
     }
     let provisional = credentials::assume(&identity, &plan.launch.rights)?;
+    die_with_caller()?;
     if late.is_empty() {
         channel
             .ready(0, &told)
@@ -135,6 +139,14 @@ fn keep_only(
     in_child
         .close_all_but(&keep)
         .at(InitStep::Stdio, "closing descriptors")
+}
+
+/// Has the kernel kill this process when its caller ends, which must still be there when it is
+/// next asked to open the gate. A change of user takes the wish back, and so does a program that
+/// changes its user or is set-user-ID (`PR_SET_PDEATHSIG` in prctl(2)).
+pub(super) fn die_with_caller() -> Result<(), InitFailure> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .at(InitStep::Signals, "parent death")
 }
 
 /// Joins the cgroups and hides what lies above them, then joins a network if one was named.

@@ -2,18 +2,19 @@
 //!
 //! Two processes: the first is the host's in every way but one after the other gives all of
 //! that up — cgroup, namespaces, user, capabilities — and only then starts the second, which is
-//! the first that processes of the container can see. So there is nothing to find in it even
-//! for a container that may trace its neighbours (CVE-2016-9962).
+//! the first that processes of the container can see. So there is no descriptor of the host's to
+//! find in it even for a container that may trace its neighbours (CVE-2016-9962). Its memory is
+//! a copy of the caller's until execve: to a container with `CAP_SYS_PTRACE` the caller's
+//! environment is no secret.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rocker_sys::clone::InChild;
 use rocker_sys::execute::StringVector;
 use rustix::fs::{Mode, OFlags};
-use rustix::process::Signal;
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
-use super::container::{Ended, confine, join_cgroups, set_oom_score};
+use super::container::{Ended, confine, die_with_caller, join_cgroups, set_oom_score};
 use super::credentials;
 use super::launch::Launch;
 use super::program::Program;
@@ -87,8 +88,9 @@ fn join_and_start(
     confine(plan.seccomp.as_ref(), &provisional)?;
     drop(root);
 
-    // From here on a process exists that the container can see, with nothing of the host's
-    // but its streams and this socket.
+    // The process that the container can see is made with its own streams already: ours are the
+    // host's terminal or files.
+    streams.become_the_first_three()?;
     let mut keep = streams.descriptors();
     keep.push(channel.as_fd());
     keep.extend(master.iter().map(AsFd::as_fd));
@@ -177,11 +179,9 @@ impl Second<'_> {
 
     fn become_program(&self) -> Result<std::convert::Infallible, Ended> {
         if self.attachment == Attachment::DiesWithCaller {
-            // The caller is our parent, and it does not open the gate if it died before this.
-            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-                .at(InitStep::Signals, "parent death")?;
+            die_with_caller()?;
         }
-        self.streams.install()?;
+        self.streams.lead_session()?;
         if !self.channel.wait_for_go() {
             return Err(Ended::Abandoned);
         }

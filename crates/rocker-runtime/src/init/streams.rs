@@ -75,18 +75,22 @@ impl Streams {
         }
     }
 
-    /// Starts a session, makes these the first three descriptors and marks all others
-    /// close-on-exec, whoever opened them (CVE-2024-21626).
-    pub(super) fn install(&self) -> Result<(), InitFailure> {
+    /// Makes these the first three descriptors.
+    pub(super) fn become_the_first_three(&self) -> Result<(), InitFailure> {
+        match self {
+            Self::Pipes(pipes) => copy(&pipes.stdin, &pipes.stdout, &pipes.stderr),
+            Self::Terminal(slave) => copy(slave, slave, slave),
+        }
+    }
+
+    /// Starts a session, at the terminal if there is one, and marks all descriptors but the first
+    /// three close-on-exec, whoever opened them (CVE-2024-21626).
+    pub(super) fn lead_session(&self) -> Result<(), InitFailure> {
         // Fails only for a process group leader, which leads a session already.
         let _ = rustix::process::setsid();
-        match self {
-            Self::Pipes(pipes) => copy(&pipes.stdin, &pipes.stdout, &pipes.stderr)?,
-            Self::Terminal(slave) => {
-                copy(slave, slave, slave)?;
-                rustix::process::ioctl_tiocsctty(slave)
-                    .at(InitStep::Terminal, "controlling terminal")?;
-            }
+        if let Self::Terminal(slave) = self {
+            rustix::process::ioctl_tiocsctty(slave)
+                .at(InitStep::Terminal, "controlling terminal")?;
         }
         close_on_exec_from(3).at(InitStep::Stdio, "close_range")
     }

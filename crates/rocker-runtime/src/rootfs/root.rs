@@ -168,14 +168,18 @@ impl Walk<'_> {
             Err(Errno::NOENT) => {}
             result => return result,
         }
-        if last == Some(Missing::File) {
+        let made = if last == Some(Missing::File) {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
             let mode = Mode::from_raw_mode(0o644);
-            rustix::fs::openat(self.here(), name, flags | OFlags::NOFOLLOW, mode)?;
+            rustix::fs::openat(self.here(), name, flags | OFlags::NOFOLLOW, mode).map(drop)
         } else {
-            rustix::fs::mkdirat(self.here(), name, Mode::from_raw_mode(0o755))?;
+            rustix::fs::mkdirat(self.here(), name, Mode::from_raw_mode(0o755))
+        };
+        match made {
+            // Somebody who shares this directory was faster; what it is shows when it is opened.
+            Ok(()) | Err(Errno::EXIST) => open(),
+            Err(error) => Err(error),
         }
-        open()
     }
 
     fn follow(&mut self, link: &OwnedFd) -> io::Result<()> {

@@ -249,6 +249,9 @@ fn a_container_that_may_trace_finds_nothing_of_the_host_in_a_session() {
     let flags = rustix::fs::OFlags::RDONLY;
     let secret = rustix::fs::open(&secret, flags, rustix::fs::Mode::empty()).unwrap();
     let many: Vec<_> = (0..20).map(|_| rustix::io::dup(&secret).unwrap()).collect();
+    // As for a caller whose own input is a file of the host.
+    let stdin = rustix::io::dup(rustix::stdio::stdin()).unwrap();
+    rustix::stdio::dup2_stdin(&secret).unwrap();
     let script = "echo up; while [ ! -e /stop ]; do for p in /proc/[0-9]*; do \
         [ $p = /proc/$$ ] || for l in $p/exe $p/cwd $p/root $p/fd/*; do readlink $l; done; \
         done; done > /seen; echo done";
@@ -269,6 +272,7 @@ fn a_container_that_may_trace_finds_nothing_of_the_host_in_a_session() {
     for word in ["victim", "tasks", "pidfd", "anon_inode"] {
         assert!(!seen.contains(word), "{word}: {seen}");
     }
+    rustix::stdio::dup2_stdin(&stdin).unwrap();
     drop(many);
     live.finish();
 }

@@ -1,6 +1,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Write as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -272,25 +273,44 @@ pub(super) fn await_exit(child: &Child, deadline: Instant) -> bool {
     poll_until(&pidfd, deadline)
 }
 
-/// Ends processes that are not our children with SIGKILL, all at once, and waits until the last
-/// is gone: `kill` alone returns while they still hold their files and locks. Panics if one does
-/// not exist or outlives ten seconds.
+/// A process that is not our child.
+#[derive(Debug)]
+pub struct Process {
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+impl Process {
+    /// Panics if none has this number.
+    #[must_use]
+    pub fn of(pid: i32) -> Self {
+        let pid = Pid::from_raw(pid).expect("the number of a process");
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("a pidfd of a running process");
+        Self { pid, pidfd }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    /// Waits for its end; panics if that takes more than ten seconds.
+    pub fn await_end(&self) {
+        let deadline = Instant::now() + Duration::from_secs(10) * patience();
+        assert!(poll_until(&self.pidfd, deadline), "{self:?} still runs");
+    }
+}
+
+/// Ends processes with SIGKILL, all at once, and waits until the last is gone: `kill` alone
+/// returns while they still hold their files and locks.
 pub fn kill_and_wait(pids: &[i32]) {
-    let deadline = Instant::now() + Duration::from_secs(10) * patience();
-    let pidfds: Vec<_> = pids
-        .iter()
-        .map(|pid| {
-            let pid = Pid::from_raw(*pid).expect("the number of a process");
-            pidfd_open(pid, PidfdFlags::empty()).expect("a pidfd of a running process")
-        })
-        .collect();
-    for pidfd in &pidfds {
+    let all: Vec<_> = pids.iter().map(|pid| Process::of(*pid)).collect();
+    for process in &all {
         // It may have ended with the one before it.
-        let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+        let _ = rustix::process::pidfd_send_signal(&process.pidfd, Signal::KILL);
     }
-    for (pid, pidfd) in pids.iter().zip(&pidfds) {
-        assert!(poll_until(pidfd, deadline), "{pid} survives SIGKILL");
-    }
+    all.iter().for_each(Process::await_end);
 }
 
 /// Waits until `fd` is readable.
