@@ -23,7 +23,7 @@ impl Cgroup {
     ///
     /// # Errors
     ///
-    /// [`CgroupRemoveError::Populated`] when processes stay; what else could be removed is.
+    /// [`CgroupRemoveError::Populated`] when processes stay; then nothing is removed.
     pub fn remove(&self) -> Result<(), CgroupRemoveError> {
         self.remove_within(PATIENCE)
     }
@@ -48,6 +48,20 @@ impl Cgroup {
             }
         }
         outcome
+    }
+
+    /// Removes those sessions of this container, by name, that are `over` and that no process is
+    /// left in: whoever started them could not.
+    pub(crate) fn remove_sessions(&self, over: impl Fn(&str) -> bool) {
+        let Some(tracking) = self.tracking() else {
+            return;
+        };
+        let entries = fs_err::read_dir(&tracking.directory).into_iter().flatten();
+        for entry in entries.flatten() {
+            if entry.file_name().to_str().is_some_and(&over) {
+                let _ = control::remove_directory(&entry.path());
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Another program in a running container.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rocker_sys::clone::{Child, Namespaces, clone_process};
@@ -91,15 +92,29 @@ fn open_target(spec: &ExecSpec) -> Result<OwnedFd, ExecError> {
 /// Numbers the sessions of this process.
 static SESSIONS: AtomicU32 = AtomicU32::new(0);
 
+/// What the names of sessions begin with; the number of the process that starts it follows.
+const SESSION_PREFIX: &str = "exec-";
+
+/// Whether the process that started a session of this name is gone. A detached session's
+/// is, so its cgroup is removed by whom comes next.
+fn is_orphaned(session: &str) -> bool {
+    session
+        .strip_prefix(SESSION_PREFIX)
+        .and_then(|rest| rest.split('-').next())
+        .is_some_and(|pid| !Path::new("/proc").join(pid).exists())
+}
+
 fn session_cgroup(spec: &ExecSpec, layout: &CgroupLayout) -> Result<Cgroup, ExecError> {
     let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
-    let session = format!("exec-{}-{number}", std::process::id());
+    let session = format!("{SESSION_PREFIX}{}-{number}", std::process::id());
     let name = spec
         .cgroup
         .session(&session)
         .map_err(|source| prepare::failed("the session's name", std::io::Error::other(source)))
         .map_err(ExecError::Create)?;
-    Cgroup::open(layout, &spec.cgroup)
+    let container = Cgroup::open(layout, &spec.cgroup);
+    container.remove_sessions(|other| other == session || is_orphaned(other));
+    container
         .create_session(&name)
         .map_err(CreateError::Cgroup)
         .map_err(ExecError::Create)

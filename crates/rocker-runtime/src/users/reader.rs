@@ -16,6 +16,10 @@ use crate::rootfs::Root;
 /// No honest file of this kind is larger.
 const MAX_BYTES: usize = 1024 * 1024;
 
+/// procfs, sysfs, cgroup and cgroup2, from `linux/magic.h`: what is read there is the host's, and
+/// reading may act (`/proc/kmsg` is consumed by it).
+const KERNEL_FILE_SYSTEMS: [u64; 4] = [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270];
+
 /// A directory with a name for each open descriptor of this process.
 ///
 /// It is opened from the *host's* procfs before the container's root is entered: a file is
@@ -49,6 +53,10 @@ impl ImageFileReader {
         let stat = rustix::fs::fstat(&file).at(InitStep::ReadUsers, path)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return refuse("it is not a regular file");
+        }
+        let file_system = rustix::fs::fstatfs(&file).at(InitStep::ReadUsers, path)?;
+        if KERNEL_FILE_SYSTEMS.contains(&u64::try_from(file_system.f_type).unwrap_or(0)) {
+            return refuse("it leads to a file of the kernel's");
         }
         let text = self.read_bounded(&file).at(InitStep::ReadUsers, path)?;
         if text.len() > MAX_BYTES {

@@ -50,6 +50,7 @@ fn passwd_and_group_traps_are_refused_at_once() {
         mknodat(CWD, path, FileType::CharacterDevice, Mode::RWXU, device).unwrap();
     };
     let link: Trap = |_, path| symlink("/dev/zero", path).unwrap();
+    let kernel: Trap = |_, path| symlink("/proc/version", path).unwrap();
     let directory: Trap = |_, path| fs_err::create_dir(path).unwrap();
     let sparse: Trap = |_, path| {
         fs_err::File::create(path)
@@ -58,7 +59,7 @@ fn passwd_and_group_traps_are_refused_at_once() {
             .unwrap();
     };
     for file in ["etc/passwd", "etc/group"] {
-        for (number, trap) in [fifo, zero, link, directory, sparse]
+        for (number, trap) in [fifo, zero, link, kernel, directory, sparse]
             .into_iter()
             .enumerate()
         {

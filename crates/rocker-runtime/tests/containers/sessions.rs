@@ -14,6 +14,7 @@ tests!(
     a_dead_container_is_told,
     working_directories_through_descriptors_are_refused_too,
     no_descriptor_leaks_and_its_parent_shows_nothing,
+    what_a_caller_that_died_left_is_removed_by_the_next_session,
     its_cgroup_is_below_the_containers_and_goes_away,
     it_dies_with_its_caller_when_attached,
     it_dies_with_the_container,
@@ -181,6 +182,26 @@ fn its_cgroup_is_below_the_containers_and_goes_away() {
     session.kill();
     live.kill();
 
+    sandbox.assert_no_cgroup();
+}
+
+fn what_a_caller_that_died_left_is_removed_by_the_next_session() {
+    let sandbox = Sandbox::new();
+    let live = live(&sandbox);
+    let mut dead = std::process::Command::new("true").spawn().unwrap();
+    dead.wait().unwrap();
+    let tracking = live.running.cgroup().directories().next().unwrap();
+    let left = tracking.join(format!("exec-{}-0", dead.id()));
+    let in_use = tracking.join(format!("exec-{}-99", std::process::id()));
+    for directory in [&left, &in_use] {
+        fs_err::create_dir(directory).unwrap();
+    }
+
+    sandbox.exec(&sandbox.exec_spec(&live, &["true"]));
+
+    assert!(!left.exists());
+    assert!(in_use.exists(), "its owner lives");
+    live.kill();
     sandbox.assert_no_cgroup();
 }
 
