@@ -26,19 +26,18 @@ pub(super) fn make_directories(
     }
     make(&container.join("work"), 0o700)?;
     let upper = container.join("upper");
-    match definition.layers.last() {
-        Some(top) => make_like(&upper, &layout.layer(top)),
-        None => {
-            make(&container.join(NO_LAYERS), 0o755)?;
-            make(&upper, 0o755)
-        }
+    if definition.layers.is_empty() {
+        make(&container.join(NO_LAYERS), 0o755)?;
+    }
+    match rocker_image::store::root_layer(layout, &definition.layers)? {
+        Some(layer) => make_like(&upper, &layer),
+        None => make(&upper, 0o755),
     }
 }
 
 /// The merged root directory has mode and owner of the upper one: they must be the image's.
-fn make_like(upper: &Path, top_layer: &Path) -> Result<(), EngineError> {
-    let top =
-        fs_err::symlink_metadata(top_layer).map_err(EngineError::file("look at", top_layer))?;
+fn make_like(upper: &Path, layer: &Path) -> Result<(), EngineError> {
+    let top = fs_err::symlink_metadata(layer).map_err(EngineError::file("look at", layer))?;
     make(upper, top.permissions().mode() & 0o7777)?;
     if (top.uid(), top.gid()) != (0, 0) {
         let owner = (Some(top.uid()), Some(top.gid()));

@@ -22,7 +22,8 @@ pub(super) struct Record {
     /// The layers it was unpacked on, base first; empty if that does not matter.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) base: Vec<DiffId>,
-    /// Directories that got owner and mode from below, percent-encoded.
+    /// Directories without an entry of their own, which got owner and mode from below,
+    /// percent-encoded. The empty path is the root, which got nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) implied: Vec<String>,
     /// Files that were copied from below.
@@ -49,14 +50,38 @@ pub(super) fn record_name(layer: &DiffId) -> String {
 impl Record {
     /// Whether the layer came out as it did because of what lay below it.
     pub(super) fn depends_on_base(&self) -> bool {
-        !self.implied.is_empty() || !self.copied.is_empty()
+        !self.copied.is_empty() || self.inherited().next().is_some()
+    }
+
+    /// The directories that got owner and mode from below. Not the root: nearly every layer
+    /// implies it, so it stays as it was unpacked, and whoever needs the image's asks
+    /// [`root_layer`](super::root_layer).
+    pub(super) fn inherited(&self) -> impl Iterator<Item = &str> {
+        self.implied
+            .iter()
+            .map(String::as_str)
+            .filter(|path| !path.is_empty())
+    }
+
+    /// Whether an entry described the layer's root directory.
+    pub(super) fn has_own_root(&self) -> bool {
+        !self.implied.iter().any(String::is_empty)
     }
 
     /// Reads the record of a layer in the store.
     pub(super) fn load(store: &Store, layer: &DiffId) -> Result<Self, StoreError> {
-        let path = store.layout().layers().join(record_name(layer));
+        Self::load_at(store.layers_fd(), &store.layout().layers(), layer)
+    }
+
+    /// Reads the record of a layer below `layers`, which `directory` leads to.
+    pub(super) fn load_at(
+        directory: BorrowedFd<'_>,
+        layers: &std::path::Path,
+        layer: &DiffId,
+    ) -> Result<Self, StoreError> {
+        let path = layers.join(record_name(layer));
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = match openat(store.layers_fd(), record_name(layer), flags, Mode::empty()) {
+        let file = match openat(directory, record_name(layer), flags, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::NOENT) => {
                 return Err(StoreError::NoLayer {

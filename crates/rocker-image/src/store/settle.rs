@@ -25,7 +25,8 @@ use super::unpack::split;
 /// Takes from `lowers`, base first, what `layer` needs, and notes it.
 pub(super) fn settle(layer: &StagedLayer, lowers: &[Lower]) -> Result<Record, StoreError> {
     let root = layer.directory.fd();
-    for path in &layer.unpacked.implied {
+    let inherited = layer.unpacked.implied.iter();
+    for path in inherited.filter(|path| !path.is_empty()) {
         settle_implied(root, path, lowers).map_err(|error| error.in_layer(layer, path))?;
     }
     let mut copies = HashMap::new();
@@ -100,7 +101,7 @@ pub(super) fn check_base(
         layer: layer.clone(),
         path: path.to_owned(),
     };
-    for path in &record.implied {
+    for path in record.inherited() {
         let plain = decode(path).ok_or_else(|| other_base(path))?;
         if !is_same_implied(root, &plain, lowers)? {
             return Err(other_base(path));

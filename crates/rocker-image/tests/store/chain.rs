@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use rocker_image::store::{ChainLayer, StoreError};
+use rocker_image::store::{ChainLayer, StoreError, root_layer};
 use rocker_types::DiffId;
 
 use super::archive::{Member, archive};
@@ -335,4 +335,33 @@ fn mount_overlay(lowers: &[std::path::PathBuf], merged: &Path) {
         Some(options.as_c_str()),
     )
     .unwrap();
+}
+
+/// Nearly every layer lacks an entry for its root, and many images share an empty one.
+#[test]
+fn a_layer_without_an_entry_for_its_root_is_shared_by_images_with_different_roots() {
+    let host = Host::new();
+    let base = |mode| archive(&[Member::directory("./").mode(mode).owner(3, 4)]);
+    let (open, closed, bare) = (base(0o777), base(0o700), archive(&[Member::file("f", "1")]));
+    let empty = archive(&[]);
+    for base in [&open, &closed, &bare] {
+        host.commit(&[base.clone(), empty.clone()]).unwrap();
+    }
+
+    let cases = [
+        (vec![&open, &empty], Some(&open)),
+        (vec![&closed, &empty], Some(&closed)),
+        (vec![&open, &closed, &bare, &empty], Some(&closed)),
+        // All alike, so the topmost is as good as any.
+        (vec![&bare, &empty], Some(&empty)),
+        (vec![], None),
+    ];
+    for (chain, want) in cases {
+        let chain: Vec<_> = chain.iter().map(|tar| diff_id(tar)).collect();
+        let found = root_layer(host.store.layout(), &chain).unwrap();
+        let want = want.map(|tar| host.store.layer_dir(&diff_id(tar)));
+        assert_eq!(found, want, "{chain:?}");
+    }
+    let root = &listing(&host.store.layer_dir(&diff_id(&empty)))["."];
+    assert!(root.starts_with("d 0755 0:0 "), "{root}");
 }
