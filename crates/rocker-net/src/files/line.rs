@@ -41,7 +41,7 @@ impl Lines {
 }
 
 /// Colons are left to the caller: addresses have them, names must not; see [`check_name`].
-fn check(field: &'static str, word: &str) -> Result<(), UnsafeText> {
+pub(super) fn check(field: &'static str, word: &str) -> Result<(), UnsafeText> {
     let refuse = |what| {
         Err(UnsafeText {
             field,

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::line::{Lines, UnsafeText};
+use super::line::{Lines, UnsafeText, check};
 
 /// Whether the container reaches what the host reaches at loopback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub enum ResolvConfError {
         /// What the kernel said, with the file's name.
         source: io::Error,
     },
-    /// Something in it, or on the command line, must not be written.
+    /// Something on the command line must not be written.
     #[error("cannot write resolv.conf")]
     Unsafe {
         /// What.
@@ -196,13 +196,22 @@ impl Parsed {
                         .extend(words.next().and_then(|word| word.parse::<IpAddr>().ok()));
                 }
                 // The last one wins; "domain" is the older spelling.
-                Some("search" | "domain") => parsed.search = words.map(str::to_owned).collect(),
-                Some("options") => parsed.options.extend(words.map(str::to_owned)),
+                Some("search" | "domain") => parsed.search = safe(words).collect(),
+                Some("options") => parsed.options.extend(safe(words)),
                 _ => {}
             }
         }
         parsed
     }
+}
+
+/// The words up to a comment, without those that must not be written: an odd file of the host
+/// is no reason to run no containers.
+fn safe<'a>(words: impl Iterator<Item = &'a str>) -> impl Iterator<Item = String> {
+    words
+        .take_while(|word| !word.starts_with(['#', ';']))
+        .filter(|word| check("word", word).is_ok())
+        .map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -247,6 +256,18 @@ mod tests {
             ("", "", Reach::Host, ""),
             (
                 "nameserver fe80::1%eth0\nnameserver 192.0.2.1 trailing\n",
+                "",
+                own,
+                "nameserver 192.0.2.1\n",
+            ),
+            (
+                "nameserver 192.0.2.1\nsearch lan # home\noptions a;b edns0 x\0 ; why\n",
+                "",
+                own,
+                "nameserver 192.0.2.1\nsearch lan\noptions edns0\n",
+            ),
+            (
+                "search # none\nnameserver 192.0.2.1",
                 "",
                 own,
                 "nameserver 192.0.2.1\n",
