@@ -230,12 +230,18 @@ pub(crate) fn load_port() -> Vec<Expression> {
 /// Loads destination address, protocol and destination port.
 pub(crate) fn load_address_and_port() -> Vec<Expression> {
     let mut expressions = is_ipv4();
-    expressions.push(Expression::Payload {
+    expressions.extend(load_ipv4_address_and_port());
+    expressions
+}
+
+/// The same of packets that are known to be IPv4.
+pub(crate) fn load_ipv4_address_and_port() -> Vec<Expression> {
+    let mut expressions = vec![Expression::Payload {
         header: Header::Network,
         offset: DESTINATION_OFFSET,
         length: 4,
         register: REGISTER,
-    });
+    }];
     expressions.extend(load_port_into(SECOND_FIELD, THIRD_FIELD));
     expressions
 }

@@ -70,7 +70,7 @@ pub(crate) enum SetName {
     Published,
     /// address . proto . port → address . port: published on one address.
     PublishedOnAddress,
-    /// proto . port: published on 127.0.0.0/8.
+    /// address . proto . port: published on an address of 127.0.0.0/8.
     LoopbackPublished,
 }
 
@@ -92,8 +92,10 @@ impl SetName {
     /// nft's numbers of the fields' types; it prints elements by them.
     pub(super) const fn key_types(self) -> &'static [u32] {
         match self {
-            Self::Published | Self::LoopbackPublished => &[INET_PROTO, INET_SERVICE],
-            Self::PublishedOnAddress => &[IPV4_ADDRESS, INET_PROTO, INET_SERVICE],
+            Self::Published => &[INET_PROTO, INET_SERVICE],
+            Self::PublishedOnAddress | Self::LoopbackPublished => {
+                &[IPV4_ADDRESS, INET_PROTO, INET_SERVICE]
+            }
         }
     }
 
@@ -126,21 +128,22 @@ impl Element {
         let mut value = target.octets().to_vec();
         value.extend(field(&port.container_port.to_be_bytes()));
 
-        if port.host_ip.is_loopback() {
-            Self {
-                set: SetName::LoopbackPublished,
-                key: service,
-                value: None,
-            }
-        } else if port.host_ip.is_unspecified() {
-            Self {
+        if port.host_ip.is_unspecified() {
+            return Self {
                 set: SetName::Published,
                 key: service,
                 value: Some(value),
+            };
+        }
+        let mut key = port.host_ip.octets().to_vec();
+        key.extend(service);
+        if port.host_ip.is_loopback() {
+            Self {
+                set: SetName::LoopbackPublished,
+                key,
+                value: None,
             }
         } else {
-            let mut key = port.host_ip.octets().to_vec();
-            key.extend(service);
             Self {
                 set: SetName::PublishedOnAddress,
                 key,
@@ -254,7 +257,7 @@ fn guard_rules(bridge: &BridgeConfig) -> Vec<RulePlan> {
             [
                 expression::from_interface(Different, "lo"),
                 expression::destination_in(Equal, loopback),
-                expression::load_port(),
+                expression::load_ipv4_address_and_port(),
                 vec![in_set],
             ],
             drop(),
@@ -345,6 +348,27 @@ fn forward_rules(bridge: &BridgeConfig) -> Vec<RulePlan> {
 mod tests {
     use super::*;
     use rocker_types::Protocol;
+
+    /// Of two containers that publish one port on two of them, one must be able to leave alone.
+    #[test]
+    fn one_port_on_two_loopback_addresses_is_two_elements() {
+        let element = |last| {
+            let port = PublishedPort {
+                host_ip: Ipv4Addr::new(127, 0, 0, last),
+                host_port: 8080,
+                container_port: 80,
+                protocol: Protocol::Tcp,
+            };
+            Element::of(&port, Ipv4Addr::new(10, 88, 0, 2))
+        };
+        let (first, second) = (element(1), element(2));
+
+        assert_eq!(
+            (first.set, second.set),
+            (SetName::LoopbackPublished, SetName::LoopbackPublished)
+        );
+        assert_ne!(first.key, second.key);
+    }
 
     fn bridge() -> BridgeConfig {
         BridgeConfig::new(
