@@ -24,6 +24,17 @@ pub struct BridgeConfig {
     pub lock: PathBuf,
 }
 
+/// Which way forwarded packets pass a bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    FromBridge,
+    ToBridge,
+}
+
+impl Direction {
+    pub(crate) const ALL: [Self; 2] = [Self::FromBridge, Self::ToBridge];
+}
+
 /// The bridge that containers of the default run directory are on.
 pub const DEFAULT_BRIDGE: &str = "rocker0";
 

@@ -3,7 +3,7 @@
 use crate::forwarding;
 use crate::legacy::legacy_forward_drops;
 use crate::netlink::RouteSocket;
-use crate::nft::{ForwardPolicy, NftSocket};
+use crate::nft::{DroppingChain, ForwardPolicy, NftSocket};
 
 /// How a probe ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +121,15 @@ fn probe_bridge_filter() -> ProbeLine {
 
 fn probe_firewall() -> ProbeLine {
     const WHAT: &str = "FORWARD policy";
+    const CURE: &str = "accept there what comes from and goes to the bridge: \
+         iifname \"rocker0\" accept; oifname \"rocker0\" accept";
+    let foreign = NftSocket::open().and_then(|nft| nft.dropping_forward_chains());
+    let foreign = foreign.unwrap_or_default();
+    if !foreign.is_empty() {
+        let names: Vec<String> = foreign.iter().map(DroppingChain::to_string).collect();
+        let detail = format!("DROP in {}, which rocker leaves alone", names.join(", "));
+        return ProbeLine::new(WHAT, ProbeStatus::Warn, detail).cure(CURE);
+    }
     let nft = NftSocket::open().and_then(|nft| nft.forward_policy());
     match (nft, legacy_forward_drops()) {
         (Ok(ForwardPolicy::Drop), _) => ProbeLine::new(

@@ -7,6 +7,7 @@
 use std::io;
 use std::process::{Command, Stdio};
 
+use crate::bridge::Direction;
 use crate::name::InterfaceName;
 use rocker_sys::iptables::FilterTable;
 
@@ -60,18 +61,19 @@ pub(crate) fn ensure_legacy_forward_accepts(bridge: &InterfaceName) -> Result<()
         return Ok(());
     }
     for direction in Direction::ALL {
-        if !chain.accepts(direction, bridge) {
+        if chain.count(direction, bridge) == 0 {
             run("-I", direction, bridge)?;
         }
     }
     Ok(())
 }
 
-/// Takes our rules out again.
+/// Takes our rules out again, all of them: of two containers that join at the same time both
+/// may have put them in.
 pub(crate) fn remove_legacy_forward_accepts(bridge: &InterfaceName) -> Result<(), LegacyError> {
     let Some(chain) = load()? else { return Ok(()) };
     for direction in Direction::ALL {
-        if chain.accepts(direction, bridge) {
+        for _ in 0..chain.count(direction, bridge) {
             run("-D", direction, bridge)?;
         }
     }
@@ -83,20 +85,10 @@ pub(crate) fn legacy_forward_drops() -> Result<Option<bool>, LegacyError> {
     Ok(load()?.map(|chain| chain.drops))
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Direction {
-    FromBridge,
-    ToBridge,
-}
-
-impl Direction {
-    const ALL: [Self; 2] = [Self::FromBridge, Self::ToBridge];
-
-    const fn flag(self) -> &'static str {
-        match self {
-            Self::FromBridge => "-i",
-            Self::ToBridge => "-o",
-        }
+const fn flag(direction: Direction) -> &'static str {
+    match direction {
+        Direction::FromBridge => "-i",
+        Direction::ToBridge => "-o",
     }
 }
 
@@ -107,7 +99,7 @@ fn run(verb: &str, direction: Direction, bridge: &InterfaceName) -> Result<(), L
             "5",
             verb,
             "FORWARD",
-            direction.flag(),
+            flag(direction),
             bridge.as_str(),
             "-j",
             "ACCEPT",
@@ -161,10 +153,12 @@ const VERDICT_DROP: i32 = -1;
 const VERDICT_ACCEPT: i32 = -2;
 
 impl ForwardChain {
-    fn accepts(&self, direction: Direction, bridge: &InterfaceName) -> bool {
-        self.accepted
-            .iter()
-            .any(|(d, name)| *d == direction && name == bridge.as_str())
+    /// How many rules accept everything of the bridge in this direction.
+    fn count(&self, direction: Direction, bridge: &InterfaceName) -> usize {
+        let accepted = self.accepted.iter();
+        accepted
+            .filter(|(d, name)| *d == direction && name == bridge.as_str())
+            .count()
     }
 
     /// `struct ipt_getinfo`: name, valid_hooks, hook_entry\[5\] at 36, underflow\[5\] at 56.
@@ -297,16 +291,18 @@ mod tests {
     fn only_a_rule_for_exactly_this_interface_counts() {
         let bridge: InterfaceName = "rocker0".parse().unwrap();
         let cases = [
-            (from_interface(b"rocker0", 8), true),
-            (from_interface(b"rocker0", 7), false),
-            (from_interface(b"rocker01", 9), false),
-            (from_interface(b"", 0), false),
+            (vec![from_interface(b"rocker0", 8)], 1),
+            (vec![from_interface(b"rocker0", 8); 2], 2),
+            (vec![from_interface(b"rocker0", 7)], 0),
+            (vec![from_interface(b"rocker01", 9)], 0),
+            (vec![from_interface(b"", 0)], 0),
         ];
-        for (rule, expected) in cases {
-            let chain = ForwardChain::parse(&table(&[rule, entry(VERDICT_DROP)])).unwrap();
+        for (mut rules, expected) in cases {
+            rules.push(entry(VERDICT_DROP));
+            let chain = ForwardChain::parse(&table(&rules)).unwrap();
             assert!(chain.drops);
             assert_eq!(
-                chain.accepts(Direction::FromBridge, &bridge),
+                chain.count(Direction::FromBridge, &bridge),
                 expected,
                 "{chain:?}"
             );

@@ -10,9 +10,11 @@ use super::encode::Family;
 use super::expression::{Expression, Meta, Verdict, iptables_interface};
 use super::message::RulePlace;
 use super::socket::NftSocket;
+use crate::bridge::Direction;
 use crate::name::InterfaceName;
 use crate::netlink::NetlinkError;
 
+const NF_DROP: u32 = 0;
 /// The table that `iptables-nft` keeps its filter rules in.
 const TABLE: &str = "filter";
 const FORWARD: &str = "FORWARD";
@@ -53,10 +55,46 @@ impl BaseChain {
     }
 }
 
+/// A chain of somebody else that drops what no rule of it accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DroppingChain(String);
+
+impl std::fmt::Display for DroppingChain {
+    /// As `nft` takes it: family, table, name.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl NftSocket {
+    /// Every chain with a policy of DROP that our bridge's packets pass and where we add no
+    /// rules: all but `iptables`' own. Which rules it has is for its owner to know.
+    pub(crate) fn dropping_forward_chains(&self) -> Result<Vec<DroppingChain>, NetlinkError> {
+        /// `NF_INET_FORWARD`; `NF_BR_FORWARD` is the same.
+        const HOOK: u32 = 2;
+        let chains = self.chains()?;
+        let dropping = chains
+            .into_iter()
+            .filter(|chain| chain.hook == Some(HOOK) && chain.facts.policy == Some(NF_DROP));
+        let named = dropping.filter_map(|chain| {
+            let family = match chain.family {
+                1 => "inet",
+                2 => "ip",
+                7 => "bridge",
+                // Our bridges have no IPv6, and the others do not forward.
+                _ => return None,
+            };
+            Some(format!("{family} {} {}", chain.table, chain.name))
+        });
+        let iptables = format!("ip {TABLE} {FORWARD}");
+        Ok(named
+            .filter(|name| *name != iptables)
+            .map(DroppingChain)
+            .collect())
+    }
+
     /// Looks at the policy of `iptables-nft`'s FORWARD chain.
     pub(crate) fn forward_policy(&self) -> Result<ForwardPolicy, NetlinkError> {
-        const NF_DROP: u32 = 0;
         let facts = self.chain(Family::Ipv4, TABLE, FORWARD)?;
         Ok(match facts.and_then(|facts| facts.policy) {
             None => ForwardPolicy::Absent,
@@ -125,15 +163,7 @@ impl NftSocket {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Direction {
-    FromBridge,
-    ToBridge,
-}
-
 impl Direction {
-    const ALL: [Self; 2] = [Self::FromBridge, Self::ToBridge];
-
     /// By this our rules are known again.
     fn comment(self, bridge: &InterfaceName) -> String {
         match self {

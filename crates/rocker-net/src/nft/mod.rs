@@ -12,6 +12,6 @@ mod message;
 mod socket;
 mod table;
 
-pub(crate) use foreign::ForwardPolicy;
+pub(crate) use foreign::{DroppingChain, ForwardPolicy};
 pub(crate) use socket::NftSocket;
 pub(crate) use table::{Element, TablePlan};

@@ -21,6 +21,18 @@ pub(crate) struct ChainFacts {
     pub(super) uses: u32,
 }
 
+/// A chain that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ListedChain {
+    /// `NFPROTO_…`.
+    pub(super) family: u8,
+    pub(super) table: String,
+    pub(super) name: String,
+    /// `NF_INET_…`; none for a chain that is only jumped to.
+    pub(super) hook: Option<u32>,
+    pub(super) facts: ChainFacts,
+}
+
 /// A rule that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RuleFacts {
@@ -38,11 +50,12 @@ impl NftSocket {
         Socket::netfilter().map(Self)
     }
 
-    /// Whether the table is there with all its rules. Somebody may have flushed them.
+    /// Whether the table is there with all its rules. Somebody may have flushed them, or have
+    /// added some, which is their right.
     pub(crate) fn is_whole(&self, plan: &TablePlan) -> Result<bool, NetlinkError> {
         let facts = self.chain(Family::Inet, &plan.name, FORWARD_CHAIN)?;
         let expected = u32::try_from(plan.forward_rule_count()).unwrap_or(u32::MAX);
-        Ok(facts.is_some_and(|facts| facts.uses == expected))
+        Ok(facts.is_some_and(|facts| facts.uses >= expected))
     }
 
     /// Makes the table in one transaction, in place of whatever carries its name; elements
@@ -149,6 +162,16 @@ impl NftSocket {
         }
     }
 
+    /// Every chain of every family and table.
+    pub(super) fn chains(&self) -> Result<Vec<ListedChain>, NetlinkError> {
+        let mut batch = Batch::default();
+        batch.push("list all chains", message(GETCHAIN), flag::DUMP, |body| {
+            Attributes::of_message(body, Family::Unspecified, 0);
+        });
+        let replies = self.0.exchange(batch)?;
+        Ok(replies.iter().filter_map(listed_chain).collect())
+    }
+
     pub(super) fn rules(&self, place: &RulePlace<'_>) -> Result<Vec<RuleFacts>, NetlinkError> {
         let mut batch = Batch::default();
         let what = format!("list the rules of chain {} {}", place.table, place.chain);
@@ -243,6 +266,23 @@ fn chain_facts(reply: &Reply) -> ChainFacts {
         }
     }
     facts
+}
+
+fn listed_chain(reply: &Reply) -> Option<ListedChain> {
+    let find = |wanted| attributes(reply).find(|(kind, _)| *kind == wanted);
+    let text = |wanted| {
+        let (_, value) = find(wanted)?;
+        Some(String::from_utf8_lossy(value.strip_suffix(&[0])?).into_owned())
+    };
+    // NFTA_CHAIN_TABLE 1, _NAME 3, _HOOK 4 (_HOOKNUM 1).
+    let hook = find(4).and_then(|(_, nest)| attributes_of(nest).find(|(kind, _)| *kind == 1));
+    Some(ListedChain {
+        family: *reply.body.first()?,
+        table: text(1)?,
+        name: text(3)?,
+        hook: hook.and_then(|(_, value)| number(value)),
+        facts: chain_facts(reply),
+    })
 }
 
 fn rule_facts(reply: &Reply) -> Option<RuleFacts> {
