@@ -14,6 +14,10 @@ pub(crate) const HEADER_LEN: usize = 16;
 const REQUEST: u16 = 0x1;
 /// `NLM_F_MULTI`: one of several messages that a "done" message ends.
 const MULTI: u16 = 0x2;
+/// `NLM_F_DUMP_INTR` of an answer: what is listed changed meanwhile.
+const INTERRUPTED: u16 = 0x10;
+/// How often a list is asked for that changed while it was written; the last one has to do.
+const DUMP_ATTEMPTS: usize = 8;
 
 /// Flags of requests, from `linux/netlink.h`.
 pub(crate) mod flag {
@@ -205,20 +209,29 @@ impl Socket {
         last: usize,
         framing: Framing,
     ) -> Result<Vec<Reply>, NetlinkError> {
-        let first_sequence = self.next.get();
-        let count = u32::try_from(batch.requests.len()).unwrap_or(u32::MAX);
-        self.next.set(first_sequence.wrapping_add(count));
-        batch.number_from(first_sequence);
-        self.send(&batch.bytes)?;
-        let requests = batch.requests;
-        self.receive(Answer {
-            requests,
-            first_sequence,
-            last,
-            framing,
-            replies: Vec::new(),
-            refusal: None,
-        })
+        let mut attempt = 1;
+        loop {
+            let first_sequence = self.next.get();
+            let count = u32::try_from(batch.requests.len()).unwrap_or(u32::MAX);
+            self.next.set(first_sequence.wrapping_add(count));
+            batch.number_from(first_sequence);
+            self.send(&batch.bytes)?;
+            let answer = self.receive(Answer {
+                requests: batch.requests,
+                first_sequence,
+                last,
+                framing,
+                replies: Vec::new(),
+                refusal: None,
+                interrupted: false,
+            })?;
+            match answer.refusal {
+                Some(refusal) => return Err(refusal),
+                None if answer.interrupted && attempt < DUMP_ATTEMPTS => attempt += 1,
+                None => return Ok(answer.replies),
+            }
+            batch.requests = answer.requests;
+        }
     }
 
     fn send(&self, bytes: &[u8]) -> Result<(), NetlinkError> {
@@ -231,7 +244,7 @@ impl Socket {
         }
     }
 
-    fn receive(&self, mut answer: Answer) -> Result<Vec<Reply>, NetlinkError> {
+    fn receive(&self, mut answer: Answer) -> Result<Answer, NetlinkError> {
         let mut datagram = Vec::with_capacity(RECEIVE_BYTES);
         loop {
             datagram.clear();
@@ -241,10 +254,7 @@ impl Socket {
                 Err(source) => return Err(NetlinkError::Talk { source }),
             }
             if answer.read(&datagram)? == Progress::Complete {
-                return match answer.refusal {
-                    Some(refusal) => Err(refusal),
-                    None => Ok(answer.replies),
-                };
+                return Ok(answer);
             }
         }
     }
@@ -272,6 +282,8 @@ struct Answer {
     framing: Framing,
     replies: Vec<Reply>,
     refusal: Option<NetlinkError>,
+    /// A list of which not all may be true at the same time.
+    interrupted: bool,
 }
 
 impl Answer {
@@ -294,6 +306,7 @@ impl Answer {
         if index >= self.requests.len() {
             return Ok(Progress::More);
         }
+        self.interrupted |= header.flags & (MULTI | INTERRUPTED) == MULTI | INTERRUPTED;
         let body = &message[HEADER_LEN..];
         let ends = match header.kind {
             ERROR => {
@@ -430,6 +443,7 @@ mod tests {
             framing: Framing::None,
             replies: vec![],
             refusal: None,
+            interrupted: false,
         };
         let mut datagram = vec![0u8; 20];
         datagram[..4].copy_from_slice(&400u32.to_ne_bytes());
