@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use rocker_db::{DbError, NetworkRow};
-use rocker_net::{Attachment, BridgeConfig, Ipv4Net};
+use rocker_net::{Attachment, BridgeConfig, DEFAULT_BRIDGE, Ipv4Net};
 use rocker_types::{ContainerId, Layout};
 
 use crate::EngineError;
@@ -11,9 +11,6 @@ use crate::engine::Engine;
 
 /// The name of the network that containers get unless told otherwise.
 pub(crate) const DEFAULT: &str = "bridge";
-
-/// The bridge of the default installation.
-const DEFAULT_BRIDGE: &str = "rocker0";
 
 /// The bridge's interface: one for the default run root, one derived from the path for each
 /// other, so that installations never share a bridge whose addresses they lease apart.
@@ -84,6 +81,25 @@ pub(crate) fn attachment(
         address,
         ports,
     }))
+}
+
+/// Publishes the ports of all other containers anew, after somebody flushed the rules. What
+/// cannot be restored hinders nobody else: its next start tries again.
+pub(crate) fn restore_others(engine: &Engine, id: &ContainerId) -> Result<(), EngineError> {
+    for other in engine
+        .live
+        .owned_containers()?
+        .iter()
+        .filter(|other| *other != id)
+    {
+        let Some(attachment) = attachment(engine, other)? else {
+            continue;
+        };
+        if let Err(error) = rocker_net::restore(&attachment) {
+            tracing::debug!(%error, container = other.short(), "its published ports stay lost");
+        }
+    }
+    Ok(())
 }
 
 /// The bridge of the default network, once one was recorded.

@@ -172,7 +172,7 @@ fn withdraw_ports(attachment: &Attachment) -> Result<(), UndoError> {
         .elements()
         .map(|element| nft.unpublish(bridge.table_name(), &element).map_err(failed))
         .collect();
-    forget_udp_clients(&attachment.ports);
+    forget_udp_clients(&attachment.ports, bridge.subnet);
     results.into_iter().collect()
 }
 

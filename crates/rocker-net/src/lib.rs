@@ -33,7 +33,7 @@ mod nft;
 mod subnet;
 
 pub use address::{InvalidNet, Ipv4Net, Mac};
-pub use attach::{AttachError, Attachment, LoopbackError, attach, loopback_up, restore};
+pub use attach::{AttachError, Attached, Attachment, LoopbackError, attach, loopback_up, restore};
 pub use bridge::{BridgeConfig, DEFAULT_BRIDGE};
 pub use detach::{TeardownError, UndoError, detach, leave, sweep};
 pub use forward::{PortError, PortForwarder};

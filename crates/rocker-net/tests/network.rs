@@ -657,3 +657,109 @@ fn the_networks_that_the_host_is_in_are_known() {
         ip("link del up0");
     });
 }
+
+/// A container's question to a name server is no business of whoever publishes port 53.
+#[test]
+fn publishing_a_udp_port_leaves_flows_to_that_port_elsewhere_alone() {
+    in_host(|host| {
+        let internet = host.internet();
+        let timeout = Some(std::time::Duration::from_secs(2));
+        let server = internet.run(|| std::net::UdpSocket::bind("0.0.0.0:53").unwrap());
+        let asking = host.container(&[]);
+        let client = asking
+            .netns
+            .run(|| std::net::UdpSocket::bind("0.0.0.0:0").unwrap());
+        for socket in [&server, &client] {
+            socket.set_read_timeout(timeout).unwrap();
+        }
+        client.send_to(b"question", (INTERNET_ADDRESS, 53)).unwrap();
+        let mut buffer = [0; 64];
+        let (_, from) = server.recv_from(&mut buffer).unwrap();
+
+        let publishing = host.container(&[port(ANY, 53, 53, Udp)]);
+
+        server.send_to(b"answer", from).unwrap();
+        assert_eq!(client.recv(&mut buffer).unwrap(), 6);
+        publishing.detach();
+        server.send_to(b"more", from).unwrap();
+        assert_eq!(client.recv(&mut buffer).unwrap(), 4);
+        asking.detach();
+        ip("link del up0");
+    });
+}
+
+#[test]
+fn a_rule_that_an_administrator_adds_stays_and_costs_no_published_port() {
+    in_host(|host| {
+        let internet = host.internet();
+        let container = host.container(&[port(ANY, 8080, 80, Tcp)]);
+        let _echo = container.netns.tcp_echo(80);
+        let table = container.attachment.bridge.table_name();
+        run(
+            "nft",
+            &[
+                "add", "rule", "inet", table, "forward", "tcp", "dport", "9", "drop",
+            ],
+        );
+
+        let next = host.container(&[]);
+
+        assert!(run("nft", &["list", "ruleset"]).contains("tcp dport 9 drop"));
+        assert_eq!(
+            internet.run(|| tcp(HOST_ADDRESS, 8080)),
+            Seen(INTERNET_ADDRESS)
+        );
+        next.detach();
+        container.detach();
+        ip("link del up0");
+    });
+}
+
+#[test]
+fn who_comes_after_rules_were_flushed_is_told_to_restore_the_others() {
+    in_host(|host| {
+        let internet = host.internet();
+        let container = host.container(&[port(ANY, 8080, 80, Tcp)]);
+        let _echo = container.netns.tcp_echo(80);
+        run("nft", &["flush", "ruleset"]);
+
+        let outcomes = [(); 2].map(|()| {
+            let attachment = host.attachment(host.bridge(), &[]);
+            let netns = Netns::new();
+            let attached = attach(&attachment, netns.fd()).unwrap();
+            detach(&attachment).unwrap();
+            attached.rules_were_lost
+        });
+        restore(&container.attachment).unwrap();
+
+        assert_eq!(outcomes, [true, false]);
+        assert_eq!(
+            internet.run(|| tcp(HOST_ADDRESS, 8080)),
+            Seen(INTERNET_ADDRESS)
+        );
+        container.detach();
+        ip("link del up0");
+    });
+}
+
+#[test]
+fn a_firewall_of_somebody_else_that_drops_is_named() {
+    in_host(|_| {
+        run("nft", &["add", "table", "inet", "filter"]);
+        let hook = "{ type filter hook forward priority 0; policy drop; }";
+        run("nft", &["add", "chain", "inet", "filter", "forward", hook]);
+        let input = "{ type filter hook input priority 0; policy drop; }";
+        run("nft", &["add", "chain", "inet", "filter", "input", input]);
+
+        let lines = rocker_net::check::probe();
+
+        let line = lines.iter().find(|line| line.what == "FORWARD policy");
+        let line = line.unwrap();
+        assert_eq!(line.status, rocker_net::check::ProbeStatus::Warn);
+        assert!(
+            line.detail.contains("DROP in inet filter forward,"),
+            "{line:?}"
+        );
+        run("nft", &["flush", "ruleset"]);
+    });
+}

@@ -63,7 +63,7 @@ pub(super) fn start(
         }
     })?;
     crash::point(CrashPoint::MonitorAfterCreate);
-    if let Err(error) = connect(watch, &created, attachment.as_ref()) {
+    if let Err(error) = connect(engine, watch, &created, attachment.as_ref()) {
         created.abort();
         return Err(error);
     }
@@ -135,16 +135,23 @@ fn bind(
 }
 
 fn connect(
+    engine: &Engine,
     watch: &Watch,
     created: &Created,
     attachment: Option<&Attachment>,
 ) -> Result<(), EngineError> {
     match (attachment, watch.definition.network) {
         (Some(attachment), _) => {
-            rocker_net::attach(attachment, created.netns()).map_err(|source| EngineError::Attach {
-                container: watch.name.clone(),
-                source: Box::new(source),
-            })
+            let attached = rocker_net::attach(attachment, created.netns()).map_err(|source| {
+                EngineError::Attach {
+                    container: watch.name.clone(),
+                    source: Box::new(source),
+                }
+            })?;
+            if attached.rules_were_lost {
+                crate::network::restore_others(engine, &watch.id)?;
+            }
+            Ok(())
         }
         (None, NetworkMode::None | NetworkMode::Bridge) => rocker_net::loopback_up(created.netns())
             .map_err(|source| EngineError::Loopback {

@@ -49,6 +49,14 @@ impl Attachment {
     }
 }
 
+/// What attaching found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// The bridge was there and its rules were not: somebody had flushed them, and the published
+    /// ports of its other containers with them. [`restore`] brings those back.
+    pub rules_were_lost: bool,
+}
+
 /// Puts the container in network namespace `netns` on its bridge: makes the bridge, its
 /// nftables table and forwarding if this is the first container, then `eth0` with address
 /// and default route, loopback, and the published ports.
@@ -63,7 +71,7 @@ impl Attachment {
 /// # Errors
 ///
 /// [`AttachError`].
-pub fn attach(attachment: &Attachment, netns: BorrowedFd<'_>) -> Result<(), AttachError> {
+pub fn attach(attachment: &Attachment, netns: BorrowedFd<'_>) -> Result<Attached, AttachError> {
     check(attachment)?;
     let inside = open_inside(netns).map_err(|source| AttachError::Netns {
         container: attachment.container.short().to_owned(),
@@ -72,10 +80,10 @@ pub fn attach(attachment: &Attachment, netns: BorrowedFd<'_>) -> Result<(), Atta
     let bridge = &attachment.bridge;
     let sockets = Sockets::open().map_err(|source| bridge_error(bridge, source))?;
     let lock = NetworkLock::shared(&bridge.lock).map_err(|source| lock_error(bridge, source))?;
-    let bridge_index = sockets.join(bridge, &lock)?;
+    let joined = sockets.join(bridge, &lock)?;
     let plan = VethPlan {
         host: &attachment.host_interface(),
-        bridge_index,
+        bridge_index: joined.index,
         netns,
         container_mac: crate::Mac::of(attachment.address),
         mtu: bridge.mtu,
@@ -87,7 +95,9 @@ pub fn attach(attachment: &Attachment, netns: BorrowedFd<'_>) -> Result<(), Atta
     {
         tracing::debug!(%error, "an attempt left something behind; recovery will meet it again");
     }
-    connected
+    connected.map(|()| Attached {
+        rules_were_lost: joined.rules_were_lost,
+    })
 }
 
 /// Makes an attachment's host side whole again: the bridge's table, forwarding, exceptions

@@ -19,6 +19,13 @@ pub(super) struct Sockets {
     nft: NftSocket,
 }
 
+/// A bridge that is whole.
+pub(super) struct Joined {
+    pub(super) index: u32,
+    /// See [`Attached::rules_were_lost`](super::Attached::rules_were_lost).
+    pub(super) rules_were_lost: bool,
+}
+
 impl Sockets {
     pub(super) fn open() -> Result<Self, NetlinkError> {
         Ok(Self {
@@ -27,16 +34,16 @@ impl Sockets {
         })
     }
 
-    /// Returns the index of a bridge that is whole and stays so while `lock` is held, which
-    /// ends up shared (or, after much misfortune, exclusive).
+    /// Returns a bridge that is whole and stays so while `lock` is held, which ends up shared
+    /// (or, after much misfortune, exclusive).
     pub(super) fn join(
         &self,
         bridge: &BridgeConfig,
         lock: &NetworkLock<'_>,
-    ) -> Result<u32, AttachError> {
+    ) -> Result<Joined, AttachError> {
         let table = TablePlan::of(bridge);
-        let index = match self.find_patiently(bridge, &table, lock)? {
-            Some(index) => index,
+        let joined = match self.find_patiently(bridge, &table, lock)? {
+            Some(joined) => joined,
             None => {
                 lock.become_exclusive()
                     .map_err(|source| lock_error(bridge, source))?;
@@ -44,7 +51,7 @@ impl Sockets {
             }
         };
         self.pass_firewall(bridge)?;
-        Ok(index)
+        Ok(joined)
     }
 
     /// Between giving the exclusive lock back and sharing it, the last container may leave and
@@ -54,18 +61,22 @@ impl Sockets {
         bridge: &BridgeConfig,
         table: &TablePlan,
         lock: &NetworkLock<'_>,
-    ) -> Result<Option<u32>, AttachError> {
+    ) -> Result<Option<Joined>, AttachError> {
         const ATTEMPTS: usize = 4;
+        let mut rules_were_lost = false;
         for _ in 0..ATTEMPTS {
             let found = self
                 .find(bridge, table)
                 .map_err(|source| bridge_error(bridge, source))?;
-            if found.is_some() {
-                return Ok(found);
+            if let Some(index) = found {
+                return Ok(Some(Joined {
+                    index,
+                    rules_were_lost,
+                }));
             }
             lock.become_exclusive()
                 .map_err(|source| lock_error(bridge, source))?;
-            self.ensure(bridge, table)?;
+            rules_were_lost |= self.ensure(bridge, table)?.rules_were_lost;
             lock.become_shared()
                 .map_err(|source| lock_error(bridge, source))?;
         }
@@ -80,13 +91,21 @@ impl Sockets {
     }
 
     /// Makes what is missing. The table comes first: no packet meets the bridge without it.
-    fn ensure(&self, bridge: &BridgeConfig, table: &TablePlan) -> Result<u32, AttachError> {
+    fn ensure(&self, bridge: &BridgeConfig, table: &TablePlan) -> Result<Joined, AttachError> {
         let failed = |source| bridge_error(bridge, source);
+        let mut rules_were_lost = false;
         if !self.nft.is_whole(table).map_err(failed)? {
+            let link = self.route.link(bridge.name.as_str()).map_err(failed)?;
+            // The table is older than its bridge and outlives it, unless somebody interferes.
+            rules_were_lost = link.is_some_and(|link| link.up);
             self.nft.create_table(table).map_err(failed)?;
         }
         crate::forwarding::ensure().map_err(|source| AttachError::Forwarding { source })?;
-        self.ensure_bridge(bridge).map_err(failed)
+        let index = self.ensure_bridge(bridge).map_err(failed)?;
+        Ok(Joined {
+            index,
+            rules_were_lost,
+        })
     }
 
     fn ensure_bridge(&self, bridge: &BridgeConfig) -> Result<u32, NetlinkError> {
@@ -175,7 +194,7 @@ impl Sockets {
         attachment
             .elements()
             .try_for_each(|element| self.nft.publish(table, &element))?;
-        forget_udp_clients(&attachment.ports);
+        forget_udp_clients(&attachment.ports, attachment.bridge.subnet);
         Ok(())
     }
 }

@@ -24,6 +24,7 @@ const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const RTM_SETLINK: u16 = 19;
 const RTM_NEWADDR: u16 = 20;
+const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
 
 /// A veth pair as one request makes it: the host's end is up and a port of `bridge`, the
@@ -264,6 +265,29 @@ impl RouteSocket {
             .filter_map(|reply| port_of(reply, bridge))
             .collect())
     }
+
+    /// The namespace's own IPv4 addresses.
+    pub(crate) fn addresses(&self) -> Result<Vec<Ipv4Addr>, NetlinkError> {
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet;
+        let mut batch = Batch::default();
+        let what = "list addresses".to_owned();
+        push(&mut batch, what, RTM_GETADDR, DUMP, &message);
+        let replies = self.0.exchange(batch)?;
+        Ok(replies.iter().filter_map(address_of).collect())
+    }
+}
+
+/// The address itself; of a point-to-point link `Address` is the other end's.
+fn address_of(reply: &Reply) -> Option<Ipv4Addr> {
+    let message = AddressMessage::parse(reply.body.as_slice()).ok()?;
+    message.attributes.iter().find_map(|attribute| {
+        if let AddressAttribute::Local(IpAddr::V4(address)) = attribute {
+            Some(*address)
+        } else {
+            None
+        }
+    })
 }
 
 fn parse_link(reply: &Reply) -> Option<Link> {
