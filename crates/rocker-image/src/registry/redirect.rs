@@ -29,7 +29,8 @@ impl<'a> Trail<'a> {
 
     /// Where to go from `from`, whose answer had this `location`.
     ///
-    /// A redirect may not lead from https to http, nor to an address of this machine or of
+    /// A redirect may not lead from https to http, nor to plain HTTP where the user did not
+    /// agree to it, nor to an address of this machine or of
     /// special meaning, nor from a public registry into a private network, unless the user
     /// named the target insecure (that is, trusts it). The answers to these requests are
     /// verified by digest, so what is at stake is the request itself: it may trigger
@@ -68,7 +69,17 @@ impl<'a> Trail<'a> {
         if from.scheme() == "https" && !origin.secure {
             return Some("a redirect must not lead from https to http");
         }
-        forbidden_reach(self.start, origin, self.insecure)
+        let problem = "plain HTTP is spoken only to loopback and to hosts named insecure";
+        let is_plain = !origin.secure && !self.may_be_plain(origin);
+        forbidden_reach(self.start, origin, self.insecure).or(is_plain.then_some(problem))
+    }
+
+    /// The start is either on https or a host that the user agreed to; its other ports are as
+    /// good.
+    fn may_be_plain(&self, target: &Origin) -> bool {
+        Reach::of(&target.host) == Reach::Loopback
+            || (!self.start.secure && target.host == self.start.host)
+            || self.insecure.names(&target.host, target.port)
     }
 }
 
@@ -178,6 +189,12 @@ mod tests {
                 "https://2852039166/latest",
                 "no address of a server",
             ),
+            ("http://127.0.0.1:1/x", "http://cdn.net/x", "named insecure"),
+            (
+                "http://127.0.0.1:1/x",
+                "http://10.0.0.1/x",
+                "named insecure",
+            ),
             ("https://a.io/x", "https://127.0.0.1/x", "this machine"),
             ("https://10.0.0.1/x", "https://localhost/x", "this machine"),
             ("https://a.io/x", "https://10.0.0.1/x", "private"),
@@ -198,6 +215,21 @@ mod tests {
             follow("https://a.io/x", "http://10.0.0.1/x", &["10.0.0.1"]).is_err(),
             "still not from https to http"
         );
+    }
+
+    #[test]
+    fn plain_http_leads_only_where_the_user_agreed_to_it() {
+        let insecure = ["10.0.0.1:5000", "store.lan"];
+        for (location, allowed) in [
+            ("http://10.0.0.1:9000/y", true),
+            ("http://store.lan/y", true),
+            ("https://cdn.net/y", true),
+            ("http://cdn.net/y", false),
+            ("http://10.0.0.2/y", false),
+        ] {
+            let outcome = follow("http://10.0.0.1:5000/x", location, &insecure);
+            assert_eq!(outcome.is_ok(), allowed, "{location}: {outcome:?}");
+        }
     }
 
     #[test]
