@@ -19,6 +19,7 @@ use super::http::{HttpClient, read_body};
 use super::origin::{InsecureHosts, Origin, shown};
 use super::patience::Patience;
 use super::redirect::forbidden_reach;
+use super::retry::{is_rate_limit, retry_after};
 use super::words::shorten;
 use super::{Credential, RegistryError};
 
@@ -168,12 +169,7 @@ impl Authenticator {
             return Err(self.denied(Some(response.status())));
         }
         if !response.status().is_success() {
-            let status = response.status().as_u16();
-            return Err(wrap(RegistryError::Status {
-                url: shown_realm.clone(),
-                status,
-                message: None,
-            }));
+            return Err(wrap(self.token_failure(&response, shown_realm.clone())));
         }
         let body = read_body(response, MAX_TOKEN_BYTES, patience)
             .await
@@ -247,6 +243,25 @@ impl Authenticator {
         }
         forbidden_reach(&self.origin, &target, &self.insecure)
             .map_or(Ok(url), |problem| Err(refuse(problem)))
+    }
+
+    fn token_failure(&self, response: &Response, url: String) -> RegistryError {
+        let (status, retry_after) = (response.status().as_u16(), retry_after(response));
+        let message = None;
+        if is_rate_limit(status, retry_after) {
+            return RegistryError::RateLimited {
+                registry: self.registry.clone(),
+                status,
+                retry_after,
+                authenticated: self.has_credential(),
+                message,
+            };
+        }
+        RegistryError::Status {
+            url,
+            status,
+            message,
+        }
     }
 
     fn denied(&self, status: Option<StatusCode>) -> RegistryError {

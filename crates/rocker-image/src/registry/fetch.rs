@@ -1,9 +1,7 @@
 //! The client of one repository: redirects, authorisation and retries around plain
 //! exchanges.
 
-use std::time::SystemTime;
-
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING};
 use reqwest::{Method, Request, Response, StatusCode, Url};
 use rocker_types::{Digest, ImageRef};
@@ -13,7 +11,7 @@ use super::http::{HttpClient, read_body};
 use super::origin::{InsecureHosts, Origin, base_url, shown};
 use super::patience::Patience;
 use super::redirect::Trail;
-use super::retry::{Attempts, parse_retry_after};
+use super::retry::{Attempts, is_rate_limit, retry_after};
 use super::words::{parse_envelope, shorten};
 use super::{PullEvent, PullProgress, RegistryError, RegistryOptions};
 use crate::document::MAX_MANIFEST_BYTES;
@@ -284,11 +282,7 @@ impl<'a> Repository<'a> {
         if matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
             return Ok(response);
         }
-        let retry_after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok());
-        let retry_after = retry_after.and_then(|text| parse_retry_after(text, SystemTime::now()));
+        let retry_after = retry_after(&response);
         let ours = self.is_ours(response.url());
         let url = shown(response.url());
         // an error's text is a nicety: what goes wrong while it is read is no new error
@@ -316,14 +310,7 @@ impl<'a> Repository<'a> {
                 registry,
                 message,
             },
-            429 => RegistryError::RateLimited {
-                registry,
-                status: code,
-                retry_after,
-                authenticated,
-                message,
-            },
-            503 if retry_after.is_some() => RegistryError::RateLimited {
+            _ if is_rate_limit(code, retry_after) => RegistryError::RateLimited {
                 registry,
                 status: code,
                 retry_after,

@@ -3,6 +3,9 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, SystemTime};
 
+use reqwest::Response;
+use reqwest::header::RETRY_AFTER;
+
 use super::cause::Transience;
 use super::{RegistryError, RetryPolicy};
 
@@ -64,10 +67,21 @@ fn jitter(delay: Duration) -> Duration {
     delay / 2 + delay / 2 * part / 1000
 }
 
+/// How long an answer asks us to wait.
+pub(super) fn retry_after(response: &Response) -> Option<Duration> {
+    let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    parse_retry_after(value, SystemTime::now())
+}
+
+/// Whether an answer means "later": 503 does so only if it says when.
+pub(super) const fn is_rate_limit(status: u16, retry_after: Option<Duration>) -> bool {
+    status == 429 || (status == 503 && retry_after.is_some())
+}
+
 /// Reads `Retry-After`: seconds, or a date to be compared with `now`. Nonsense is `None`.
 ///
 /// Source: RFC 9110, 10.2.3.
-pub(super) fn parse_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
+fn parse_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         // more digits than a u64 has is a very long time as well

@@ -336,3 +336,30 @@ fn challenges_that_nobody_understands_are_shown() {
         );
     }
 }
+
+#[test]
+fn a_token_service_that_says_later_is_asked_later() {
+    for action in [
+        Action::RetryAfter {
+            status: 429,
+            seconds: 0,
+        },
+        Action::RetryAfter {
+            status: 503,
+            seconds: 0,
+        },
+        Action::Status(429),
+    ] {
+        let ground = Ground::with_auth(token(false));
+        let reference = ground.registry.push("team/app:1", &one_layer(1000));
+        ground.registry.fault(On::Token, 2, action.clone());
+
+        let outcome = ground.pull(&reference);
+
+        assert!(
+            outcome.is_ok(),
+            "{action:?}: {}",
+            chain(&outcome.unwrap_err())
+        );
+    }
+}
