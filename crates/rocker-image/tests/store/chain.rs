@@ -23,6 +23,7 @@ fn a_directory_that_a_layer_only_implies_looks_as_it_does_below() {
         Member::directory("etc/deep").mode(0o700).mtime(78),
         Member::directory("gone").mode(0o700),
         Member::directory("hidden").mode(0o700),
+        Member::directory("anew").mode(0o700),
         Member::symlink("link", "etc"),
     ]);
     let middle = archive(&[
@@ -34,6 +35,8 @@ fn a_directory_that_a_layer_only_implies_looks_as_it_does_below() {
         Member::file("gone/new", "1"),
         Member::file("hidden/.wh..wh..opq", ""),
         Member::file("hidden/new", "1"),
+        Member::file(".wh.anew", ""),
+        Member::file("anew/new", "1"),
         Member::file("link/new", "1"),
         Member::file("fresh/new", "1").mtime(5),
     ]);
@@ -47,6 +50,10 @@ fn a_directory_that_a_layer_only_implies_looks_as_it_does_below() {
         ("gone", "d 0755 0:0 1600000000.000000000 [] "),
         (
             "hidden",
+            "d 0755 0:0 1600000000.000000000 [] trusted.overlay.opaque=y",
+        ),
+        (
+            "anew",
             "d 0755 0:0 1600000000.000000000 [] trusted.overlay.opaque=y",
         ),
         ("link", "d 0755 0:0 1600000000.000000000 [] "),

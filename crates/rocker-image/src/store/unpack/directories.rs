@@ -1,18 +1,18 @@
 //! The layer's directories: found, made when missing, given their times last.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags, chmodat, chownat,
-    fsetxattr, mkdirat, openat, openat2, readlinkat, statat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinkat, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 
-use super::directory::{Directory, DirectoryAttributes, set_times};
+use super::directory::{Directory, DirectoryAttributes};
 use super::name::{join, split};
+use super::opaque::{Opaque, below};
 use super::place::refuse;
 use super::whiteout::{is_whiteout, make_opaque};
 use crate::store::archive::Mtime;
@@ -48,6 +48,7 @@ pub(super) struct Directories {
     last: (Vec<u8>, Directory),
     /// By names without links.
     attributes: BTreeMap<Vec<u8>, DirectoryAttributes>,
+    opaque: Opaque,
     index_bytes: usize,
     index_bytes_max: usize,
     implied: u64,
@@ -66,6 +67,7 @@ impl Directories {
             root,
             open: HashMap::new(),
             attributes: BTreeMap::new(),
+            opaque: Opaque::default(),
             index_bytes: 0,
             index_bytes_max: limits.index_bytes,
             implied: 0,
@@ -176,7 +178,7 @@ impl Directories {
                 unlinkat(parent, leaf, AtFlags::empty())
                     .map_err(UnpackError::write("replace", &path))?;
                 let directory = self.imply(parent, leaf, mtime)?;
-                make_opaque(directory.as_fd()).map_err(UnpackError::write("mark opaque", &path))?;
+                self.hide(&directory)?;
                 Ok(Some(directory))
             }
             Missing::Make(_) => Err(refuse(&path, "it is a file, and another entry is below it")),
@@ -253,6 +255,16 @@ impl Directories {
         self.describe(path, attributes)
     }
 
+    /// The layer deletes the former content of `directory`.
+    pub(super) fn hide(&mut self, directory: &Directory) -> Result<(), UnpackError> {
+        make_opaque(directory.as_fd())
+            .map_err(UnpackError::write("mark opaque", &directory.path))?;
+        if self.opaque.insert(&directory.path) {
+            self.charge(directory.path.len() + size_of::<Vec<u8>>())?;
+        }
+        Ok(())
+    }
+
     /// Notes what the directory at `path` gets in the end; a later note replaces an earlier.
     pub(super) fn describe(
         &mut self,
@@ -295,14 +307,10 @@ impl Directories {
     /// Forgets a directory that was removed, with everything below it.
     pub(super) fn forget(&mut self, path: &[u8]) {
         self.forget_open();
+        self.opaque.forget(path);
         self.attributes.remove(path);
-        let (start, end) = (join(path, b""), [path, b"0"].concat());
-        // '0' is the byte after '/', so the range is exactly what is below.
-        let below: Vec<_> = self
-            .attributes
-            .range((Bound::Included(start), Bound::Excluded(end)))
-            .map(|(path, _)| path.clone())
-            .collect();
+        let below = self.attributes.range(below(path));
+        let below: Vec<_> = below.map(|(path, _)| path.clone()).collect();
         for path in below {
             self.attributes.remove(&path);
         }
@@ -315,7 +323,7 @@ impl Directories {
     }
 
     /// Gives every directory its owner, mode, attributes and times, and returns the names
-    /// of those that only other entries implied.
+    /// of those that only other entries implied and that a layer below may know.
     pub(super) fn finish(mut self) -> Result<Vec<Vec<u8>>, UnpackError> {
         self.forget_open();
         let attributes = std::mem::take(&mut self.attributes);
@@ -323,54 +331,14 @@ impl Directories {
         // Children sort behind their parents, so from the back nothing done here touches
         // a directory that has its times already.
         for (path, attributes) in attributes.into_iter().rev() {
-            self.finish_one(&path, &attributes)?;
-            if attributes.implied {
+            let parent = self.open(parent_of(&path), attributes.mtime)?;
+            attributes.apply(&parent, &path, self.umask)?;
+            if attributes.implied && !self.opaque.covers(&path) {
                 implied.push(path);
             }
         }
         implied.reverse();
         Ok(implied)
-    }
-
-    fn finish_one(
-        &mut self,
-        path: &[u8],
-        attributes: &DirectoryAttributes,
-    ) -> Result<(), UnpackError> {
-        let (above, leaf) = if path.is_empty() {
-            (&b""[..], &b"."[..])
-        } else {
-            split(path)
-        };
-        let parent = self.open(above, attributes.mtime)?;
-        let DirectoryAttributes { mode, uid, gid, .. } = *attributes;
-        if uid != 0 || gid != 0 {
-            let flags = AtFlags::SYMLINK_NOFOLLOW;
-            chownat(
-                &parent,
-                leaf,
-                Some(Uid::from_raw(uid)),
-                Some(Gid::from_raw(gid)),
-                flags,
-            )
-            .map_err(UnpackError::write("change the owner of", path))?;
-        }
-        if attributes.made_mode & !self.umask != mode {
-            // The name was made by us as a directory, so no link is followed here.
-            chmodat(&parent, leaf, Mode::from_raw_mode(mode), AtFlags::empty())
-                .map_err(UnpackError::write("change the mode of", path))?;
-        }
-        if !attributes.xattrs.is_empty() {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let fd = openat(&parent, leaf, flags, Mode::empty())
-                .map_err(UnpackError::write("open directory", path))?;
-            for (name, value) in &attributes.xattrs {
-                fsetxattr(&fd, name.as_slice(), value, XattrFlags::empty())
-                    .map_err(UnpackError::write("set an extended attribute of", path))?;
-            }
-        }
-        set_times(parent.as_fd(), leaf, attributes.mtime)
-            .map_err(UnpackError::write("set the times of", path))
     }
 
     /// Opens one component as a directory, never through a link or into another mount.
@@ -390,4 +358,9 @@ impl Directories {
         // A single plain component cannot leave its directory either way.
         openat(parent, leaf, flags, Mode::empty())
     }
+}
+
+/// Where a directory is; the root is in itself.
+fn parent_of(path: &[u8]) -> &[u8] {
+    if path.is_empty() { path } else { split(path).0 }
 }

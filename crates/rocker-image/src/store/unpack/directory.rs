@@ -3,9 +3,14 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, Timespec, Timestamps, utimensat};
+use rustix::fs::{
+    AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fsetxattr,
+    openat, utimensat,
+};
 use rustix::io::Errno;
 
+use super::name::split;
+use crate::store::UnpackError;
 use crate::store::archive::{Entry, Mtime, Xattr};
 
 /// A directory of the layer, by a name without links and by descriptor.
@@ -67,6 +72,39 @@ impl DirectoryAttributes {
             xattrs,
             implied: false,
         }
+    }
+
+    /// Gives them to the directory at `path`, which is in `parent`.
+    pub(super) fn apply(
+        &self,
+        parent: &Directory,
+        path: &[u8],
+        umask: u32,
+    ) -> Result<(), UnpackError> {
+        let leaf = if path.is_empty() { b"." } else { split(path).1 };
+        let Self { mode, uid, gid, .. } = *self;
+        if uid != 0 || gid != 0 {
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            chownat(parent, leaf, Some(uid), Some(gid), flags)
+                .map_err(UnpackError::write("change the owner of", path))?;
+        }
+        if self.made_mode & !umask != mode {
+            // The name was made by us as a directory, so no link is followed here.
+            chmodat(parent, leaf, Mode::from_raw_mode(mode), AtFlags::empty())
+                .map_err(UnpackError::write("change the mode of", path))?;
+        }
+        if !self.xattrs.is_empty() {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let fd = openat(parent, leaf, flags, Mode::empty())
+                .map_err(UnpackError::write("open directory", path))?;
+            for (name, value) in &self.xattrs {
+                fsetxattr(&fd, name.as_slice(), value, XattrFlags::empty())
+                    .map_err(UnpackError::write("set an extended attribute of", path))?;
+            }
+        }
+        set_times(parent.as_fd(), leaf, self.mtime)
+            .map_err(UnpackError::write("set the times of", path))
     }
 }
 

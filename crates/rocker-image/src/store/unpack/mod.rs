@@ -10,6 +10,7 @@ mod directories;
 mod directory;
 mod hard_link;
 mod name;
+mod opaque;
 mod place;
 mod unpacker;
 mod whiteout;

@@ -1,6 +1,5 @@
 //! One entry after the other.
 
-use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -13,9 +12,9 @@ use super::content::{finish_file, finish_node, read_umask, write_extents, write_
 use super::directories::Directories;
 use super::directory::{Directory, DirectoryAttributes};
 use super::hard_link::PendingLink;
-use super::name::{EntryPath, split};
+use super::name::EntryPath;
 use super::place::{Existing, Place, refuse};
-use super::whiteout::{WhiteoutName, looks_like_whiteout, make_opaque, make_whiteout, parse_leaf};
+use super::whiteout::{WhiteoutName, looks_like_whiteout, make_whiteout, parse_leaf};
 use super::xattr;
 use crate::store::archive::{ArchiveReader, Entry, EntryKind, Mtime};
 use crate::store::text::printable;
@@ -52,7 +51,6 @@ pub(crate) struct Unpacker<'a> {
     bytes: u64,
     /// Sum of all file sizes, holes counted.
     sizes: u64,
-    opaque: BTreeSet<Vec<u8>>,
     pub(super) links: Vec<PendingLink>,
 }
 
@@ -68,7 +66,6 @@ impl<'a> Unpacker<'a> {
                 ..DirectoryAttributes::implied(EPOCH)
             },
         )?;
-        let (opaque, links) = (BTreeSet::new(), Vec::new());
         Ok(Self {
             directories,
             limits,
@@ -76,8 +73,7 @@ impl<'a> Unpacker<'a> {
             entries: 0,
             bytes: 0,
             sizes: 0,
-            opaque,
-            links,
+            links: Vec::new(),
         })
     }
 
@@ -104,19 +100,16 @@ impl<'a> Unpacker<'a> {
         self.count_entry()?;
         match name {
             WhiteoutName::Deleted(deleted) => self.delete(&place.directory, deleted),
-            WhiteoutName::Opaque => self.hide(&place.directory),
+            WhiteoutName::Opaque => self.directories.hide(&place.directory),
             WhiteoutName::Ordinary | WhiteoutName::Malformed => self.add_at(&place, entry, archive),
         }
     }
 
     /// Gives directories their attributes; nothing may be added after that.
     pub(crate) fn finish(self) -> Result<Unpacked, UnpackError> {
-        let opaque = self.opaque;
-        let mut implied = self.directories.finish()?;
-        implied.retain(|path| !is_below_any(path, &opaque));
         Ok(Unpacked {
             bytes: self.bytes,
-            implied,
+            implied: self.directories.finish()?,
             links: self.links,
         })
     }
@@ -242,7 +235,7 @@ impl<'a> Unpacker<'a> {
             .declare(&place.directory, place.leaf, attributes)?;
         if existing == Existing::Whiteout {
             let directory = self.directories.open(&path, EPOCH)?;
-            self.hide(&directory)?;
+            self.directories.hide(&directory)?;
         }
         Ok(())
     }
@@ -295,21 +288,10 @@ impl<'a> Unpacker<'a> {
                 .map_err(|error| place.error("create whiteout", error)),
             Some(Existing::Directory) => {
                 let directory = self.directories.open(&place.path(), EPOCH)?;
-                self.hide(&directory)
+                self.directories.hide(&directory)
             }
             Some(Existing::Link | Existing::Whiteout | Existing::Other) => Ok(()),
         }
-    }
-
-    /// The layer deletes the former content of `directory`.
-    fn hide(&mut self, directory: &Directory) -> Result<(), UnpackError> {
-        make_opaque(directory.as_fd())
-            .map_err(UnpackError::write("mark opaque", &directory.path))?;
-        if self.opaque.insert(directory.path.to_vec()) {
-            self.directories
-                .charge(directory.path.len() + size_of::<Vec<u8>>())?;
-        }
-        Ok(())
     }
 
     /// Makes something where another entry may have put something before: the last wins.
@@ -375,18 +357,4 @@ fn check_name<'a>(
             Ok(name)
         }
     }
-}
-
-fn is_below_any(path: &[u8], opaque: &BTreeSet<Vec<u8>>) -> bool {
-    let mut path = path;
-    while !opaque.is_empty() {
-        if opaque.contains(path) {
-            return true;
-        }
-        if path.is_empty() {
-            break;
-        }
-        path = split(path).0;
-    }
-    false
 }
