@@ -62,7 +62,7 @@ pub struct PulledLayer {
 ///
 /// # Errors
 ///
-/// [`PullError`]; nothing new is visible in the store then.
+/// [`PullError`]; the store has at most layers more that nobody needs then.
 pub fn pull(
     store: &Store,
     request: &PullRequest<'_>,
@@ -143,7 +143,7 @@ impl<'a> Pull<'a> {
         Ok((resolved, chain))
     }
 
-    /// Makes the image visible: from here on nothing can be interrupted, and little fails.
+    /// Puts the image into the store. Only copying what layers link to can still be interrupted.
     fn commit(&self, resolved: Resolved, chain: Vec<ChainLayer>) -> Result<PulledImage, PullError> {
         if (self.request.cancelled)() {
             return Err(self.interrupted());
@@ -153,12 +153,15 @@ impl<'a> Pull<'a> {
         // the store syncs blobs and layers together, so the blobs go first
         let committed = self
             .write_documents(&resolved, &mut written)
-            .and_then(|()| self.store.commit(chain));
+            .and_then(|()| self.store.commit_unless(chain, self.request.cancelled));
         let committed = committed.map_err(|error| {
             // what could not be removed is found by the store's check
             written
                 .iter()
                 .for_each(|digest| drop(self.store.remove_blob(digest)));
+            if matches!(error, StoreError::Interrupted) {
+                return self.interrupted();
+            }
             self.store_error(error)
         })?;
         Ok(self.pulled(resolved, committed))

@@ -46,16 +46,31 @@ impl Store {
     /// Makes an image's layers part of the store: all of `chain`, base first, one result each.
     ///
     /// When this returns, the layers and all blobs written before are on disk for good, and
-    /// the caller may remember them. If it fails, the store has at most layers more that
-    /// nobody needs. A layer that another process committed meanwhile is used as it is.
+    /// the caller may remember them. If it fails, the store has at most layers and blobs more
+    /// that nobody needs. A layer that another process committed meanwhile is used as it is.
     ///
     /// # Errors
     ///
     /// [`StoreError::NoLayer`] if a present layer is not there (any more),
     /// [`StoreError::LinkTargetMissing`] if a staged one links to a file that is nowhere,
+    /// [`StoreError::TooLarge`] if copies of such files are more than the disk may hold,
     /// [`StoreError::OtherBase`] if one cannot be shared with the image it is stored for,
     /// [`StoreError::Access`] if the kernel refuses.
     pub fn commit(&self, chain: Vec<ChainLayer>) -> Result<Vec<CommittedLayer>, StoreError> {
+        self.commit_unless(chain, &|| false)
+    }
+
+    /// As [`commit`](Self::commit), but gives up once `cancelled` says so. It is asked before
+    /// each file that is copied from a layer below.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`commit`](Self::commit), and [`StoreError::Interrupted`].
+    pub fn commit_unless(
+        &self,
+        chain: Vec<ChainLayer>,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Vec<CommittedLayer>, StoreError> {
         let order: Vec<DiffId> = chain.iter().map(|layer| layer.diff_id().clone()).collect();
         let staged: HashMap<DiffId, StagedLayer> = chain
             .into_iter()
@@ -64,7 +79,7 @@ impl Store {
                 ChainLayer::Staged(layer) => Some((layer.diff_id().clone(), layer)),
             })
             .collect();
-        let settled = self.settle_chain(&order, &staged)?;
+        let settled = self.settle_chain(&order, &staged, cancelled)?;
         // Content first, names after: a name in `layers/` is the promise that all is there.
         if !staged.is_empty() {
             self.set_unsynced();
@@ -91,6 +106,7 @@ impl Store {
         &self,
         order: &[DiffId],
         staged: &HashMap<DiffId, StagedLayer>,
+        cancelled: &dyn Fn() -> bool,
     ) -> Result<Vec<Lower>, StoreError> {
         let mut lowers: Vec<Lower> = Vec::with_capacity(order.len());
         for layer in order {
@@ -101,7 +117,7 @@ impl Store {
             }
             let root = match staged.get(layer) {
                 Some(staged) => {
-                    let record = settle(staged, &lowers)?;
+                    let record = settle(staged, &lowers, cancelled)?;
                     record.write(staged.staging().fd(), staged.staging().path(), layer)?;
                     staged.directory.root()?
                 }

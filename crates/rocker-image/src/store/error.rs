@@ -87,6 +87,17 @@ pub enum StoreError {
         /// What it should link to, escaped.
         target: String,
     },
+    /// What a layer copies from the layers below it is too much.
+    #[error("layer {layer} is too large with what it links to")]
+    TooLarge {
+        /// The layer.
+        layer: DiffId,
+        /// Which limit.
+        source: LimitExceeded,
+    },
+    /// The caller did not want the layers any more.
+    #[error("interrupted")]
+    Interrupted,
     /// A layer takes something from the layers below it, and is already kept as it came out
     /// on top of other layers. Sharing it would mix two images.
     #[error(
@@ -123,7 +134,8 @@ impl Diagnose for StoreError {
             | Self::RootWritableByOthers { .. } => ErrorKind::Denied,
             Self::NoLayer { .. } | Self::NoBlob { .. } => ErrorKind::NotFound,
             Self::BlobTampered { .. } | Self::Record { .. } => ErrorKind::Tampered,
-            Self::LinkTargetMissing { .. } => ErrorKind::Invalid,
+            Self::LinkTargetMissing { .. } | Self::TooLarge { .. } => ErrorKind::Invalid,
+            Self::Interrupted => ErrorKind::Interrupted,
             Self::OtherBase { .. } => ErrorKind::Conflict,
         }
     }
@@ -141,7 +153,11 @@ impl Diagnose for StoreError {
             Self::BlobTampered { .. } | Self::Record { .. } => {
                 Some("remove the image and pull it again".into())
             }
-            Self::NoLayer { .. } | Self::NoBlob { .. } | Self::LinkTargetMissing { .. } => None,
+            Self::NoLayer { .. }
+            | Self::NoBlob { .. }
+            | Self::LinkTargetMissing { .. }
+            | Self::TooLarge { .. }
+            | Self::Interrupted => None,
         }
     }
 }

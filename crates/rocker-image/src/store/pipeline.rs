@@ -103,7 +103,11 @@ fn run<R: Read + Send>(
     limits: &UnpackLimits,
 ) -> Result<StagedLayer, UnpackError> {
     let directory = staging.new_layer()?;
-    let budget = Budget::new(limits, directory.free_bytes()?);
+    let budget = Budget {
+        staging,
+        limits,
+        unpacked: 0,
+    };
     let (chunks_in, chunks_out) = sync_channel(CHUNKS_WAITING);
     let (used_in, used_out) = channel();
     let compression = expected.map(|expected| expected.compression);
@@ -116,7 +120,7 @@ fn run<R: Read + Send>(
     let (inflated, written) = thread::scope(|scope| {
         let inflate = thread::Builder::new().name("inflate".to_owned());
         let inflate =
-            inflate.spawn_scoped(scope, || inflate_blob(source, compression, &budget, output));
+            inflate.spawn_scoped(scope, || inflate_blob(source, compression, budget, output));
         let inflate = inflate.map_err(|source| UnpackError::Thread { source })?;
         let input = ChunkReader::new(chunks_out, used_in, algorithm);
         let written = write_layer(Unpacker::new(directory.root()?, limits)?, input, limits);
@@ -129,58 +133,38 @@ fn run<R: Read + Send>(
         Err(panic) => std::panic::resume_unwind(panic),
     }
     let (unpacked, diff_id) = written?;
-    Ok(directory.into_layer(diff_id, unpacked))
+    Ok(directory.into_layer(diff_id, unpacked, limits.keep_free_percent))
 }
 
-/// How many uncompressed bytes may come, and the name of the limit that says so.
-struct Budget {
-    bytes: u64,
-    limit: &'static str,
-    ratio: u64,
-    ratio_grace_bytes: u64,
-    window_log: u32,
+/// How many uncompressed bytes may come.
+struct Budget<'a> {
+    staging: &'a Staging,
+    limits: &'a UnpackLimits,
+    unpacked: u64,
 }
 
-impl Budget {
-    fn new(limits: &UnpackLimits, free_bytes: u64) -> Self {
-        let usable = free_bytes - free_bytes / 100 * limits.keep_free_percent.min(100);
-        let (bytes, limit) = match usable < limits.unpacked_bytes {
-            true => (usable, "keep_free_percent"),
-            false => (limits.unpacked_bytes, "unpacked_bytes"),
-        };
-        let UnpackLimits {
-            ratio,
-            ratio_grace_bytes,
-            zstd_window_log,
-            ..
-        } = *limits;
-        Self {
-            bytes,
-            limit,
-            ratio,
-            ratio_grace_bytes,
-            window_log: zstd_window_log,
-        }
-    }
-
-    fn check(&self, unpacked: u64, compressed: u64) -> Result<(), LimitExceeded> {
-        if unpacked > self.bytes {
-            let object = format!("the content of more than {} bytes", self.bytes);
+impl Budget<'_> {
+    /// Takes note of `bytes` more, when `compressed` have been read.
+    fn spend(&mut self, bytes: u64, compressed: u64) -> Result<(), LimitExceeded> {
+        self.unpacked += bytes;
+        let (unpacked, limits) = (self.unpacked, self.limits);
+        if unpacked > limits.unpacked_bytes {
+            let object = format!("the content of more than {} bytes", limits.unpacked_bytes);
             return Err(LimitExceeded {
-                limit: self.limit,
-                allowed: self.bytes,
+                limit: "unpacked_bytes",
+                allowed: limits.unpacked_bytes,
                 object,
             });
         }
-        if unpacked > self.ratio_grace_bytes && unpacked / self.ratio > compressed {
+        if unpacked > limits.ratio_grace_bytes && unpacked / limits.ratio > compressed {
             let object = format!("the ratio of {unpacked} unpacked to {compressed} packed bytes");
             return Err(LimitExceeded {
                 limit: "ratio",
-                allowed: self.ratio,
+                allowed: limits.ratio,
                 object,
             });
         }
-        Ok(())
+        self.staging.spend(bytes, limits.keep_free_percent)
     }
 }
 
@@ -201,26 +185,23 @@ struct Output {
 fn inflate_blob<R: Read>(
     source: BlobSource<'_, R>,
     promised: Option<Compression>,
-    budget: &Budget,
+    mut budget: Budget<'_>,
     output: Output,
 ) -> Option<Result<(), UnpackError>> {
-    let mut decoder = match open(source, promised, budget.window_log) {
+    let window_log = budget.limits.zstd_window_log;
+    let mut decoder = match open(source, promised, window_log) {
         Ok(decoder) => decoder,
         Err(error) => return Some(Err(error)),
     };
-    let mut unpacked = 0;
     loop {
         let mut chunk = output.used.try_recv().unwrap_or_default();
         chunk.bytes.resize(CHUNK_BYTES, 0);
         chunk.length = match decoder.read_full(&mut chunk.bytes) {
             Ok(length) => length,
-            Err(error) => return Some(Err(explain(decoder, error, budget.window_log))),
+            Err(error) => return Some(Err(explain(decoder, error, window_log))),
         };
-        unpacked += chunk.length as u64;
-        if let Err(error) = budget.check(
-            unpacked,
-            decoder.source().map_or(u64::MAX, BlobSource::bytes),
-        ) {
+        let compressed = decoder.source().map_or(u64::MAX, BlobSource::bytes);
+        if let Err(error) = budget.spend(chunk.length as u64, compressed) {
             return Some(Err(error.into()));
         }
         if chunk.length == 0 {

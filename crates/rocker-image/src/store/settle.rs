@@ -23,44 +23,21 @@ use super::text::printable;
 use super::unpack::split;
 
 /// Takes from `lowers`, base first, what `layer` needs, and notes it.
-pub(super) fn settle(layer: &StagedLayer, lowers: &[Lower]) -> Result<Record, StoreError> {
+///
+/// # Errors
+///
+/// See [`Store::commit_unless`](super::Store::commit_unless).
+pub(super) fn settle(
+    layer: &StagedLayer,
+    lowers: &[Lower],
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Record, StoreError> {
     let root = layer.directory.fd();
     let inherited = layer.unpacked.implied.iter();
     for path in inherited.filter(|path| !path.is_empty()) {
         settle_implied(root, path, lowers).map_err(|error| error.in_layer(layer, path))?;
     }
-    let mut copies = HashMap::new();
-    let mut copied = Vec::new();
-    let mut size_bytes = layer.unpacked.bytes;
-    for link in &layer.unpacked.links {
-        let Some(found) =
-            look_up(lowers, &link.target)?.filter(|found| found.file_type() != FileType::Directory)
-        else {
-            let (path, target) = (encode(&link.path), encode(&link.target));
-            return Err(StoreError::LinkTargetMissing {
-                layer: layer.diff_id.clone(),
-                path,
-                target,
-            });
-        };
-        let place = CopyPlace {
-            root,
-            path: &link.path,
-        };
-        let bytes = place.make(&found, copies.get(link.target.as_slice()).copied());
-        size_bytes += bytes.map_err(|errno| {
-            Failure::Kernel("copy from a layer below", errno).in_layer(layer, &link.path)
-        })?;
-        copies
-            .entry(link.target.as_slice())
-            .or_insert(link.path.as_slice());
-        let (path, target) = (encode(&link.path), encode(&link.target));
-        copied.push(CopiedLink {
-            path,
-            target,
-            from: found.layer.clone(),
-        });
-    }
+    let (copied, copied_bytes) = copy_links(layer, lowers, cancelled)?;
     let implied: Vec<_> = layer
         .unpacked
         .implied
@@ -68,7 +45,7 @@ pub(super) fn settle(layer: &StagedLayer, lowers: &[Lower]) -> Result<Record, St
         .map(|path| encode(path))
         .collect();
     let mut record = Record {
-        size_bytes,
+        size_bytes: layer.unpacked.bytes + copied_bytes,
         base: Vec::new(),
         implied,
         copied,
@@ -77,6 +54,61 @@ pub(super) fn settle(layer: &StagedLayer, lowers: &[Lower]) -> Result<Record, St
         record.base = lowers.iter().map(|lower| lower.layer.clone()).collect();
     }
     Ok(record)
+}
+
+/// Copies the files that the layer links to, each once; what was copied, and how many bytes.
+fn copy_links(
+    layer: &StagedLayer,
+    lowers: &[Lower],
+    cancelled: &dyn Fn() -> bool,
+) -> Result<(Vec<CopiedLink>, u64), StoreError> {
+    let mut copies = HashMap::new();
+    let mut copied = Vec::new();
+    let mut size_bytes = 0;
+    for link in &layer.unpacked.links {
+        if cancelled() {
+            return Err(StoreError::Interrupted);
+        }
+        let (path, target) = (encode(&link.path), encode(&link.target));
+        let found = look_up(lowers, &link.target)?;
+        let Some(found) = found.filter(|found| found.file_type() != FileType::Directory) else {
+            return Err(StoreError::LinkTargetMissing {
+                layer: layer.diff_id.clone(),
+                path,
+                target,
+            });
+        };
+        let earlier = copies.get(link.target.as_slice()).copied();
+        if earlier.is_none() {
+            spend(layer, &found)?;
+        }
+        let place = CopyPlace {
+            root: layer.directory.fd(),
+            path: &link.path,
+        };
+        size_bytes += place.make(&found, earlier).map_err(|errno| {
+            Failure::Kernel("copy from a layer below", errno).in_layer(layer, &link.path)
+        })?;
+        copies
+            .entry(link.target.as_slice())
+            .or_insert(link.path.as_slice());
+        copied.push(CopiedLink {
+            path,
+            target,
+            from: found.layer.clone(),
+        });
+    }
+    Ok((copied, size_bytes))
+}
+
+/// A layer of a few bytes may link to files of any size.
+fn spend(layer: &StagedLayer, found: &Found<'_>) -> Result<(), StoreError> {
+    let bytes = found.stat.st_blocks.cast_unsigned().saturating_mul(512);
+    let spent = layer.staging().spend(bytes, layer.keep_free_percent);
+    spent.map_err(|source| StoreError::TooLarge {
+        layer: layer.diff_id.clone(),
+        source,
+    })
 }
 
 /// Checks that a layer which is in the store already would come out the same on `lowers`.

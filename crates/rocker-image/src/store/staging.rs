@@ -8,7 +8,7 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use rocker_types::DiffId;
 use rustix::fs::{
@@ -18,9 +18,9 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::StoreError;
 use super::remove::remove_tree;
 use super::unpack::Unpacked;
+use super::{LimitExceeded, StoreError};
 
 const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -40,6 +40,9 @@ struct StagingDirectory {
     name: String,
     directory: OwnedFd,
     layers: AtomicU32,
+    /// What the file system had free at the beginning, and what was written since.
+    free_bytes: u64,
+    spent_bytes: AtomicU64,
 }
 
 impl fmt::Debug for Staging {
@@ -77,12 +80,15 @@ impl Staging {
             let tmp = tmp
                 .try_clone_to_owned()
                 .map_err(StoreError::access("keep open", tmp_path))?;
+            let stat = fstatvfs(&directory).map_err(failed("ask for the free space of"))?;
             return Ok(Self(Arc::new(StagingDirectory {
                 tmp,
                 path,
                 name,
                 directory,
                 layers: AtomicU32::new(0),
+                free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+                spent_bytes: AtomicU64::new(0),
             })));
         }
     }
@@ -93,6 +99,23 @@ impl Staging {
 
     pub(super) fn path(&self) -> &Path {
         &self.0.path
+    }
+
+    /// Counts `bytes` that are about to be written. All layers share what the file system has
+    /// free, since they are unpacked side by side.
+    pub(super) fn spend(&self, bytes: u64, keep_free_percent: u64) -> Result<(), LimitExceeded> {
+        let free = self.0.free_bytes;
+        let allowed = free - free / 100 * keep_free_percent.min(100);
+        let before = self.0.spent_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) <= allowed {
+            return Ok(());
+        }
+        let object = format!("the content of all layers, more than {allowed} bytes,");
+        Err(LimitExceeded {
+            limit: "keep_free_percent",
+            allowed: keep_free_percent,
+            object,
+        })
     }
 
     /// An empty directory for one more layer.
@@ -155,20 +178,17 @@ impl LayerDirectory {
             .map_err(StoreError::access("keep open", self.path()))
     }
 
-    /// What the file system below has free for us.
-    pub(super) fn free_bytes(&self) -> Result<u64, StoreError> {
-        let stat = fstatvfs(&self.directory);
-        let stat = stat.map_err(|errno| {
-            StoreError::access("ask for the free space of", self.path())(errno.into())
-        })?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
-    }
-
-    pub(super) fn into_layer(self, diff_id: DiffId, unpacked: Unpacked) -> StagedLayer {
+    pub(super) fn into_layer(
+        self,
+        diff_id: DiffId,
+        unpacked: Unpacked,
+        keep_free_percent: u64,
+    ) -> StagedLayer {
         StagedLayer {
             directory: self,
             diff_id,
             unpacked,
+            keep_free_percent,
         }
     }
 }
@@ -190,6 +210,8 @@ pub struct StagedLayer {
     pub(super) directory: LayerDirectory,
     pub(super) diff_id: DiffId,
     pub(super) unpacked: Unpacked,
+    /// Holds for what is copied from layers below as well.
+    pub(super) keep_free_percent: u64,
 }
 
 impl StagedLayer {

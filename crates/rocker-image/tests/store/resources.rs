@@ -177,12 +177,15 @@ fn a_zstd_window_beyond_the_limit_is_refused_whatever_is_in_it() {
     let text = chain_of(&error.unwrap_err());
     assert!(text.contains("zstd_window_log"), "{text}");
 
-    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 19).unwrap();
-    encoder.window_log(27).unwrap();
-    std::io::copy(&mut tar.as_slice(), &mut encoder).unwrap();
-    let large = encoder.finish().unwrap();
-    let layer = import_layer(&host.stage(), large.as_slice(), &UnpackLimits::default());
-    assert_eq!(layer.unwrap().diff_id(), &super::support::diff_id(&tar));
+    // The strongest level of zstd that is not called "ultra" needs 8 MiB.
+    for (window_log, accepted) in [(23, true), (24, false)] {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 19).unwrap();
+        encoder.window_log(window_log).unwrap();
+        std::io::copy(&mut tar.as_slice(), &mut encoder).unwrap();
+        let large = encoder.finish().unwrap();
+        let layer = import_layer(&host.stage(), large.as_slice(), &UnpackLimits::default());
+        assert_eq!(layer.is_ok(), accepted, "{window_log}: {layer:?}");
+    }
 }
 
 #[test]
@@ -276,4 +279,63 @@ fn an_unpacker_that_gives_up_does_not_wait_for_the_rest() {
 
     assert!(chain_of(&error.unwrap_err()).contains(".."));
     host.assert_untouched("endless");
+}
+
+/// A store on a file system of its own with 16 MiB.
+fn small_store(dir: &std::path::Path) -> Store {
+    let options = Some(c"size=16m,mode=0700");
+    mount("tmpfs", dir, "tmpfs", MountFlags::empty(), options).unwrap();
+    Store::open(&Layout::new(dir, "/nowhere")).unwrap()
+}
+
+#[test]
+fn layers_of_one_image_share_what_the_disk_has_free() {
+    if !private_mounts("resources::layers_of_one_image_share_what_the_disk_has_free") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let staging = small_store(dir.path()).stage().unwrap();
+    let limits = UnpackLimits {
+        keep_free_percent: 10,
+        ..UnpackLimits::default()
+    };
+    let layer = |bytes| archive(&[Member::file("f", vec![1; bytes])]);
+
+    let first = import_layer(&staging, layer(8 << 20).as_slice(), &limits);
+    let second = import_layer(&staging, layer(7 << 20).as_slice(), &limits);
+
+    assert_eq!(first.unwrap().size_bytes(), 8 << 20);
+    let text = chain_of(&second.unwrap_err());
+    assert!(text.contains("keep_free_percent"), "{text}");
+}
+
+#[test]
+fn what_layers_link_to_counts_and_can_be_interrupted() {
+    if !private_mounts("resources::what_layers_link_to_counts_and_can_be_interrupted") {
+        return;
+    }
+    let limits = UnpackLimits {
+        keep_free_percent: 40,
+        ..UnpackLimits::default()
+    };
+    let tars = [
+        archive(&[Member::file("f", vec![1; 4 << 20])]),
+        archive(&[Member::hard_link("a", "f")]),
+        archive(&[Member::hard_link("b", "f")]),
+    ];
+    for (cancelled, want) in [(true, "interrupted"), (false, "keep_free_percent")] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = small_store(dir.path());
+        let staging = store.stage().unwrap();
+        let chain = tars.iter().map(|tar| {
+            let layer = import_layer(&staging, tar.as_slice(), &limits).unwrap();
+            rocker_image::store::ChainLayer::Staged(layer)
+        });
+
+        let error = store.commit_unless(chain.collect(), &|| cancelled);
+
+        let text = chain_of(&error.unwrap_err());
+        assert!(text.contains(want), "{text}");
+        assert_eq!(names(&dir.path().join("layers")), ["d ."]);
+    }
 }
