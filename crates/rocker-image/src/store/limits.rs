@@ -17,14 +17,17 @@ pub struct UnpackLimits {
     pub xattr_bytes: usize,
     /// Uncompressed bytes, as well as the sum of all file sizes with their holes.
     pub unpacked_bytes: u64,
-    /// The part of the file system's free space that stays free, in percent.
+    /// The part of the file system's free space that stays free, in percent, whatever all
+    /// layers of one image take together.
     pub keep_free_percent: u64,
     /// Uncompressed bytes per compressed byte, once there is more than
     /// [`ratio_grace_bytes`](Self::ratio_grace_bytes) of them.
     pub ratio: u64,
     /// Up to here no ratio is suspicious.
     pub ratio_grace_bytes: u64,
-    /// Largest window of a zstd frame, as a power of two: the decoder's memory.
+    /// Largest window of a zstd frame, as a power of two: the decoder's memory, for each layer
+    /// that is unpacked at a time. 8 MiB are what RFC 8878 (3.1.1.1.2) recommends to support
+    /// and what `zstd -19` asks for; `--ultra` and `--long` ask for more.
     pub zstd_window_log: u32,
     /// Memory for what must be kept until the end: names of directories, whose times are set
     /// last, and of links into layers below.
@@ -43,7 +46,7 @@ impl Default for UnpackLimits {
             keep_free_percent: 5,
             ratio: 1000,
             ratio_grace_bytes: 1 << 30,
-            zstd_window_log: 27,
+            zstd_window_log: 23,
             index_bytes: 64 << 20,
         }
     }
