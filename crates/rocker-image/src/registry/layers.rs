@@ -144,7 +144,8 @@ impl Pull<'_> {
                     actual,
                 })
             }
-            Some(_) => Ok(false),
+            // The caller remembers one blob, the store all.
+            Some(_) => Ok(self.store.knows_blob(diff_id, &blob.digest, blob.size)),
         }
     }
 

@@ -101,7 +101,7 @@ impl Store {
     }
 
     /// Lets every staged layer take what it needs from those below it, and checks that the
-    /// others may be shared. Returns the stack, base first, each layer once and topmost.
+    /// others may be shared. Returns the stack, base first, each layer where it first occurs.
     fn settle_chain(
         &self,
         order: &[DiffId],
@@ -154,7 +154,9 @@ impl Store {
                     .next()
                     .unwrap_or_default();
                 let root = self.open_layer(&diff_id)?;
-                check_base(&diff_id, root.as_fd(), &Record::load(self, &diff_id)?, base)?;
+                let record = Record::load(self, &diff_id)?;
+                check_base(&diff_id, root.as_fd(), &record, base)?;
+                self.remember_blob(record, &layer)?;
                 continue;
             }
             self.move_one(&diff_id, layer)?;
@@ -165,6 +167,24 @@ impl Store {
             |errno: Errno| StoreError::access("flush", self.layout().layers())(errno.into());
         fsync(self.layers_fd()).map_err(failed)?;
         Ok(moved)
+    }
+
+    /// Notes in `record` that another blob unpacks to a layer of the store. The lock is held.
+    fn remember_blob(&self, mut record: Record, layer: &StagedLayer) -> Result<(), StoreError> {
+        let is_new = layer
+            .blob
+            .as_ref()
+            .is_some_and(|blob| record.add_blob(blob));
+        if !is_new {
+            return Ok(());
+        }
+        let (staging, name) = (layer.staging(), record_name(layer.diff_id()));
+        let path = staging.path().join(&name);
+        let file = record.write(staging.fd(), staging.path(), layer.diff_id())?;
+        file.sync_all()
+            .map_err(StoreError::access("flush", &path))?;
+        renameat(staging.fd(), &name, self.layers_fd(), &name)
+            .map_err(|errno| StoreError::access("move into place", path)(errno.into()))
     }
 
     fn move_one(&self, diff_id: &DiffId, layer: StagedLayer) -> Result<(), StoreError> {

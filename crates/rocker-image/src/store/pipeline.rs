@@ -19,6 +19,7 @@ use super::archive::ArchiveReader;
 use super::compression::{Decoder, agree, inflate_error};
 use super::digest::Hasher;
 use super::error::compression_name;
+use super::record::VerifiedBlob;
 use super::source::{BlobSource, Promise};
 use super::staging::{StagedLayer, Staging};
 use super::unpack::{Unpacked, Unpacker};
@@ -133,7 +134,11 @@ fn run<R: Read + Send>(
         Err(panic) => std::panic::resume_unwind(panic),
     }
     let (unpacked, diff_id) = written?;
-    Ok(directory.into_layer(diff_id, unpacked, limits.keep_free_percent))
+    let blob = expected.map(|expected| VerifiedBlob {
+        digest: expected.blob.clone(),
+        size_bytes: expected.size_bytes,
+    });
+    Ok(directory.into_layer(diff_id, unpacked, blob, limits.keep_free_percent))
 }
 
 /// How many uncompressed bytes may come.

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
 
 use fs_err::File;
-use rocker_types::DiffId;
+use rocker_types::{DiffId, Digest};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,17 @@ pub(super) struct Record {
     /// Files that were copied from below.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) copied: Vec<CopiedLink>,
+    /// The blobs that turned out to be this layer, the latest last: one tar may be compressed
+    /// in many ways.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) blobs: Vec<VerifiedBlob>,
+}
+
+/// A blob whose bytes had this digest and length, and unpacked to the layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct VerifiedBlob {
+    pub(super) digest: Digest,
+    pub(super) size_bytes: u64,
 }
 
 /// A hard link to a file of a layer below, which became a copy.
@@ -61,6 +72,20 @@ impl Record {
             .iter()
             .map(String::as_str)
             .filter(|path| !path.is_empty())
+    }
+
+    /// Adds a blob; `false` if it is known already.
+    pub(super) fn add_blob(&mut self, blob: &VerifiedBlob) -> bool {
+        /// More ways to compress one tar are somebody's joke.
+        const MOST: usize = 16;
+        if self.blobs.contains(blob) {
+            return false;
+        }
+        if self.blobs.len() >= MOST {
+            self.blobs.remove(0);
+        }
+        self.blobs.push(blob.clone());
+        true
     }
 
     /// Whether an entry described the layer's root directory.
@@ -97,13 +122,14 @@ impl Record {
         serde_json::from_slice(&bytes).map_err(|source| StoreError::Record { path, source })
     }
 
-    /// Writes the record into a staging directory, from where it is renamed.
+    /// Writes the record into a staging directory, from where it is renamed; what was written
+    /// is not flushed.
     pub(super) fn write(
         &self,
         staging: BorrowedFd<'_>,
         staging_path: &std::path::Path,
         layer: &DiffId,
-    ) -> Result<(), StoreError> {
+    ) -> Result<File, StoreError> {
         let path = staging_path.join(record_name(layer));
         let bytes = serde_json::to_vec(self).map_err(|source| StoreError::Record {
             path: path.clone(),
@@ -115,7 +141,8 @@ impl Record {
         let file = file.map_err(|errno| StoreError::access("create", &path)(errno.into()))?;
         let mut file = File::from_parts(std::fs::File::from(file), path.as_path());
         file.write_all(&bytes)
-            .map_err(StoreError::access("write", path))
+            .map_err(StoreError::access("write", &path))?;
+        Ok(file)
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rocker_types::{DiffId, Layout};
+use rocker_types::{DiffId, Digest, Layout};
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, fchmod, flock, fstat, mkdirat,
     openat, renameat, statat, syncfs, unlinkat,
@@ -13,7 +13,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use super::record::{Record, record_name};
+use super::record::{Record, VerifiedBlob, record_name};
 use super::staging::{self, StagedLayer, Staging};
 use super::unpack::is_opaque;
 use super::{StoreError, UnpackError, UnpackLimits, pipeline};
@@ -219,6 +219,16 @@ impl Store {
     /// knows about it is damaged.
     pub fn layer_size(&self, layer: &DiffId) -> Result<u64, StoreError> {
         Ok(Record::load(self, layer)?.size_bytes)
+    }
+
+    /// Whether this blob is known to unpack to the layer: it was verified when it came.
+    #[must_use]
+    pub fn knows_blob(&self, layer: &DiffId, digest: &Digest, size_bytes: u64) -> bool {
+        let blob = VerifiedBlob {
+            digest: digest.clone(),
+            size_bytes,
+        };
+        Record::load(self, layer).is_ok_and(|record| record.blobs.contains(&blob))
     }
 
     /// Removes a layer; one that is not there is removed already. It is gone from the store

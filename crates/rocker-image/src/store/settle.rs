@@ -49,6 +49,7 @@ pub(super) fn settle(
         base: Vec::new(),
         implied,
         copied,
+        blobs: layer.blob.iter().cloned().collect(),
     };
     if record.depends_on_base() {
         record.base = lowers.iter().map(|lower| lower.layer.clone()).collect();

@@ -18,6 +18,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use super::record::VerifiedBlob;
 use super::remove::remove_tree;
 use super::unpack::Unpacked;
 use super::{LimitExceeded, StoreError};
@@ -182,12 +183,14 @@ impl LayerDirectory {
         self,
         diff_id: DiffId,
         unpacked: Unpacked,
+        blob: Option<VerifiedBlob>,
         keep_free_percent: u64,
     ) -> StagedLayer {
         StagedLayer {
             directory: self,
             diff_id,
             unpacked,
+            blob,
             keep_free_percent,
         }
     }
@@ -210,6 +213,8 @@ pub struct StagedLayer {
     pub(super) directory: LayerDirectory,
     pub(super) diff_id: DiffId,
     pub(super) unpacked: Unpacked,
+    /// What it was unpacked from, if somebody promised it.
+    pub(super) blob: Option<VerifiedBlob>,
     /// Holds for what is copied from layers below as well.
     pub(super) keep_free_percent: u64,
 }

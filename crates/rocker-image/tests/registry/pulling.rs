@@ -1,7 +1,7 @@
 //! Pulls that go well.
 
 use rocker_image::registry::{KnownLayer, PullRequest, pull};
-use rocker_testkit::image::{Format, ImageBuilder, Layer};
+use rocker_testkit::image::{Compression, Format, ImageBuilder, Layer};
 use rocker_types::{Diagnose as _, DiffId, ErrorKind};
 
 use crate::ground::{Ground, Recorder, chain, one_layer, request, three_layers};
@@ -346,4 +346,33 @@ fn a_registry_that_is_not_there_is_told_from_one_without_tls() {
         chain(&error)
     );
     assert_eq!(error.hint().as_deref(), Some("is the registry running?"));
+}
+
+/// Two images may have one layer, compressed in two ways; the caller remembers only one.
+#[test]
+fn a_layer_compressed_in_another_way_is_fetched_once() {
+    let ground = Ground::new();
+    let layer = Layer::new().file("base", "base");
+    let [first, second] = [Compression::Gzip, Compression::Zstd].map(|compression| {
+        let layer = layer.clone().compression(compression);
+        ImageBuilder::new().layer(layer).build()
+    });
+    let pulled = ground
+        .pull(&ground.registry.push("first:1", &first))
+        .unwrap();
+    let known = remember(&pulled);
+    let reference = ground.registry.push("second:1", &second);
+
+    let fetched = [(); 2].map(|()| {
+        let again = PullRequest {
+            known_layers: &known,
+            ..request(&reference)
+        };
+        ground.pull_with(&again).unwrap();
+        let requests = ground.registry.requests();
+        let is_layer = |path: &str| path.contains(&second.layers[0].digest);
+        requests.iter().filter(|r| is_layer(&r.path)).count()
+    });
+
+    assert_eq!(fetched, [1, 1]);
 }
