@@ -81,6 +81,7 @@ fn a_hard_link_to_a_file_below_becomes_a_copy_that_is_its_equal() {
         Member::hard_link("d/copy", "d/f"),
         Member::hard_link("again", "/d/f"),
         Member::hard_link("link", "d/l"),
+        Member::hard_link("third", "d/copy"),
     ]);
 
     let layers = host.commit(&[base, top]).unwrap();
@@ -90,6 +91,7 @@ fn a_hard_link_to_a_file_below_becomes_a_copy_that_is_its_equal() {
         files["d/copy"],
         "f 4755 5:6 7.000000000 [content] user.a=1 same as again"
     );
+    assert_eq!(files["third"], files["d/copy"]);
     assert_eq!(files["again"], "f 4755 5:6 7.000000000 [content] user.a=1");
     assert_eq!(files["link"], "l 0000 0:0 8.000000000 [/etc/passwd] ");
     assert_eq!(files["d"], "d 0755 0:0 60.000000000 [] ");

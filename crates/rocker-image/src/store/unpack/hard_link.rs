@@ -1,5 +1,7 @@
 //! Second names for files.
 
+use std::rc::Rc;
+
 use rustix::fs::{AtFlags, linkat};
 
 use super::name::EntryPath;
@@ -33,6 +35,7 @@ impl Unpacker<'_> {
             .directories
             .find(above)?
             .map(|directory| Place { directory, leaf });
+        let named = source.as_ref().map(Place::path);
         let existing = match &source {
             Some(source) if source.path() == path => {
                 return place.refuse("it is a hard link to itself");
@@ -56,11 +59,16 @@ impl Unpacker<'_> {
                     )
                 })
             }
-            _ => self.add_pending_link(place, target.as_bytes()),
+            _ => {
+                // A link to a link that waits for the layers below waits for the same file.
+                let waiting = named.and_then(|path| self.pending.get(&path).cloned());
+                let target = waiting.unwrap_or_else(|| target.as_bytes().into());
+                self.add_pending_link(place, target)
+            }
         }
     }
 
-    fn add_pending_link(&mut self, place: &Place<'_>, target: &[u8]) -> Result<(), UnpackError> {
+    fn add_pending_link(&mut self, place: &Place<'_>, target: Rc<[u8]>) -> Result<(), UnpackError> {
         if let Some(existing) = place.inspect()? {
             self.clear(place, existing)?;
         }
@@ -68,8 +76,10 @@ impl Unpacker<'_> {
             path: place.path(),
             target: target.to_vec(),
         };
-        self.directories
-            .charge(size_of::<PendingLink>() + link.path.len() + link.target.len())?;
+        let indexed = size_of::<(Vec<u8>, Rc<[u8]>)>() + link.path.len() + target.len();
+        let listed = size_of::<PendingLink>() + link.path.len() + target.len();
+        self.directories.charge(indexed + listed)?;
+        self.pending.insert(link.path.clone(), target);
         self.links.push(link);
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! One entry after the other.
 
+use std::collections::HashMap;
 use std::io::BufRead;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, ftruncate, makedev, mknodat, openat, symlinkat, unlinkat,
@@ -52,6 +54,8 @@ pub(crate) struct Unpacker<'a> {
     /// Sum of all file sizes, holes counted.
     sizes: u64,
     pub(super) links: Vec<PendingLink>,
+    /// The targets of `links` by their names.
+    pub(super) pending: HashMap<Vec<u8>, Rc<[u8]>>,
 }
 
 impl<'a> Unpacker<'a> {
@@ -74,6 +78,7 @@ impl<'a> Unpacker<'a> {
             bytes: 0,
             sizes: 0,
             links: Vec::new(),
+            pending: HashMap::new(),
         })
     }
 
