@@ -23,7 +23,9 @@ pub enum RestartPolicy {
 
 /// The text is not a restart policy.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("invalid restart policy {0:?}: want no, on-failure[:N] or always")]
+#[error(
+    "invalid restart policy {0:?}: want no, on-failure[:N] or always (until it is stopped by hand)"
+)]
 pub struct InvalidRestartPolicy(String);
 
 impl RestartPolicy {

@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 
 use super::index::distance;
 use super::json::{Object, TopLevelKeys};
-use super::manifest::shorten;
+use super::words::shorten;
 use super::{DocumentError, MAX_CONFIG_BYTES, Manifest};
 
 const KNOWN_KEYS: [&str; 6] = [

@@ -4,8 +4,8 @@ use rocker_types::Digest;
 use serde::Deserialize;
 
 use super::json::Scalar;
-use super::manifest::shorten;
 use super::media_type::{self, LayerType};
+use super::words::shorten;
 use super::{Compression, DocumentError};
 
 /// A promise about bytes: their type, digest and exact length.

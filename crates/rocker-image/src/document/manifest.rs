@@ -7,6 +7,7 @@ use super::descriptor::RawDescriptor;
 use super::index::{Index, RawEntry};
 use super::json::{Object, Scalar, TopLevelKeys};
 use super::media_type::{self, LayerType};
+use super::words::shorten;
 use super::{Descriptor, DocumentError, DocumentKind, MAX_LAYERS, MAX_MANIFEST_BYTES};
 
 /// An image for one platform: its config and its layers, base first.
@@ -272,14 +273,4 @@ fn field(name: &str, problem: String) -> DocumentError {
         field: name.to_owned(),
         problem,
     }
-}
-
-/// Text of a stranger, cut to what fits a message.
-pub(super) fn shorten(text: &str) -> String {
-    const MAX_CHARS: usize = 128;
-    let mut shown: String = text.chars().take(MAX_CHARS).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
-    }
-    shown
 }

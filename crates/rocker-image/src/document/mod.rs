@@ -18,6 +18,7 @@ mod manifest;
 mod media_type;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use config::parse_config;
 pub use descriptor::Descriptor;
@@ -26,6 +27,7 @@ pub use hash::{digest_of, verify};
 pub use index::{Index, IndexEntry};
 pub use manifest::{Document, Manifest};
 pub use media_type::{Compression, DocumentKind};
+pub(crate) use words::shorten;
 
 /// The largest index or manifest, in bytes; what registries themselves allow.
 pub const MAX_MANIFEST_BYTES: u64 = 4 << 20;

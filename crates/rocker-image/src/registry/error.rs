@@ -9,7 +9,8 @@ use rocker_types::Digest;
 use crate::document::DocumentError;
 use crate::store::{StoreError, UnpackError};
 
-/// Why [`pull`](super::pull) failed. The store is as it was before.
+/// Why [`pull`](super::pull) failed. The store has at most layers and blobs more
+/// that nobody needs.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
     /// The caller said so; see [`PullRequest::cancelled`](super::PullRequest::cancelled).

@@ -1,9 +1,10 @@
 //! Fetching images from registries.
 //!
 //! [`pull`] is the whole of it: a reference in, an image in the store out. Inside, one
-//! thread runs an async client that does nothing but move bytes; each layer has a thread
-//! of the store's that unpacks what comes through a bounded pipe. The runtime, the threads
-//! and every socket are gone when `pull` returns, so a caller may clone processes after.
+//! thread runs an async client that does nothing but move bytes; each layer has two threads
+//! of the store's that inflate and unpack what comes through a bounded pipe. The runtime, the
+//! threads and every socket are gone when `pull` returns, but for a name lookup that hangs in
+//! the C library.
 //!
 //! # What is taken from oci-client, and what is not
 //!

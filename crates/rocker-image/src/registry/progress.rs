@@ -48,7 +48,7 @@ pub enum LayerState {
     AlreadyExists,
     /// It waits for its turn.
     Waiting,
-    /// Its bytes come, and are unpacked as they come. Told every quarter of a second or
+    /// Its bytes come, and are unpacked as they come. Told every tenth of a second or
     /// so, and once at the end with `done == total`.
     Downloading {
         /// Compressed bytes so far.
@@ -62,7 +62,7 @@ pub enum LayerState {
     Done,
 }
 
-/// Listens to a pull. Called from the thread that pulls and from the threads that unpack.
+/// Listens to a pull. Called from the thread that pulls, which does nothing else meanwhile.
 pub trait PullProgress: Sync {
     /// Takes note of `event`; must not block for long, the pull waits.
     fn event(&self, event: PullEvent<'_>);

@@ -58,11 +58,12 @@ pub struct PulledLayer {
 /// Fetches an image into `store` and returns what is to be recorded.
 ///
 /// Blocks; a single-threaded async runtime and the unpacking threads live only inside (but
-/// for a name lookup that hangs in the C library when the pull is over). On success all layers, the manifest, the config and the index (if any) are in the store.
+/// for a name lookup that hangs in the C library when the pull is over). On success all layers,
+/// the manifest, the config and the index (if any) are in the store.
 ///
 /// # Errors
 ///
-/// [`PullError`]; the store has at most layers more that nobody needs then.
+/// [`PullError`]; the store has at most layers and blobs more that nobody needs then.
 pub fn pull(
     store: &Store,
     request: &PullRequest<'_>,

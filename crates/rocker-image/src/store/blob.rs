@@ -7,8 +7,8 @@ use rocker_types::Digest;
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
-use super::digest::digest_of;
 use super::{Store, StoreError};
+use crate::document::digest_of;
 
 /// No config or manifest is larger, so nothing larger is read into memory.
 const BLOB_BYTES_MAX: u64 = 16 << 20;

@@ -31,10 +31,3 @@ impl Hasher {
         }
     }
 }
-
-/// The digest of `bytes`.
-pub(super) fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> Digest {
-    let mut hasher = Hasher::new(algorithm);
-    hasher.update(bytes);
-    hasher.finish()
-}

@@ -64,8 +64,8 @@ pub struct Attached {
 /// Visible when it returns: the container's network works both ways. After an error nothing
 /// of it is left but what [`detach`] would report; the ports' sockets are the caller's.
 ///
-/// Costs three datagrams of rtnetlink, three look-ups of nftables, and one transaction per
-/// published port. No other program is run, except `iptables-legacy` where that is what
+/// Costs some datagrams of rtnetlink, some look-ups of nftables, one transaction per published
+/// port, and with UDP ports a look at all tracked connections. No other program is run, except `iptables-legacy` where that is what
 /// drops forwarded packets.
 ///
 /// # Errors
