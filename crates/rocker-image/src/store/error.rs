@@ -334,6 +334,9 @@ impl Diagnose for UnpackError {
             )),
             Self::Write { source, .. } | Self::Thread { source } => io_hint(source),
             Self::Staging { source } => source.hint(),
+            Self::Limit { source } if source.limit == "zstd_window_log" => {
+                Some("have the image compressed anew, without --ultra and --long".into())
+            }
             Self::Read { .. }
             | Self::DiffId { .. }
             | Self::Compression { .. }

@@ -174,8 +174,11 @@ fn a_zstd_window_beyond_the_limit_is_refused_whatever_is_in_it() {
     // exponent 21 (2^31), then an empty last raw block. RFC 8878, 3.1.1.
     let window = [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3][..], &[1, 0, 0]].concat();
     let error = import_layer(&host.stage(), window.as_slice(), &UnpackLimits::default());
-    let text = chain_of(&error.unwrap_err());
+    let error = error.unwrap_err();
+    let text = chain_of(&error);
     assert!(text.contains("zstd_window_log"), "{text}");
+    let hint = rocker_types::Diagnose::hint(&error);
+    assert!(hint.is_some_and(|hint| hint.contains("--ultra")));
 
     // The strongest level of zstd that is not called "ultra" needs 8 MiB.
     for (window_log, accepted) in [(23, true), (24, false)] {

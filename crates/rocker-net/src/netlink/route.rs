@@ -14,8 +14,9 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 
+use super::error::NetlinkError;
 use super::socket::flag::{ACK, CREATE, DUMP, EXCLUSIVE};
-use super::socket::{Batch, NetlinkError, Reply, Socket};
+use super::socket::{Batch, Reply, Socket};
 use crate::address::{Ipv4Net, Mac};
 use crate::name::InterfaceName;
 
