@@ -297,3 +297,23 @@ fn the_platforms_own_image_is_taken_from_an_index() {
     );
     host.assert_nothing_left_behind();
 }
+
+#[test]
+fn each_image_has_its_own_root_directory_whatever_layers_it_shares() {
+    use rocker_testkit::image::{Entry, EntryKind};
+
+    let host = require!(host());
+    let image = |mode, owner| {
+        let root = Entry::new("./", EntryKind::Dir).mode(mode).owner(owner, 4);
+        ImageBuilder::busybox()
+            .layer(Layer::new().entry(root))
+            .layer(Layer::new())
+    };
+    let open = host.pulled("open:1", image(0o1777, 3));
+    let closed = host.pulled("closed:1", image(0o711, 5));
+
+    let root = |image| host.ok(shell(&[], image, "stat -c '%a %u:%g' /"));
+    assert_eq!(root(&open), "1777 3:4");
+    assert_eq!(root(&closed), "711 5:4");
+    host.assert_nothing_left_behind();
+}

@@ -392,3 +392,20 @@ impl Drop for Outside {
         run_program(&["umount", "/run/netns"]);
     }
 }
+
+#[test]
+fn published_ports_that_somebody_flushed_come_back_with_the_next_container() {
+    let host = require!(host());
+    let image = host.busybox();
+    start_web(&host, &["--name", "web", "-p", "8080:80"], &image);
+    let rules = || run_program(&["nft", "-s", "list ruleset"]);
+    let before = rules();
+    run_program(&["nft", "flush ruleset"]);
+
+    host.ok(["run", "--rm", &image, "true"]);
+
+    assert!(before.contains("tcp . 8080"), "{before}");
+    assert_eq!(rules(), before);
+    host.ok(["rm", "-f", "web"]);
+    host.assert_nothing_left_behind();
+}
