@@ -85,7 +85,8 @@ pub struct RegistryOptions {
 
 /// One layer more than there are processors, so that one can wait for the network or the
 /// disk while the others unpack; at least docker's three. A layer in flight takes about
-/// 7 MiB of memory, hence no more than eight.
+/// 7 MiB of memory, more only where zstd was asked for its largest windows, hence no more than
+/// eight.
 fn default_concurrency() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     processors.saturating_add(1).clamp(3, 8)

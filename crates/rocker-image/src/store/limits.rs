@@ -26,8 +26,8 @@ pub struct UnpackLimits {
     /// Up to here no ratio is suspicious.
     pub ratio_grace_bytes: u64,
     /// Largest window of a zstd frame, as a power of two: the decoder's memory, for each layer
-    /// that is unpacked at a time. 8 MiB are what RFC 8878 (3.1.1.1.2) recommends to support
-    /// and what `zstd -19` asks for; `--ultra` and `--long` ask for more.
+    /// that is unpacked at a time. `zstd -19` asks for 8 MiB, the slowest level of the encoder
+    /// that BuildKit has for 32 MiB; only `--ultra` and `--long` ask for more.
     pub zstd_window_log: u32,
     /// Memory for what must be kept until the end: names of directories, whose times are set
     /// last, and of links into layers below.
@@ -46,7 +46,7 @@ impl Default for UnpackLimits {
             keep_free_percent: 5,
             ratio: 1000,
             ratio_grace_bytes: 1 << 30,
-            zstd_window_log: 23,
+            zstd_window_log: 25,
             index_bytes: 64 << 20,
         }
     }
