@@ -31,6 +31,8 @@ mod request;
 mod resolve;
 mod sweep;
 mod teardown;
+#[cfg(test)]
+mod testing;
 
 pub use check::{CheckLine, CheckReport, CheckStatus, HostFacts, Repair};
 pub use containers::spawn::MONITOR_WORD;

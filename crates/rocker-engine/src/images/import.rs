@@ -59,7 +59,7 @@ impl Engine {
         let id = Digest::from_sha256(sha256(json.as_bytes()));
         store.write_blob(&id, json.as_bytes())?;
         store.flush()?;
-        self.durable()?.record_image(&NewImage {
+        self.record_image(&NewImage {
             id: &id,
             config: &json,
             manifest_digest: None,

@@ -117,7 +117,7 @@ impl Engine {
             .collect();
         let repo_digest = request.reference.familiar_with_digest(&pulled.digest);
         let config = String::from_utf8_lossy(&pulled.config_bytes);
-        Ok(self.durable()?.record_image(&NewImage {
+        self.record_image(&NewImage {
             id: &pulled.image_id,
             config: &config,
             manifest_digest: Some(&pulled.manifest_digest),
@@ -125,7 +125,16 @@ impl Engine {
             reference: Some(&request.reference),
             repo_digest: Some(&repo_digest),
             pulled_ns: now_ns(),
-        })?)
+        })
+    }
+
+    /// Records an image and its name, while no `rmi` counts names.
+    pub(crate) fn record_image(&mut self, image: &NewImage<'_>) -> Result<(), EngineError> {
+        let (live, durable) = self.databases()?;
+        let tx = live.begin()?;
+        durable.record_image(image)?;
+        drop(tx);
+        Ok(())
     }
 
     /// Written before layers come or go: if this process dies, a later command looks for what

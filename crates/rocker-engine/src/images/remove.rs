@@ -1,7 +1,7 @@
 //! `rmi` and `tag`.
 
-use rocker_db::Untagged;
-use rocker_types::{Digest, ImageRef};
+use rocker_db::{ImageRow, Untagged};
+use rocker_types::ImageRef;
 
 use crate::EngineError;
 use crate::crash::{self, CrashPoint};
@@ -27,34 +27,12 @@ impl Engine {
     pub fn remove_image(&mut self, query: &str, force: bool) -> Result<RemovedImage, EngineError> {
         let row = self.image_row(query)?;
         let image_id = row.id.clone();
-        let named: Option<ImageRef> = query.parse().ok().filter(|reference: &ImageRef| {
-            row.tags.contains(reference)
-                || reference.digest().is_some_and(|d| {
-                    row.repo_digests
-                        .contains(&reference.familiar_with_digest(d))
-                })
-        });
-        if named.is_none() && row.tags.len() > 1 && !force {
-            let names = row.tags.iter().map(ImageRef::familiar).collect();
-            return Err(EngineError::ImageHasNames {
-                image: row.id.short().to_owned(),
-                names,
-            });
-        }
-        let last_name = named.as_ref().is_none_or(|_| row.tags.len() <= 1);
         self.wait_for_outgoing(|row| row.image_id.as_ref() == Some(&image_id))?;
         self.want_sweep()?;
-        let gone = self.untag(query, &row.id, named.as_ref(), last_name)?;
+        let gone = self.untag(query, &row, force)?;
         crash::point(CrashPoint::RmiAfterRecord);
         self.sweep()?;
         crash::point(CrashPoint::RmiAfterLayers);
-        if let Some(id) = &gone.deleted {
-            let manifest = row.manifest_digest.clone();
-            let store = self.store()?;
-            for blob in std::iter::once(id).chain(manifest.as_ref()) {
-                store.remove_blob(blob)?;
-            }
-        }
         let layers = gone.orphaned_layers.iter().rev().map(ToString::to_string);
         let deleted = gone
             .deleted
@@ -68,26 +46,41 @@ impl Engine {
         })
     }
 
+    /// Decides and records what goes. `found` is what `query` meant a moment ago: another
+    /// rocker may have taken names away since, so what counts is read again under the lock.
     fn untag(
         &mut self,
         query: &str,
-        id: &Digest,
-        named: Option<&ImageRef>,
-        last_name: bool,
+        found: &ImageRow,
+        force: bool,
     ) -> Result<Untagged, EngineError> {
+        let named = name_in(query, found);
         let (live, durable) = self.databases()?;
-        // while this is held, no container can be made from the image
+        // while this is held, no container can be made from the image and no name given
         let tx = live.begin()?;
-        let users = tx.users_of_image(id)?;
-        if last_name && !users.is_empty() {
+        let now = durable
+            .image(&found.id.to_string())?
+            .filter(|now| named.is_none() || name_in(query, now).is_some())
+            .ok_or_else(|| EngineError::NoSuchImage(query.to_owned()))?;
+        if named.is_none() && now.tags.len() > 1 && !force {
+            let names = now.tags.iter().map(ImageRef::familiar).collect();
+            return Err(EngineError::ImageHasNames {
+                image: now.id.short().to_owned(),
+                names,
+            });
+        }
+        let another = |name: &ImageRef| now.tags.iter().any(|tag| tag != name);
+        let stays = named.as_ref().is_some_and(another);
+        let users = tx.users_of_image(&now.id)?;
+        if !stays && !users.is_empty() {
             return Err(EngineError::ImageInUse {
                 image: query.to_owned(),
                 users,
             });
         }
-        let gone = match named {
+        let gone = match &named {
             Some(reference) => durable.untag(reference)?,
-            None => durable.delete_image(id)?,
+            None => durable.delete_image(&now.id)?,
         };
         drop(tx);
         Ok(gone)
@@ -100,6 +93,64 @@ impl Engine {
     /// [`EngineError::NoSuchImage`].
     pub fn tag(&mut self, query: &str, name: &ImageRef) -> Result<(), EngineError> {
         let row = self.image_row(query)?;
-        Ok(self.durable()?.tag(name, &row.id)?)
+        let (live, durable) = self.databases()?;
+        // `rmi` counts an image's names while it holds this
+        let tx = live.begin()?;
+        if durable.image(&row.id.to_string())?.is_none() {
+            return Err(EngineError::NoSuchImage(query.to_owned()));
+        }
+        durable.tag(name, &row.id)?;
+        drop(tx);
+        Ok(())
+    }
+}
+
+/// The name of `image` that `query` is, rather than an id.
+fn name_in(query: &str, image: &ImageRow) -> Option<ImageRef> {
+    let reference: ImageRef = query.parse().ok()?;
+    let is_pulled = |digest| {
+        image
+            .repo_digests
+            .contains(&reference.familiar_with_digest(digest))
+    };
+    (image.tags.contains(&reference) || reference.digest().is_some_and(is_pulled))
+        .then_some(reference)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, installation};
+
+    #[test]
+    fn names_are_counted_when_they_go_not_when_they_were_looked_up() {
+        let (_dir, mut engine) = installation();
+        let id = testing::image(&mut engine, "a:1");
+        let b: ImageRef = "b:1".parse().unwrap();
+        engine.tag("a:1", &b).unwrap();
+        testing::container(&mut engine, "web", Some(&id));
+
+        let seen_by_another = engine.image_row("b:1").unwrap();
+        engine.remove_image("a:1", false).unwrap();
+        let last = engine.untag("b:1", &seen_by_another, false);
+
+        assert!(
+            matches!(last, Err(EngineError::ImageInUse { .. })),
+            "{last:?}"
+        );
+        assert_eq!(engine.image_row("b:1").unwrap().tags, [b]);
+    }
+
+    #[test]
+    fn a_name_that_means_another_image_by_now_is_left_alone() {
+        let (_dir, mut engine) = installation();
+        testing::image(&mut engine, "a:1");
+        let seen = engine.image_row("a:1").unwrap();
+        let newer = testing::image(&mut engine, "a:1");
+
+        let gone = engine.untag("a:1", &seen, false);
+
+        assert!(matches!(gone, Err(EngineError::NoSuchImage(_))), "{gone:?}");
+        assert_eq!(engine.image_row("a:1").unwrap().id, newer);
     }
 }
