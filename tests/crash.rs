@@ -346,3 +346,74 @@ fn monitor_of(pid: i32) -> i32 {
         .expect("a parent");
     parent.parse().expect("a number")
 }
+
+#[test]
+fn an_interrupted_rm_takes_the_anonymous_volumes_only_if_it_was_told_to() {
+    let host = require!(host());
+    let image = host.busybox();
+    let before = after_a_first_run(&host, &image);
+
+    for point in require!(points(&host, &["remove-"])) {
+        for flags in [&["rm"][..], &["rm", "-v"]] {
+            host.ok(["create", "--name", "same", "-v", "/data", &image]);
+            let rm = flags.iter().copied().chain(["same"]);
+            host.command(rm)
+                .env("ROCKER_CRASH_AT", &point)
+                .quiet()
+                .run();
+            host.ok(["ps", "-a"]);
+            let volumes = host.ok(["volume", "ls", "-q"]);
+
+            let kept = usize::from(flags.len() == 1);
+            assert_eq!(volumes.lines().count(), kept, "{flags:?} killed at {point}");
+            for volume in volumes.lines() {
+                host.ok(["volume", "rm", volume]);
+            }
+            assert_recovers(&host, &point, &before);
+        }
+    }
+    host.assert_nothing_left_behind();
+}
+
+/// What a reboot does to rocker's own state.
+fn forget_what_runs(host: &Host) {
+    for entry in fs_err::read_dir(host.runroot()).expect("the run root") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("live.db") {
+            fs_err::remove_file(&path).expect("to delete it");
+        }
+    }
+}
+
+#[test]
+fn what_died_while_it_was_created_does_not_come_back_with_a_reboot() {
+    let host = require!(host());
+    let image = host.busybox();
+    let before = after_a_first_run(&host, &image);
+
+    for point in require!(points(&host, &["create-", "monitor-", "teardown-"])) {
+        let create = ["create", "--name", "same", &image, "true"];
+        crash(&host, &point, &create, &before);
+        crash(
+            &host,
+            &point,
+            &["run", "--name", "two", &image, "no-such-program"],
+            &before,
+        );
+        host.ok(["ps", "-a"]);
+        host.ok(["rm", "-f", "same", "two"]);
+        host.ok(create);
+
+        forget_what_runs(&host);
+
+        assert_eq!(
+            host.ok(["ps", "-a", "--format", "{{.Names}}"]),
+            "same",
+            "{point}"
+        );
+        host.ok(["rm", "same"]);
+        assert_recovers(&host, &point, &before);
+    }
+    host.assert_nothing_left_behind();
+}

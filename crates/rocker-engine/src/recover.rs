@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rocker_db::{ContainerRow, DbError, ExitRecord, IntentKind, OwnerLock};
+use rocker_db::{ContainerRow, DbError, ExitRecord, OwnerLock};
 use rocker_types::{ContainerId, ContainerStatus};
 
 use crate::EngineError;
@@ -94,14 +94,17 @@ impl Engine {
             return Ok(());
         }
         tracing::debug!(container = id.short(), status = %row.state.status, "its owner died: undoing");
-        let is_going = intents
-            .iter()
-            .any(|intent| intent.kind == IntentKind::Removal)
-            || row.state.status == ContainerStatus::Removing;
+        if let Some(volumes) = crate::containers::volumes_of_removal(&intents) {
+            // the intent stays to the last, because it says which volumes go
+            self.take_away(id)?;
+            return self.forget_with(&row, &volumes);
+        }
         self.teardown(id)?;
-        if is_going || !row.kept || never_was(&row) {
-            self.forget(&row)?;
-            return Ok(());
+        if !row.kept || never_was(&row) {
+            return self.forget(&row);
+        }
+        if row.state.status == ContainerStatus::Removing {
+            return self.forget_with(&row, &[]);
         }
         if row.state.status.is_active() {
             let tx = self.live.begin()?;

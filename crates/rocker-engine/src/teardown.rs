@@ -67,11 +67,17 @@ impl Engine {
         steps.finish(id)
     }
 
-    /// Takes away everything that a run made and frees address and ports.
-    pub(crate) fn teardown(&mut self, id: &ContainerId) -> Result<(), EngineError> {
+    /// Takes away everything that a run made.
+    pub(crate) fn take_away(&mut self, id: &ContainerId) -> Result<(), EngineError> {
         self.undo_network_and_cgroup(id)?;
         self.remove_tree(&self.layout.run_dir(id))?;
         crash::point(CrashPoint::TeardownAfterRunDir);
+        Ok(())
+    }
+
+    /// Takes away everything that a run made and frees address and ports.
+    pub(crate) fn teardown(&mut self, id: &ContainerId) -> Result<(), EngineError> {
+        self.take_away(id)?;
         let tx = self.live.begin()?;
         tx.release(id)?;
         tx.commit()?;
@@ -110,11 +116,15 @@ impl Engine {
     /// Forgets a container whose resources are gone: files, anonymous volumes, rows. Its
     /// name is free when this returns.
     pub(crate) fn forget(&mut self, row: &ContainerRow) -> Result<(), EngineError> {
-        let anonymous = self
-            .definition(row)
-            .map(|definition| definition.anonymous_volumes())
-            .unwrap_or_default();
+        let anonymous = self.anonymous_volumes(row);
         self.forget_with(row, &anonymous)
+    }
+
+    /// The volumes that were made for a container alone; none if its definition is unreadable.
+    pub(crate) fn anonymous_volumes(&self, row: &ContainerRow) -> Vec<VolumeName> {
+        self.definition(row)
+            .map(|definition| definition.anonymous_volumes())
+            .unwrap_or_default()
     }
 
     /// As [`forget`](Self::forget), with the volumes to delete given.
@@ -123,7 +133,8 @@ impl Engine {
         row: &ContainerRow,
         volumes: &[VolumeName],
     ) -> Result<(), EngineError> {
-        if row.durable {
+        // not asked of `row.durable`: its writer may have been killed before it could say so
+        if row.kept {
             self.durable()?.delete_container(&row.id)?;
         }
         crash::point(CrashPoint::RemoveAfterDurable);

@@ -24,4 +24,5 @@ pub use start::{StartMode, Started};
 pub use volumes::Volume;
 
 pub(crate) use logs::log_files;
+pub(crate) use remove::volumes_of_removal;
 pub(crate) use start::BUSY_PATIENCE;

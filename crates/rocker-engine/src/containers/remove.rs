@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rocker_db::{ContainerRow, DbError, Intent, IntentKind, OwnerLock};
-use rocker_types::{ContainerQuery, ContainerStatus, Signal};
+use rocker_types::{ContainerQuery, ContainerStatus, Signal, VolumeName};
 
 use super::signal::StopTimeout;
 use super::start::BUSY_PATIENCE;
@@ -75,23 +75,36 @@ impl Engine {
                 container: row.name.to_string(),
             });
         }
+        let volumes = if options.volumes || !row.kept {
+            self.anonymous_volumes(&row)
+        } else {
+            Vec::new()
+        };
         let tx = self.live.begin()?;
         tx.set_status(&row.id, ContainerStatus::Removing)?;
-        tx.intend(
-            &row.id,
-            &Intent {
-                kind: IntentKind::Removal,
-                resource: row.id.to_string(),
-            },
-        )?;
+        tx.intend(&row.id, &removal_with(&volumes))?;
         tx.commit()?;
         crash::point(CrashPoint::RemoveAfterIntent);
-        if options.volumes || !row.kept {
-            self.forget(&row)?;
-        } else {
-            self.forget_with(&row, &[])?;
-        }
+        self.forget_with(&row, &volumes)?;
         drop(lock);
         Ok(())
     }
+}
+
+/// What is recorded before a removal: the volumes that go too, for whoever has to finish it.
+fn removal_with(volumes: &[VolumeName]) -> Intent {
+    let names: Vec<_> = volumes.iter().map(VolumeName::as_str).collect();
+    Intent {
+        kind: IntentKind::Removal,
+        resource: names.join(" "),
+    }
+}
+
+/// The volumes that a recorded removal takes along; `None` if none is recorded.
+pub(crate) fn volumes_of_removal(intents: &[Intent]) -> Option<Vec<VolumeName>> {
+    let removal = intents
+        .iter()
+        .find(|intent| intent.kind == IntentKind::Removal)?;
+    let names = removal.resource.split_whitespace();
+    Some(names.filter_map(|name| name.parse().ok()).collect())
 }
