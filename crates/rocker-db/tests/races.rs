@@ -276,3 +276,40 @@ fn a_newer_schema_is_refused_and_garbage_is_told() {
     let tx = live.begin().unwrap();
     tx.record_exit(&id(9), &exit).unwrap();
 }
+
+#[test]
+fn a_name_that_two_kept_containers_claim_goes_to_the_newer_and_both_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut live = LiveDb::open(&dir.path().join("before.db")).unwrap();
+    let mut durable = DurableDb::open(&dir.path().join("rocker.db")).unwrap();
+    for (n, created_ns) in [(1, 10), (2, 20)] {
+        let id = id(n);
+        let tx = live.begin().unwrap();
+        tx.insert(&NewContainer {
+            id: &id,
+            name: &name("web"),
+            kept: true,
+            image_id: None,
+            definition: "{}",
+            created_ns,
+            volumes: &[],
+        })
+        .unwrap();
+        tx.commit().unwrap();
+        let row = live.container(&id).unwrap();
+        durable.record_container(&row, &[]).unwrap();
+        let tx = live.begin().unwrap();
+        tx.delete(&id).unwrap();
+        tx.commit().unwrap();
+    }
+
+    let mut live = LiveDb::open(&dir.path().join("after.db")).unwrap();
+    let tx = live.begin().unwrap();
+    let renamed = tx.seed(&durable.kept_containers().unwrap()).unwrap();
+    tx.commit().unwrap();
+
+    let web = live.find(&ContainerQuery::new("web")).unwrap();
+    assert_eq!(web.id, id(2));
+    assert_eq!(live.container(&id(1)).unwrap().name, renamed[0]);
+    assert_eq!(live.containers().unwrap().len(), 2);
+}

@@ -35,9 +35,15 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Opens without looking for what the dead left: for the monitor, whose own container is
-    /// half made, and for `system check` without `--repair`.
-    pub(crate) fn open_as_is(layout: &Layout) -> Result<Self, EngineError> {
+    /// Opens without looking for what the dead left, and so without changing anything that is
+    /// there: for who only wants to know (`system check` without `--repair`, the completion of a
+    /// shell), and for the monitor, whose own container is half made. After a boot the kept
+    /// containers are not seen before somebody [`open`](Self::open)s.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_as_is(layout: &Layout) -> Result<Self, EngineError> {
         for dir in [layout.root(), layout.runroot(), &layout.locks()] {
             ensure_own_directory(dir)?;
         }
@@ -88,7 +94,11 @@ impl Engine {
         let kept = self.durable()?.kept_containers()?;
         let tx = self.live.begin()?;
         if !tx.is_seeded()? {
-            tx.seed(&kept)?;
+            for name in tx.seed(&kept)? {
+                tracing::warn!(%name, "another container has its name: it is called by its id too");
+            }
+            // what was under way when the machine went down is known to nobody else
+            tx.want_sweep()?;
         }
         Ok(tx.commit()?)
     }

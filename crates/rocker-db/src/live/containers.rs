@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use super::rows::{COLUMNS, from_row};
 use super::{ContainerRow, LiveDb, LiveTransaction};
-use crate::{DbError, DurableContainer};
+use crate::DbError;
 
 /// What is recorded when a container is created.
 #[derive(Clone, Copy, Debug)]
@@ -57,15 +57,6 @@ pub struct ExitRecord {
 }
 
 impl LiveDb {
-    /// Whether the kept containers have been copied from the durable database since boot.
-    ///
-    /// # Errors
-    ///
-    /// [`DbError::Query`].
-    pub fn is_seeded(&self) -> Result<bool, DbError> {
-        is_seeded(&self.db)
-    }
-
     /// Finds a container as users name it: full id, then exact name, then unique id prefix.
     ///
     /// # Errors
@@ -187,56 +178,6 @@ impl LiveDb {
 }
 
 impl LiveTransaction<'_> {
-    /// See [`LiveDb::is_seeded`].
-    ///
-    /// # Errors
-    ///
-    /// [`DbError::Query`].
-    pub fn is_seeded(&self) -> Result<bool, DbError> {
-        is_seeded(&self.tx)
-    }
-
-    /// Copies the kept containers in, once after boot.
-    ///
-    /// # Errors
-    ///
-    /// [`DbError::Query`].
-    pub fn seed(&self, kept: &[DurableContainer]) -> Result<(), DbError> {
-        let failed = DbError::query("copy kept containers");
-        for container in kept {
-            let new = NewContainer {
-                id: &container.id,
-                name: &container.name,
-                kept: true,
-                image_id: container.image_id.as_ref(),
-                definition: &container.definition,
-                created_ns: container.created_ns,
-                volumes: &container.volumes,
-            };
-            self.insert(&new)?;
-            let exit = &container.exit;
-            self.tx
-                .execute(
-                    "UPDATE containers SET status = ?2, exit_code = ?3, oom_killed = ?4, error = ?5, finished_ns = ?6,
-                     started_ns = ?7, durable = 1 WHERE id = ?1",
-                    params![
-                        container.id.as_str(),
-                        exit.status.as_str(),
-                        exit.exit_code,
-                        exit.oom_killed,
-                        exit.error,
-                        exit.finished_ns,
-                        container.started_ns
-                    ],
-                )
-                .map_err(&failed)?;
-        }
-        self.tx
-            .execute("INSERT INTO meta VALUES('seeded', '1')", [])
-            .map(drop)
-            .map_err(failed)
-    }
-
     /// Records a new container; its name is taken from then on.
     ///
     /// # Errors
@@ -405,10 +346,6 @@ impl LiveTransaction<'_> {
     pub fn users_of_volume(&self, volume: &VolumeName) -> Result<Vec<String>, DbError> {
         volume_users(&self.tx, volume)
     }
-}
-
-fn is_seeded(db: &Connection) -> Result<bool, DbError> {
-    strings(db, "SELECT value FROM meta WHERE key = 'seeded'", &[]).map(|rows| !rows.is_empty())
 }
 
 fn image_users(db: &Connection, image_id: &Digest) -> Result<Vec<String>, DbError> {

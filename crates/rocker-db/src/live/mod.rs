@@ -5,6 +5,7 @@ mod intents;
 mod network;
 mod rows;
 mod schema;
+mod seed;
 
 use std::path::Path;
 
