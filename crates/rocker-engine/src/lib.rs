@@ -50,7 +50,8 @@ pub use report::MonitorFailure;
 pub use request::{CreateRequest, PullPolicy};
 pub use resolve::ResolveError;
 pub use rocker_image::registry::{
-    Credential, Credentials, LayerState, NoProgress, PullEvent, PullProgress, RegistryOptions,
+    AuthFileError, Credential, Credentials, LayerState, NoProgress, PullEvent, PullProgress,
+    RegistryOptions, read_auth_file,
 };
 pub use rocker_runtime::{ExitStatus, Running, executable, main_init};
 

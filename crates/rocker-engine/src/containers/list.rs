@@ -49,17 +49,29 @@ impl Engine {
     ///
     /// What the database says.
     pub fn containers(&mut self, all: bool) -> Result<Vec<ContainerSummary>, EngineError> {
-        let rows = self.live.containers()?;
+        let mut rows = Vec::new();
+        for row in self.live.containers()? {
+            rows.extend(self.if_really_so(row)?);
+        }
+        rows.retain(|row| all || row.state.status.is_active());
+        self.summaries(rows)
+    }
+
+    /// All containers as they are recorded, newest first: nothing is waited for and nothing put
+    /// right, so one whose owner was killed may be said to run.
+    ///
+    /// # Errors
+    ///
+    /// What the database says.
+    pub fn containers_as_recorded(&self) -> Result<Vec<ContainerSummary>, EngineError> {
+        self.summaries(self.live.containers()?)
+    }
+
+    fn summaries(&self, rows: Vec<ContainerRow>) -> Result<Vec<ContainerSummary>, EngineError> {
         let addresses = self.live.addresses()?;
         let mut ports = self.live.ports()?;
         let mut summaries = Vec::new();
-        for row in rows {
-            let Some(row) = self.if_really_so(row)? else {
-                continue;
-            };
-            if row.is_on_its_way_out() || (!all && !row.state.status.is_active()) {
-                continue;
-            }
+        for row in rows.into_iter().filter(|row| !row.is_on_its_way_out()) {
             let definition = self.definition(&row)?;
             let is_active = row.state.status.is_active();
             summaries.push(ContainerSummary {
