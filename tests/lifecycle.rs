@@ -513,3 +513,18 @@ fn ps_shows_what_is_asked_for() {
     host.ok(["rm", "-f", "up", "down"]);
     host.assert_nothing_left_behind();
 }
+
+#[test]
+fn a_port_is_free_as_soon_as_the_run_that_published_it_is_over() {
+    let host = require!(host());
+    let image = host.busybox();
+    host.ok(["create", "--name", "kept", "-p", "8080:80", &image, "true"]);
+
+    // No wait in between: who told the exit code may not have let go of the port yet.
+    for _ in 0..8 {
+        host.ok(["run", "--rm", "-p", "8080:80", &image, "true"]);
+        host.ok(["start", "-a", "kept"]);
+    }
+    host.ok(["rm", "kept"]);
+    host.assert_nothing_left_behind();
+}

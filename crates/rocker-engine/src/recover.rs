@@ -3,10 +3,10 @@
 //! Cheap when all is well: one query, and one flock for each container that runs.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rocker_db::{ContainerRow, DbError, ExitRecord, OwnerLock};
-use rocker_types::{ContainerId, ContainerStatus};
+use rocker_types::{ContainerId, ContainerQuery, ContainerStatus};
 
 use crate::EngineError;
 use crate::clock::now_ns;
@@ -25,10 +25,25 @@ impl Engine {
                 tracing::warn!(container = id.short(), %error, "cannot put right what a dead rocker left");
             }
         }
-        if self.live.sweep_wanted()? {
-            self.sweep()?;
+        let swept = match self.live.sweep_wanted()? {
+            true => self.sweep(),
+            false => Ok(()),
+        };
+        for error in [swept, self.remove_idle_bridge()]
+            .into_iter()
+            .filter_map(Result::err)
+        {
+            tracing::warn!(%error, "cannot tidy up now");
         }
-        self.remove_idle_bridge()
+        Ok(())
+    }
+
+    /// As [`recover`](Self::recover) where something failed already: that is what the user is to
+    /// read, not what fails for the same reason now.
+    pub(crate) fn recover_after(&mut self, failure: &EngineError) {
+        if let Err(error) = self.recover() {
+            tracing::warn!(%error, after = %failure, "cannot put right what a failed command left");
+        }
     }
 
     /// The bridge of a monitor that was killed while it lingered.
@@ -49,7 +64,7 @@ impl Engine {
         for id in self.perhaps_owned()? {
             failures.extend(self.recover_if_dead(&id).err());
         }
-        self.sweep()?;
+        failures.extend(self.sweep().err());
         failures.extend(self.remove_idle_bridge().err());
         Ok(failures)
     }
@@ -80,12 +95,15 @@ impl Engine {
         let Some(_lock) = OwnerLock::try_take(&path)? else {
             return Ok(());
         };
+        self.put_right(id)
+    }
+
+    /// Finishes or undoes what a dead owner of the container left. The caller holds its lock.
+    pub(crate) fn put_right(&mut self, id: &ContainerId) -> Result<(), EngineError> {
         // by now somebody else may have done it
         let row = match self.live.container(id) {
             Ok(row) => row,
-            Err(DbError::NoSuchContainer(_)) => {
-                return Ok(());
-            }
+            Err(DbError::NoSuchContainer(_)) => return self.forget_intents(id),
             Err(e) => return Err(e.into()),
         };
         let intents = self.live.intents_of(id)?;
@@ -112,6 +130,44 @@ impl Engine {
             tx.commit()?;
         }
         self.write_down(id)
+    }
+
+    /// Takes away what is recorded for a container that is not.
+    fn forget_intents(&mut self, id: &ContainerId) -> Result<(), EngineError> {
+        if self.live.intents_of(id)?.is_empty() {
+            return Ok(());
+        }
+        self.take_away(id)?;
+        let tx = self.live.begin()?;
+        tx.release(id)?;
+        Ok(tx.commit()?)
+    }
+
+    /// Whether the container called `name` does not hold its ports any longer; waits for that
+    /// if it has ended. Its exit code was told before its ports were free.
+    pub(crate) fn has_freed_its_ports(&mut self, name: &str) -> Result<bool, EngineError> {
+        let query = ContainerQuery::new(name);
+        let end = Instant::now() + crate::containers::BUSY_PATIENCE;
+        loop {
+            let row = match self.live.find(&query) {
+                Ok(row) => row,
+                Err(DbError::NoSuchContainer(_)) => return Ok(true),
+                Err(e) => return Err(e.into()),
+            };
+            if self.live.ports_of(&row.id)?.is_empty() {
+                return Ok(true);
+            }
+            // one that is being started is active in a moment
+            if row.state.status.is_active() || Instant::now() >= end {
+                return Ok(false);
+            }
+            let path = self.layout.container_lock(&row.id);
+            if let Some(lock) = OwnerLock::take_within(&path, Duration::from_millis(2))? {
+                self.put_right(&row.id)?;
+                drop(lock);
+                return Ok(self.live.ports_of(&row.id)?.is_empty());
+            }
+        }
     }
 
     /// Whether the container `id` is on its way out; waits for its end if so. For who wants its

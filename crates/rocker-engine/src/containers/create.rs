@@ -3,6 +3,7 @@
 use rocker_db::{Intent, IntentKind, NewContainer, OwnerLock};
 use rocker_types::{ContainerId, ContainerName, VolumeName, VolumeSource, random_name};
 
+use super::start::BUSY_PATIENCE;
 use crate::EngineError;
 use crate::clock::now_ns;
 use crate::crash::{self, CrashPoint};
@@ -52,7 +53,7 @@ impl Engine {
         crash::point(CrashPoint::CreateAfterInsert);
         if let Err(error) = self.make_volumes(&draft.definition) {
             drop(draft.lock);
-            self.recover()?;
+            self.recover_after(&error);
             return Err(error);
         }
         let row = self.live.container(&draft.id)?;
@@ -77,9 +78,11 @@ impl Engine {
         }
         make_bind_sources(&definition)?;
         let lock_path = self.layout.container_lock(&id);
-        let lock = OwnerLock::try_take(&lock_path)?.ok_or_else(|| EngineError::Busy {
+        let busy = || EngineError::Busy {
             container: id.short().to_owned(),
-        })?;
+        };
+        // nobody knows the id, but who recovers takes each lock for a moment to look
+        let lock = OwnerLock::take_within(&lock_path, BUSY_PATIENCE)?.ok_or_else(busy)?;
         let unreadable = |source| EngineError::Definition {
             container: id.short().to_owned(),
             source,
@@ -118,6 +121,8 @@ impl Engine {
                 }
                 Err(EngineError::Db(rocker_db::DbError::NameTaken { holder, .. }))
                     if self.is_on_its_way_out(&holder)? => {}
+                Err(EngineError::Db(rocker_db::DbError::PortTaken { holder, .. }))
+                    if self.has_freed_its_ports(&holder)? => {}
                 Err(e) => return Err(e),
                 Ok(extra) => return Ok((name, extra)),
             }

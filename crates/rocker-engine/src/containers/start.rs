@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rocker_db::{
-    ContainerRow, Intent, IntentKind, LiveTransaction, NetworkRow, OwnerLock, StartClaim,
+    ContainerRow, DbError, Intent, IntentKind, LiveTransaction, NetworkRow, OwnerLock, StartClaim,
 };
 use rocker_runtime::cgroup::CgroupName;
 use rocker_types::{ContainerId, ContainerName, ContainerQuery, ContainerStatus, Layout};
@@ -93,7 +93,7 @@ impl Engine {
         mode: StartMode,
     ) -> Result<Started, EngineError> {
         let row = self.live.find(query)?;
-        let Some(lock) = self.lock_to_start(&row)? else {
+        let Some((row, lock)) = self.lock_to_start(&row)? else {
             let session = match mode {
                 StartMode::Attached => Some(self.session(&row)?),
                 StartMode::Detached => None,
@@ -107,11 +107,7 @@ impl Engine {
             });
         };
         let definition = self.definition(&row)?;
-        let network = self.network_for(&definition)?;
-        let layout = self.layout.clone();
-        let tx = self.live.begin()?;
-        claim(&tx, &layout, &row.id, &definition, network.as_ref())?;
-        tx.commit()?;
+        self.claim_again(&row.id, &definition)?;
         let lock = self.make_volumes_or_undo(&definition, lock)?;
         self.launch(
             Launch {
@@ -124,6 +120,29 @@ impl Engine {
         )
     }
 
+    /// Takes what a container that exists needs for one more start.
+    fn claim_again(
+        &mut self,
+        id: &ContainerId,
+        definition: &Definition,
+    ) -> Result<(), EngineError> {
+        let network = self.network_for(definition)?;
+        let layout = self.layout.clone();
+        loop {
+            let tx = self.live.begin()?;
+            match claim(&tx, &layout, id, definition, network.as_ref()) {
+                Ok(()) => return Ok(tx.commit()?),
+                Err(EngineError::Db(DbError::PortTaken { port, holder })) => {
+                    drop(tx);
+                    if !self.has_freed_its_ports(&holder)? {
+                        return Err(DbError::PortTaken { port, holder }.into());
+                    }
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
     /// Makes the volumes; when that fails, what was claimed is given back at once.
     fn make_volumes_or_undo(
         &mut self,
@@ -134,19 +153,25 @@ impl Engine {
             Ok(()) => Ok(lock),
             Err(error) => {
                 drop(lock);
-                self.recover()?;
+                self.recover_after(&error);
                 Err(error)
             }
         }
     }
 
-    /// Takes the container's lock; `None` when it runs already.
-    fn lock_to_start(&mut self, row: &ContainerRow) -> Result<Option<OwnerLock>, EngineError> {
+    /// Takes the container's lock and reads the container as it is then; `None` when it runs
+    /// already.
+    fn lock_to_start(
+        &mut self,
+        row: &ContainerRow,
+    ) -> Result<Option<(ContainerRow, OwnerLock)>, EngineError> {
         let path = self.layout.container_lock(&row.id);
         let end = std::time::Instant::now() + BUSY_PATIENCE;
         loop {
             if let Some(lock) = OwnerLock::take_within(&path, Duration::from_millis(2))? {
-                return Ok(Some(lock));
+                // its owner may have died since this command began
+                self.put_right(&row.id)?;
+                return Ok(Some((self.live.container(&row.id)?, lock)));
             }
             match self.live.container(&row.id)?.state.status {
                 ContainerStatus::Running
@@ -183,7 +208,13 @@ impl Engine {
                 stdin: definition.open_stdin,
             },
         };
-        let spawned = spawn::monitor(&self.layout, id, lock, attach)?;
+        let spawned = match spawn::monitor(&self.layout, id, lock, attach) {
+            Ok(spawned) => spawned,
+            Err(error) => {
+                self.recover_after(&error);
+                return Err(error);
+            }
+        };
         crash::point(CrashPoint::RunAfterSpawn);
         match crate::report::receive(spawned.report) {
             Some(Report::Started) => Ok(Started {
@@ -194,7 +225,10 @@ impl Engine {
             }),
             Some(Report::Failed(source)) => {
                 // the monitor undoes its work before it lets go of the lock
-                OwnerLock::take_within(&self.layout.container_lock(id), BUSY_PATIENCE)?;
+                drop(OwnerLock::take_within(
+                    &self.layout.container_lock(id),
+                    BUSY_PATIENCE,
+                ));
                 Err(EngineError::Monitor {
                     container: name.to_string(),
                     source,
@@ -205,11 +239,12 @@ impl Engine {
                 drop(OwnerLock::take_within(
                     &self.layout.container_lock(id),
                     BUSY_PATIENCE,
-                )?);
-                self.recover()?;
-                Err(EngineError::MonitorDied {
+                ));
+                let died = EngineError::MonitorDied {
                     container: name.to_string(),
-                })
+                };
+                self.recover_after(&died);
+                Err(died)
             }
         }
     }
