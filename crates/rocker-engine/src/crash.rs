@@ -14,7 +14,6 @@ pub enum CrashPoint {
     RunBeforeClaim,
     RunAfterClaim,
     RunAfterVolumes,
-    RunAfterRunDir,
     RunAfterSpawn,
     CreateAfterInsert,
     CreateAfterDurable,
@@ -53,13 +52,12 @@ pub enum CrashPoint {
 
 impl CrashPoint {
     /// Every point, in the order in which a container meets them.
-    pub const ALL: [Self; 38] = {
+    pub const ALL: [Self; 37] = {
         use CrashPoint::*;
         [
             RunBeforeClaim,
             RunAfterClaim,
             RunAfterVolumes,
-            RunAfterRunDir,
             RunAfterSpawn,
             CreateAfterInsert,
             CreateAfterDurable,
@@ -135,6 +133,9 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), CrashPoint::ALL.len());
-        assert_eq!(CrashPoint::RunAfterRunDir.name(), "run-after-run-dir");
+        assert_eq!(
+            CrashPoint::TeardownAfterRunDir.name(),
+            "teardown-after-run-dir"
+        );
     }
 }
