@@ -98,22 +98,8 @@ fn bind(
     watch: &Watch,
     attachment: &Attachment,
 ) -> Result<PortForwarder, EngineError> {
-    let asked = &watch.definition.ports;
-    // a restart keeps the numbers that the first start got
-    let known: Vec<PublishedPort> = engine.live.ports_of(&watch.id)?;
-    let fixed = |port: &PublishedPort| {
-        let same = |k: &&PublishedPort| {
-            k.container_port == port.container_port
-                && k.protocol == port.protocol
-                && k.host_ip == port.host_ip
-        };
-        if port.host_port == 0 {
-            known.iter().find(same).copied().unwrap_or(*port)
-        } else {
-            *port
-        }
-    };
-    let ports: Vec<PublishedPort> = asked.iter().map(fixed).collect();
+    let known = engine.live.ports_of(&watch.id)?;
+    let ports = with_known_numbers(&watch.definition.ports, &known);
     let forwarder =
         PortForwarder::bind(&ports, attachment.address).map_err(|source| EngineError::Publish {
             container: watch.name.clone(),
@@ -132,6 +118,27 @@ fn bind(
         tx.commit()?;
     }
     Ok(forwarder)
+}
+
+/// A restart keeps the numbers that the first start got: ports `asked` for without a number get
+/// one of those `known` that nobody asked for by number, each only once.
+fn with_known_numbers(asked: &[PublishedPort], known: &[PublishedPort]) -> Vec<PublishedPort> {
+    let mut chosen: Vec<_> = known
+        .iter()
+        .filter(|port| !asked.contains(port))
+        .copied()
+        .collect();
+    let number = |port: &PublishedPort| {
+        let without_number = |known: &PublishedPort| PublishedPort {
+            host_port: 0,
+            ..*known
+        };
+        let found = chosen
+            .iter()
+            .position(|known| without_number(known) == *port);
+        found.map_or(*port, |at| chosen.remove(at))
+    };
+    asked.iter().map(number).collect()
 }
 
 fn connect(
@@ -231,4 +238,42 @@ fn own_identity() -> Result<(i32, u64), EngineError> {
     let start = rocker_sys::process::start_time_ticks(pid)
         .map_err(|source| EngineError::Spawn { source })?;
     Ok((pid, start))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use rocker_types::Protocol;
+
+    use super::*;
+
+    fn port(host_port: u16, container_port: u16) -> PublishedPort {
+        PublishedPort {
+            host_ip: Ipv4Addr::UNSPECIFIED,
+            host_port,
+            container_port,
+            protocol: Protocol::Tcp,
+        }
+    }
+
+    #[test]
+    fn a_port_without_a_number_gets_no_number_that_was_asked_for() {
+        let asked = [port(8080, 80), port(0, 80), port(0, 80), port(0, 81)];
+
+        let first = with_known_numbers(&asked, &[port(8080, 80)]);
+        let restarted = [port(8080, 80), port(30000, 80), port(30001, 80)];
+        let again = with_known_numbers(&asked, &restarted);
+
+        assert_eq!(first, asked);
+        assert_eq!(
+            again,
+            [
+                port(8080, 80),
+                port(30000, 80),
+                port(30001, 80),
+                port(0, 81)
+            ]
+        );
+    }
 }
