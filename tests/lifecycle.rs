@@ -528,3 +528,48 @@ fn a_port_is_free_as_soon_as_the_run_that_published_it_is_over() {
     host.ok(["rm", "kept"]);
     host.assert_nothing_left_behind();
 }
+
+#[test]
+fn a_client_that_does_not_read_keeps_nobody_from_ending_its_container() {
+    let host = require!(host());
+    let image = host.busybox();
+    let end: [&[&str]; 2] = [&["stop", "-t", "0", "loud"], &["rm", "-f", "loud"]];
+
+    for words in end {
+        let client = host
+            .command(["run", "--name", "loud", &image, "yes"])
+            .spawn();
+        client.await_stdout("y\n");
+        client.signal(Signal::STOP);
+
+        let ended = host.rocker(words.iter().copied());
+        let removed = host.rocker(["rm", "-f", "loud"]);
+
+        client.signal(Signal::CONT);
+        assert_eq!(client.finish().exit_code, 137, "the client learns the end");
+        assert_eq!(ended.exit_code, 0, "{ended:?}");
+        assert_eq!(removed.exit_code, 0, "{removed:?}");
+    }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn restart_keeps_a_container_that_goes_with_its_end() {
+    let host = require!(host());
+    let image = host.busybox();
+    let id = host.ok([
+        "run", "-d", "--rm", "--name", "once", &image, "sleep", "1000",
+    ]);
+    let first = crate::inspect(&host, "once", "{{.State.Pid}}");
+
+    host.ok(["restart", "-t", "0", "once"]);
+
+    assert_eq!(
+        crate::inspect(&host, "once", "{{.Id}} {{.State.Running}}"),
+        format!("{id} true")
+    );
+    assert_ne!(crate::inspect(&host, "once", "{{.State.Pid}}"), first);
+    host.ok(["stop", "-t", "0", "once"]);
+    assert_eq!(host.ok(["ps", "-aq"]), "", "a stop is its end");
+    host.assert_nothing_left_behind();
+}

@@ -89,3 +89,56 @@ fn a_restart_policy_and_rm_contradict_each_other() {
     assert_eq!(output.exit_code, 125, "{output:?}");
     host.assert_nothing_left_behind();
 }
+
+#[test]
+fn restarts_that_fail_count_too() {
+    let host = require!(host());
+    let image = host.busybox();
+
+    let id = host.ok([
+        "run",
+        "-d",
+        "--restart",
+        "on-failure:2",
+        &image,
+        "sh",
+        "-c",
+        "echo once; rm /bin/sh; exit 3",
+    ]);
+    let log = host.command(["logs", "-f", &id]).spawn().finish();
+
+    assert_eq!(log.stdout, "once\n", "{log:?}");
+    assert_eq!(
+        inspect(&host, &id, "{{.State.Status}} {{.State.ExitCode}}"),
+        "exited 127"
+    );
+    host.ok(["rm", &id]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn wait_between_two_runs_waits_for_the_next() {
+    let host = require!(host());
+    let image = host.busybox();
+    let shared = host.scratch().join("shared");
+    fs_err::create_dir(&shared).expect("a directory");
+    let volume = format!("{}:/shared", shared.display());
+
+    let id = host.ok([
+        "run",
+        "-d",
+        "--restart",
+        "on-failure:1",
+        "-v",
+        &volume,
+        &image,
+        "sh",
+        "-c",
+        "test -e /shared/seen && exit 4; touch /shared/seen; exit 3",
+    ]);
+    let codes: Vec<_> = (0..3).map(|_| host.ok(["wait", &id])).collect();
+
+    assert_eq!(codes.last().map(String::as_str), Some("4"), "{codes:?}");
+    host.ok(["rm", &id]);
+    host.assert_nothing_left_behind();
+}

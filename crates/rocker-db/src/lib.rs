@@ -25,7 +25,7 @@ mod lock;
 pub use durable::{DurableContainer, DurableDb, ImageRow, LayerRow, NewImage, Untagged, VolumeRow};
 pub use error::DbError;
 pub use live::{
-    ContainerRow, ContainerState, ExitRecord, Intent, IntentKind, LiveDb, LiveTransaction,
-    NetworkRow, NewContainer, StartClaim, StartGrant, StartedRecord,
+    ContainerRow, ContainerState, EndRequest, ExitRecord, Intent, IntentKind, LiveDb,
+    LiveTransaction, NetworkRow, NewContainer, StartClaim, StartGrant, StartedRecord,
 };
 pub use lock::{LockError, OwnerLock, SharedLock};

@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::lifecycle::LINGER_LOCK;
 
 /// The exit code of a container whose end nobody saw.
-const STATE_LOST: i32 = 255;
+pub(crate) const STATE_LOST: i32 = 255;
 
 impl Engine {
     /// Finishes or undoes the work of owners that are dead. What cannot be put right now stays
@@ -117,7 +117,7 @@ impl Engine {
             self.take_away(id)?;
             return self.forget_with(&row, &volumes);
         }
-        self.teardown(id)?;
+        self.take_away(id)?;
         if !row.kept || never_was(&row) {
             return self.forget(&row);
         }
@@ -129,7 +129,8 @@ impl Engine {
             tx.record_exit(id, &state_lost())?;
             tx.commit()?;
         }
-        self.write_down(id)
+        self.write_down(id)?;
+        self.release(id)
     }
 
     /// Takes away what is recorded for a container that is not.
@@ -138,9 +139,7 @@ impl Engine {
             return Ok(());
         }
         self.take_away(id)?;
-        let tx = self.live.begin()?;
-        tx.release(id)?;
-        Ok(tx.commit()?)
+        self.release(id)
     }
 
     /// Whether the container called `name` does not hold its ports any longer; waits for that

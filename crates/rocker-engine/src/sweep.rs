@@ -124,7 +124,7 @@ fn ids_in(dir: &Path) -> Vec<ContainerId> {
 /// Whether nothing in a container's directory was to outlive the container: nothing was
 /// written, or overlayfs was told not to care (`volatile`, which only `--rm` gets).
 fn is_disposable(container: &Path) -> bool {
-    let volatile = container.join("work/work/incompat/volatile");
+    let volatile = container.join(crate::lifecycle::VOLATILE_MARK);
     let written =
         fs_err::read_dir(container.join("upper")).is_ok_and(|mut upper| upper.next().is_some());
     !written || volatile.exists()

@@ -75,9 +75,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes away everything that a run made and frees address and ports.
-    pub(crate) fn teardown(&mut self, id: &ContainerId) -> Result<(), EngineError> {
-        self.take_away(id)?;
+    /// Frees address and ports, once nothing of the run is left.
+    pub(crate) fn release(&mut self, id: &ContainerId) -> Result<(), EngineError> {
         let tx = self.live.begin()?;
         tx.release(id)?;
         tx.commit()?;

@@ -3,7 +3,7 @@
 use rocker_types::{
     ContainerId, ContainerName, ContainerQuery, ContainerStatus, Digest, VolumeName,
 };
-use rusqlite::{Connection, OptionalExtension, ToSql, params};
+use rusqlite::{Connection, ToSql, params};
 
 use super::rows::{COLUMNS, from_row};
 use super::{ContainerRow, LiveDb, LiveTransaction};
@@ -122,23 +122,6 @@ impl LiveDb {
             .into_iter()
             .map(|id| super::rows::parse("a container id", id))
             .collect()
-    }
-
-    /// Whether a person asked the container to stop.
-    ///
-    /// # Errors
-    ///
-    /// [`DbError::Query`].
-    pub fn stop_requested(&self, id: &ContainerId) -> Result<bool, DbError> {
-        self.db
-            .query_row(
-                "SELECT stop_requested FROM containers WHERE id = ?1",
-                [id.as_str()],
-                |row| row.get(0),
-            )
-            .optional()
-            .map(Option::unwrap_or_default)
-            .map_err(DbError::query("read a container"))
     }
 
     /// Names of the containers that mount `volume`.
@@ -281,21 +264,6 @@ impl LiveTransaction<'_> {
             )
             .map(drop)
             .map_err(DbError::query("record a status"))
-    }
-
-    /// A person asked for the end: the restart policy no longer applies.
-    ///
-    /// # Errors
-    ///
-    /// [`DbError::Query`].
-    pub fn request_stop(&self, id: &ContainerId) -> Result<(), DbError> {
-        self.tx
-            .execute(
-                "UPDATE containers SET stop_requested = 1 WHERE id = ?1",
-                [id.as_str()],
-            )
-            .map(drop)
-            .map_err(DbError::query("record a stop"))
     }
 
     /// The durable database has the container.

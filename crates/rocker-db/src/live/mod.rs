@@ -3,6 +3,7 @@
 mod containers;
 mod intents;
 mod network;
+mod requests;
 mod rows;
 mod schema;
 mod seed;
@@ -17,6 +18,7 @@ use crate::connection::{self, Durability};
 pub use containers::{ExitRecord, NewContainer, StartedRecord};
 pub use intents::{Intent, IntentKind};
 pub use network::{NetworkRow, StartClaim, StartGrant};
+pub use requests::EndRequest;
 pub use rows::{ContainerRow, ContainerState};
 
 pub(crate) use containers::strings;

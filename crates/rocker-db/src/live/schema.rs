@@ -21,7 +21,7 @@ CREATE TABLE containers(
     oom_killed INTEGER NOT NULL DEFAULT 0,
     error TEXT NOT NULL DEFAULT '',
     restarts INTEGER NOT NULL DEFAULT 0,
-    -- a person said stop: no restart policy applies
+    -- a person said stop (1) or restart (2): no restart policy applies
     stop_requested INTEGER NOT NULL DEFAULT 0,
     -- whether a definition was written to the durable database
     durable INTEGER NOT NULL DEFAULT 0

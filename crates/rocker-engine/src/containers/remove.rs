@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rocker_db::{ContainerRow, DbError, Intent, IntentKind, OwnerLock};
+use rocker_db::{ContainerRow, DbError, EndRequest, Intent, IntentKind, OwnerLock};
 use rocker_types::{ContainerQuery, ContainerStatus, Signal, VolumeName};
 
 use super::signal::StopTimeout;
@@ -44,10 +44,8 @@ impl Engine {
         }
         // one that somebody is just starting is not active yet
         if active || (options.force && OwnerLock::is_held(&self.layout.container_lock(&row.id))) {
-            let tx = self.live.begin()?;
-            tx.request_stop(&row.id)?;
-            tx.commit()?;
-            self.end(&row, StopTimeout::After(Duration::ZERO), Some(Signal::KILL))?;
+            let at_once = StopTimeout::After(Duration::ZERO);
+            self.end(&row, at_once, Some(Signal::KILL), EndRequest::Stop)?;
         }
         self.remove_stopped(&row, options)
     }
@@ -74,6 +72,10 @@ impl Engine {
             return Err(EngineError::StillRunning {
                 container: row.name.to_string(),
             });
+        }
+        if !self.live.intents_of(&row.id)?.is_empty() {
+            // what could not be undone before: with its row it would be lost to all
+            self.take_away(&row.id)?;
         }
         let volumes = if options.volumes || !row.kept {
             self.anonymous_volumes(&row)

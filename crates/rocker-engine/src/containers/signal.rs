@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rocker_db::{ContainerRow, DbError, OwnerLock};
+use rocker_db::{ContainerRow, DbError, EndRequest, OwnerLock};
 use rocker_runtime::cgroup::{Cgroup, CgroupLayout, CgroupName};
 use rocker_types::{ContainerQuery, ContainerStatus, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags};
 
 use super::start::{BUSY_PATIENCE, StartMode, Started};
 use crate::EngineError;
-use crate::control::{Session, Wants};
+use crate::control::Session;
 use crate::crash::{self, CrashPoint};
 use crate::engine::Engine;
 
@@ -45,11 +45,7 @@ impl Engine {
         signal: Option<Signal>,
     ) -> Result<(), EngineError> {
         let row = self.live.find(query)?;
-        let tx = self.live.begin()?;
-        tx.request_stop(&row.id)?;
-        tx.commit()?;
-        crash::point(CrashPoint::StopAfterRequest);
-        self.end(&row, timeout, signal)
+        self.end(&row, timeout, signal, EndRequest::Stop)
     }
 
     /// Sends a signal to a running container's init. SIGKILL also suspends the restart policy.
@@ -66,9 +62,7 @@ impl Engine {
         if signal == Signal::KILL
             || Some(signal) == self.definition(&row).ok().map(|d| d.stop_signal)
         {
-            let tx = self.live.begin()?;
-            tx.request_stop(&row.id)?;
-            tx.commit()?;
+            self.request(&row, EndRequest::Stop)?;
         }
         match send(&init, signal) {
             Ok(()) => Ok(()),
@@ -80,7 +74,7 @@ impl Engine {
         }
     }
 
-    /// Stops a container if it runs, and starts it.
+    /// Stops a container if it runs, and starts it; one that goes with its end stays for that.
     ///
     /// # Errors
     ///
@@ -92,8 +86,8 @@ impl Engine {
         signal: Option<Signal>,
     ) -> Result<Started, EngineError> {
         let row = self.live.find(query)?;
-        self.stop(query, timeout, signal)?;
-        // an --rm container is gone once it stopped
+        self.end(&row, timeout, signal, EndRequest::Restart)?;
+        // by its id: somebody else may have removed it and taken its name
         let again = ContainerQuery::new(row.id.as_str());
         self.start(&again, StartMode::Detached)
     }
@@ -105,7 +99,10 @@ impl Engine {
         row: &ContainerRow,
         timeout: StopTimeout,
         signal: Option<Signal>,
+        request: EndRequest,
     ) -> Result<(), EngineError> {
+        self.request(row, request)?;
+        crash::point(CrashPoint::StopAfterRequest);
         let signal = match signal {
             Some(signal) => signal,
             None => self.definition(row)?.stop_signal,
@@ -119,11 +116,16 @@ impl Engine {
                 Err(DbError::NoSuchContainer(_)) => return Ok(()),
                 Err(e) => return Err(e.into()),
             };
+            if !row.state.stop_requested {
+                // somebody has begun to start it meanwhile
+                self.request(&row, request)?;
+            }
             if self.end_running(&row, timeout, signal)? {
                 deadline = Instant::now() + BUSY_PATIENCE;
             }
-            // a monitor between two runs looks at the database when somebody knocks
-            drop(Session::connect(&control, Wants::Exit));
+            if row.state.status == ContainerStatus::Restarting {
+                Session::knock(&control);
+            }
             if let Some(lock) = OwnerLock::take_within(&path, Duration::from_millis(50))? {
                 drop(lock);
                 // a monitor that was killed meanwhile has undone nothing
@@ -135,6 +137,12 @@ impl Engine {
                 });
             }
         }
+    }
+
+    fn request(&mut self, row: &ContainerRow, request: EndRequest) -> Result<(), EngineError> {
+        let tx = self.live.begin()?;
+        tx.request_end(&row.id, request)?;
+        Ok(tx.commit()?)
     }
 
     /// Signals init, waits, kills; `false` when there is no init to end.

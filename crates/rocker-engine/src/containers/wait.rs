@@ -1,11 +1,13 @@
 //! `wait`.
 
+use rocker_db::DbError;
 use rocker_types::{ContainerQuery, ContainerStatus};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::EngineError;
 use crate::control::{Event, Session, Wants};
 use crate::engine::Engine;
+use crate::recover::STATE_LOST;
 
 impl Engine {
     /// Blocks until the container has ended and returns its exit code: at once when it does
@@ -13,14 +15,16 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Db`] when there is no such container.
+    /// [`EngineError::Db`] when there is no such container, or not any more and nobody told how
+    /// it ended.
     pub fn wait(&mut self, query: &ContainerQuery) -> Result<i32, EngineError> {
         let row = self.live.find(query)?;
+        let mut hung_up_on = false;
         loop {
             let now = match self.live.container(&row.id) {
                 Ok(now) => now,
-                // --rm, and gone between two looks
-                Err(rocker_db::DbError::NoSuchContainer(_)) => return Ok(row.state.exit_code),
+                // a monitor that lives tells everybody before it hangs up
+                Err(DbError::NoSuchContainer(_)) if hung_up_on => return Ok(STATE_LOST),
                 Err(e) => return Err(e.into()),
             };
             match now.state.status {
@@ -40,6 +44,7 @@ impl Engine {
                     if let Some(code) = exit_code(session)? {
                         return Ok(code);
                     }
+                    hung_up_on = true;
                 }
                 // the monitor is just leaving, or was killed
                 Err(_) => self.wait_until_let_go(&now)?,

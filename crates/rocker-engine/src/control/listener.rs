@@ -88,16 +88,13 @@ impl AsFd for ControlListener {
     }
 }
 
-/// Connects to the socket at `path`.
+/// Connects to the socket at `path`; `WouldBlock` if as many wait there as may.
 pub(crate) fn connect(path: &Path) -> io::Result<OwnedFd> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let socket = socket()?;
     let address = Address::of(path)?;
     rustix::net::connect(&socket, &address.name)?;
+    // from here on each call says by itself whether it may wait
+    rustix::io::ioctl_fionbio(&socket, false)?;
     Ok(socket)
 }
 
@@ -105,7 +102,8 @@ fn socket() -> Result<OwnedFd, Errno> {
     rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
-        // Only the listening socket: accepted ones do not inherit this.
+        // Of a listening socket, accepted ones do not inherit this. A connecting one would wait
+        // without end for a monitor that is busy with something else.
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )

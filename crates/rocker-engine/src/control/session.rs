@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rocker_types::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -80,13 +80,28 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Connect`] if nobody listens there.
+    /// [`SessionError::Connect`] if nobody listens there, or has not for [`PATIENCE`](Self::PATIENCE).
     pub fn connect(path: &Path, wants: Wants) -> Result<Self, SessionError> {
-        let socket = listener::connect(path).map_err(|source| SessionError::Connect {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::from_fd(socket, wants)
+        let end = Instant::now() + Self::PATIENCE;
+        loop {
+            match listener::connect(path) {
+                Ok(socket) => return Self::from_fd(socket, wants),
+                // Many come at once. A place in the queue cannot be polled for.
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && Instant::now() < end => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(source) => {
+                    let path = path.to_owned();
+                    return Err(SessionError::Connect { path, source });
+                }
+            }
+        }
+    }
+
+    /// Wakes a monitor that listens at `path` between two runs: it looks at the database then.
+    /// Whether somebody listens does not matter.
+    pub(crate) fn knock(path: &Path) {
+        let _ = listener::connect(path);
     }
 
     /// The next event, or `None` if there is none yet: poll the session for reading.

@@ -10,6 +10,9 @@ use rocker_types::{ContainerId, Layout};
 use crate::EngineError;
 use crate::definition::{Definition, NetworkMode};
 
+/// What overlayfs makes in a container's directory for the option `volatile`.
+pub(crate) const VOLATILE_MARK: &str = "work/work/incompat/volatile";
+
 /// Stands for the layers of an image that has none: overlayfs wants at least one.
 pub(super) const NO_LAYERS: &str = "empty";
 

@@ -30,24 +30,37 @@ pub(super) fn never_started(
     };
     tx.record_exit(id, &failure(status, error))?;
     tx.commit()?;
-    engine.teardown(id)?;
+    engine.take_away(id)?;
     if row.kept {
-        engine.write_down(id)
+        // written down first: who finds nothing recorded any more takes it as settled
+        engine.write_down(id)?;
+        engine.release(id)
     } else {
+        engine.release(id)?;
         engine.forget(&row)
     }
 }
 
-/// A restart failed: the run's parts are undone, the policy goes on trying.
+/// A restart failed: the run's parts are undone. `true` when the policy goes on trying after
+/// so many.
 pub(super) fn failed_restart(
     engine: &mut Engine,
     watch: &Watch,
     error: &EngineError,
-) -> Result<(), EngineError> {
+    restarts: u32,
+) -> Result<bool, EngineError> {
+    let code = i32::from(error.run_exit_code());
+    let again = watch.definition.restart.restarts_after(code, restarts);
+    let status = if again {
+        ContainerStatus::Restarting
+    } else {
+        ContainerStatus::Exited
+    };
     let tx = engine.live.begin()?;
-    tx.record_exit(&watch.id, &failure(ContainerStatus::Restarting, error))?;
+    tx.record_exit(&watch.id, &failure(status, error))?;
     tx.commit()?;
-    undo_run(engine, &watch.id)
+    undo_run(engine, &watch.id)?;
+    Ok(again)
 }
 
 fn failure(status: ContainerStatus, error: &EngineError) -> ExitRecord {
@@ -69,17 +82,24 @@ pub(super) fn stopped_while_resting(layout: &Layout, id: &ContainerId) -> Result
 }
 
 /// The end: the run directory goes, address and ports are free, and a `--rm` container is
-/// forgotten. The lock is let go last.
+/// forgotten unless it ended only to be started again. The lock is let go last.
 pub(super) fn let_go(
     engine: &mut Engine,
     id: &ContainerId,
     lock: OwnerLock,
 ) -> Result<(), EngineError> {
-    engine.teardown(id)?;
+    engine.take_away(id)?;
     let row = engine.live.container(id)?;
     if row.kept {
         engine.write_down(id)?;
+        engine.release(id)?;
+    } else if engine.live.restart_requested(id)? {
+        let tx = engine.live.begin()?;
+        tx.stand_by(id)?;
+        tx.commit()?;
+        engine.release(id)?;
     } else {
+        engine.release(id)?;
         engine.forget(&row)?;
     }
     drop(lock);

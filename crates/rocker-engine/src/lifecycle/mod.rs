@@ -29,6 +29,8 @@ mod restart;
 pub(crate) mod spec;
 mod start;
 
+pub(crate) use files::VOLATILE_MARK;
+
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -42,6 +44,7 @@ use crate::control::ControlListener;
 use crate::crash::{self, CrashPoint};
 use crate::definition::Definition;
 use crate::engine::Engine;
+use crate::monitor::{Ended, STALL_LIMIT};
 use crate::report::{self, MonitorFailure, Report};
 
 /// How long the last monitor leaves the idle bridge standing: making it anew costs the next
@@ -80,6 +83,9 @@ pub fn monitor_main(arguments: &[String]) -> ExitCode {
     let Some(orders) = parse(arguments) else {
         return ExitCode::from(2);
     };
+    let _ = rustix::thread::set_name(c"rocker-monitor");
+    // a monitor that a signal ends takes its container along; init unblocks what is its own
+    let _ = rocker_sys::signal::block_all();
     // in the caller's session the monitor would die with the caller's terminal
     let _ = rustix::process::setsid();
     // and a file system could not be unmounted because somebody once stood there
@@ -129,11 +135,17 @@ fn watch(orders: Orders) -> Result<(), EngineError> {
     let ended = run(orders);
     let gone = Engine::open_as_is(&layout).and_then(|mut engine| engine.let_bridge_go(LINGER));
     drop(lingers);
-    ended.and(gone)
+    // Nothing waits for this process any more, so it may wait: for the client in the foreground,
+    // which may have stopped reading.
+    if let Some(ended) = ended? {
+        ended.linger();
+    }
+    gone
 }
 
-/// From the first start to the release of the lock.
-fn run(orders: Orders) -> Result<(), EngineError> {
+/// From the first start to the release of the lock. Returns the clients that do not know of the
+/// end yet.
+fn run(orders: Orders) -> Result<Option<Ended>, EngineError> {
     let Orders {
         layout,
         id,
@@ -166,10 +178,15 @@ fn run(orders: Orders) -> Result<(), EngineError> {
     drop(engine);
     report::send(report, &Report::Started);
     crash::point(CrashPoint::MonitorAfterReport);
-    restart::until_the_end(&watch, live, client)?;
+    let mut ended = restart::until_the_end(&watch, live, client)?;
     let mut engine = Engine::open_as_is(&layout)?;
-    drop(watch);
-    finish::let_go(&mut engine, &id, lock)
+    finish::let_go(&mut engine, &id, lock)?;
+    if let Some(ended) = &mut ended {
+        // the socket has no name any more: nobody comes after these
+        ended.let_in(&watch.listener);
+        ended.linger_for(STALL_LIMIT);
+    }
+    Ok(ended)
 }
 
 /// Everything that is made once, before the first start.
@@ -179,6 +196,9 @@ fn prepare(engine: &mut Engine, id: &ContainerId) -> Result<Watch, EngineError> 
     let definition = engine.definition(&row)?;
     let layout = engine.layout.clone();
     files::make_directories(&layout, id, &definition)?;
+    // overlayfs refuses what was mounted `volatile` before, because the machine may have gone
+    // down since; then the live database would not know the container
+    engine.remove_tree(&layout.container(id).join(VOLATILE_MARK))?;
     let path = layout.run_dir(id).join(crate::CONTROL_SOCKET);
     let listener = ControlListener::bind(&path).map_err(|source| EngineError::Listen { source })?;
     crash::point(CrashPoint::MonitorAfterFiles);

@@ -15,54 +15,68 @@ use crate::clock::now_ns;
 use crate::control::Accepted;
 use crate::crash::{self, CrashPoint};
 use crate::engine::Engine;
-use crate::monitor::{Companion, InputEnd, Supervision};
+use crate::monitor::{Companion, Ended, InputEnd, STALL_LIMIT, Supervision};
 
 /// Wait before the first restart; doubled for each further one.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 /// The longest wait.
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
+/// Of those who connect between two runs, as many stay connected; the others ask again at once.
+const MAX_WAITING: usize = 64;
 /// A container that ran this long starts to count anew.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 
-/// Watches until the container has ended and will not be started again.
+/// Watches until the container has ended and will not be started again. Returns the clients
+/// that do not know of the end yet.
 pub(super) fn until_the_end(
     watch: &Watch,
     live: Live,
     client: Option<OwnedFd>,
-) -> Result<(), EngineError> {
+) -> Result<Option<Ended>, EngineError> {
     let mut delay = FIRST_DELAY;
     let (mut live, mut client) = (live, client);
     loop {
         let began = Instant::now();
-        let restarts = live.restarts;
-        if !watch_once(watch, live, client.take())? {
-            return Ok(());
+        let mut restarts = live.restarts;
+        let (ended, again) = watch_once(watch, live, client.take())?;
+        if !again {
+            return Ok(ended);
+        }
+        if let Some(mut ended) = ended {
+            // whoever reads nothing must not keep the container from its next run
+            ended.linger_for(STALL_LIMIT);
         }
         delay = if began.elapsed() >= HEALTHY_AFTER {
             FIRST_DELAY
         } else {
             delay
         };
-        loop {
+        live = loop {
             if !rest(watch, delay)? {
-                return Ok(());
+                return Ok(None);
             }
             delay = (delay * 2).min(LONGEST_DELAY);
+            restarts = restarts.saturating_add(1);
             let mut engine = Engine::open_as_is(&watch.layout)?;
-            match start::start(&mut engine, watch, restarts.saturating_add(1)) {
-                Ok(next) => {
-                    live = next;
-                    break;
+            match start::start(&mut engine, watch, restarts) {
+                Ok(next) => break next,
+                Err(error) => {
+                    if !finish::failed_restart(&mut engine, watch, &error, restarts)? {
+                        return Ok(None);
+                    }
                 }
-                Err(error) => finish::failed_restart(&mut engine, watch, &error)?,
             }
-        }
+        };
     }
 }
 
 /// Streams until the end, records it, tells it, and takes away what was made for this run.
-/// `true` when the policy wants another.
-fn watch_once(watch: &Watch, live: Live, client: Option<OwnedFd>) -> Result<bool, EngineError> {
+/// Returns the clients that could not be told yet, and whether the policy wants another run.
+fn watch_once(
+    watch: &Watch,
+    live: Live,
+    client: Option<OwnedFd>,
+) -> Result<(Option<Ended>, bool), EngineError> {
     let Live {
         running,
         streams,
@@ -113,17 +127,15 @@ fn watch_once(watch: &Watch, live: Live, client: Option<OwnedFd>) -> Result<bool
     tx.record_exit(&watch.id, &exit)?;
     tx.commit()?;
     crash::point(CrashPoint::MonitorAfterExitRecord);
-    if let Ok(mut ended) = ended {
+    let mut ended = ended.ok();
+    if let Some(ended) = &mut ended {
         let _ = ended.tell_exit(exit.exit_code);
         crash::point(CrashPoint::MonitorAfterTellExit);
-        finish::undo_run(&mut engine, &watch.id)?;
-        ended.linger();
-    } else {
-        finish::undo_run(&mut engine, &watch.id)?;
     }
+    finish::undo_run(&mut engine, &watch.id)?;
     // held until the rules are gone: nobody else can publish the ports before
     drop(forwarder);
-    Ok(again)
+    Ok((ended, again))
 }
 
 /// How it ended, and whether that is the end.
@@ -162,6 +174,7 @@ fn verdict(
 /// Waits `delay`, or until somebody who connects has asked for the end. `true` to go on.
 fn rest(watch: &Watch, delay: Duration) -> Result<bool, EngineError> {
     let end = Instant::now() + delay;
+    let mut waiting = Vec::new();
     loop {
         let left = end.saturating_duration_since(Instant::now());
         let stop = || -> Result<bool, EngineError> {
@@ -185,7 +198,14 @@ fn rest(watch: &Watch, delay: Duration) -> Result<bool, EngineError> {
                 });
             }
         }
-        // whoever connects while nothing runs is hung up on, and looks at the database
-        while !matches!(watch.listener.accept(), Ok(Accepted::Nobody) | Err(_)) {}
+        // Whoever connects while nothing runs is hung up on, and looks at the database: when the
+        // rest is over, so that `wait` has something to wait for.
+        loop {
+            match watch.listener.accept() {
+                Ok(Accepted::Client(link)) if waiting.len() < MAX_WAITING => waiting.push(link),
+                Ok(Accepted::Client(_) | Accepted::Refused) => {}
+                Ok(Accepted::Nobody) | Err(_) => break,
+            }
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! After the container's death: the last output and the exit code, to all who want them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
-use super::client::{Client, Unsent};
+use super::client::{Client, Role, Unsent};
+use crate::control::{Accepted, ControlListener};
 use crate::logs::Stream;
 
 /// The last output, in order. At most what fits into the container's pipes, and one chunk.
@@ -60,14 +61,39 @@ impl Ended {
     /// Waits until every client has what [`tell_exit`](Self::tell_exit) could not send, or left. The
     /// client in the foreground has all the time it wants, others [`super::STALL_LIMIT`].
     pub fn linger(mut self) {
+        self.linger_until(None);
+    }
+
+    /// As [`linger`](Self::linger), but not longer than `patience`.
+    pub fn linger_for(&mut self, patience: Duration) -> Delivery {
+        self.linger_until(Instant::now().checked_add(patience))
+    }
+
+    fn linger_until(&mut self, end: Option<Instant>) -> Delivery {
         while self.deliver() == Delivery::Pending {
-            if self.wait().is_err() {
-                return;
+            if end.is_some_and(|end| end <= Instant::now()) || self.wait(end).is_err() {
+                return Delivery::Pending;
             }
             let now = Instant::now();
             self.clients
                 .retain(|farewell| farewell.client.deadline().is_none_or(|end| end > now));
         }
+        Delivery::Complete
+    }
+
+    /// Lets those in who connected after the container's end, and tells them how it ended.
+    pub(crate) fn let_in(&mut self, listener: &ControlListener) {
+        loop {
+            match listener.accept() {
+                Ok(Accepted::Client(link)) => self.clients.push(Farewell {
+                    client: Client::new(link, Role::Guest),
+                    pieces: self.tail.len(),
+                }),
+                Ok(Accepted::Refused) => {}
+                Ok(Accepted::Nobody) | Err(_) => break,
+            }
+        }
+        self.deliver();
     }
 
     fn deliver(&mut self) -> Delivery {
@@ -82,12 +108,12 @@ impl Ended {
         }
     }
 
-    fn wait(&self) -> Result<(), Errno> {
-        let deadline = self
+    fn wait(&self, end: Option<Instant>) -> Result<(), Errno> {
+        let deadlines = self
             .clients
             .iter()
-            .filter_map(|farewell| farewell.client.deadline())
-            .min();
+            .filter_map(|farewell| farewell.client.deadline());
+        let deadline = deadlines.chain(end).min();
         let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
         let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
         let sockets = self.clients.iter().map(|farewell| &farewell.client);

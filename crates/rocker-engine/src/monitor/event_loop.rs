@@ -127,7 +127,9 @@ impl<'a> EventLoop<'a> {
     fn on_event(&mut self, Readiness { token, broken }: Readiness) {
         match token {
             Token::Process => self.life = Life::Dead,
-            Token::Listener => self.accept(),
+            Token::Listener => {
+                self.accept();
+            }
             Token::Companion => {
                 if let Some(companion) = &mut self.companion {
                     (companion.drive)();
@@ -216,9 +218,10 @@ impl<'a> EventLoop<'a> {
 
     // Clients: from them to the container.
 
-    fn accept(&mut self) {
+    /// Lets one client in; `false` when nobody waits.
+    fn accept(&mut self) -> bool {
         let Some(listener) = self.listener else {
-            return;
+            return false;
         };
         match listener.accept() {
             Ok(Accepted::Client(link)) => {
@@ -226,11 +229,14 @@ impl<'a> EventLoop<'a> {
                 let _ = self
                     .clients
                     .add(Client::new(link, Role::Guest), &self.poller);
+                true
             }
-            Ok(Accepted::Refused | Accepted::Nobody) => (),
+            Ok(Accepted::Refused) => true,
+            Ok(Accepted::Nobody) => false,
             Err(_) => {
                 self.poller.remove(listener);
                 self.closed_until = Some(Instant::now() + ACCEPT_PAUSE);
+                false
             }
         }
     }
@@ -316,7 +322,7 @@ impl<'a> EventLoop<'a> {
     /// Reads what the container left behind, and hands over.
     fn finish(mut self) -> Ended {
         // Who came at the last moment shall learn the exit code too.
-        self.accept();
+        while self.accept() {}
         for slot in self.clients.slots() {
             self.on_client(slot);
         }

@@ -13,8 +13,7 @@
 //! * Input is bounded by the window of [`crate::control::message`], 64 KiB for each client that sends any.
 //! * The log blocks only as long as the file system does.
 //!
-//! Signals: none is handled here. The caller blocks or ignores those that must not end the monitor
-//! (all but KILL), `SIGPIPE` included, which the standard library ignores anyway.
+//! Signals: none is handled here. The caller blocks those that must not end the monitor: all.
 
 mod client;
 mod clients;

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::rig::{Rig, Shape};
-use crate::control::Wants;
-use crate::monitor::{Delivery, InputEnd, STALL_LIMIT};
+use crate::control::{self, ControlListener, Event, Session, Wants};
+use crate::monitor::{Delivery, Ended, InputEnd, STALL_LIMIT};
 
 /// Far more than sockets and pipes hold.
 const MUCH: &str = "seq 1 400000";
@@ -124,4 +124,34 @@ fn coming_and_going_leaves_nothing_open() {
     drop(last);
     rig.kill();
     rig.ended();
+}
+
+#[test]
+fn who_connects_after_the_end_is_told_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("control");
+    let listener = ControlListener::bind(&path).unwrap();
+    let mut late: Vec<_> = (0..5)
+        .map(|_| Session::connect(&path, Wants::Exit).unwrap())
+        .collect();
+
+    let mut ended = Ended::new(Vec::new(), Vec::new());
+    assert_eq!(ended.tell_exit(7), Delivery::Complete);
+    ended.let_in(&listener);
+
+    for session in &mut late {
+        assert_eq!(session.next().unwrap(), Some(Event::Exited(7)));
+    }
+}
+
+#[test]
+fn a_full_queue_keeps_nobody_who_only_knocks() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("control");
+    let _listener = ControlListener::bind(&path).unwrap();
+    let waiting: Vec<_> = std::iter::from_fn(|| control::connect(&path).ok()).collect();
+
+    Session::knock(&path);
+
+    assert!(!waiting.is_empty());
 }
