@@ -26,11 +26,8 @@ pub enum EngineError {
     Lock(#[from] LockError),
     #[error(transparent)]
     Resolve(#[from] ResolveError),
-    #[error("cannot pull {reference}")]
-    Pull {
-        reference: String,
-        source: Box<PullError>,
-    },
+    #[error(transparent)]
+    Pull(Box<PullError>),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("cannot import the archive")]
@@ -81,16 +78,11 @@ pub enum EngineError {
     },
     #[error("the monitor of container {container} died before the program ran")]
     MonitorDied { container: String },
-    #[error("cannot make container {container}")]
-    Create {
-        container: String,
-        source: Box<CreateError>,
-    },
-    #[error("cannot start the program of container {container}")]
-    Start {
-        container: String,
-        source: Box<StartError>,
-    },
+    // the next two are told by a monitor, in whose words the container has its name
+    #[error(transparent)]
+    Create(Box<CreateError>),
+    #[error(transparent)]
+    Start(Box<StartError>),
     #[error("cannot run a program in container {container}")]
     Exec {
         container: String,
@@ -210,7 +202,7 @@ impl EngineError {
     pub fn run_exit_code(&self) -> u8 {
         match self {
             Self::Monitor { source, .. } => source.exit_code,
-            Self::Start { source, .. } => source.program_failure().map_or(125, program_exit_code),
+            Self::Start(source) => source.program_failure().map_or(125, program_exit_code),
             Self::Exec { source, .. } => source.program_failure().map_or(125, program_exit_code),
             _ => 125,
         }

@@ -11,18 +11,10 @@ use crate::EngineError;
 impl Diagnose for EngineError {
     fn kind(&self) -> ErrorKind {
         use EngineError as E;
+        if let Some(cause) = cause(self) {
+            return cause.kind();
+        }
         match self {
-            E::Db(e) => e.kind(),
-            E::Resolve(e) => e.kind(),
-            E::Pull { source, .. } => source.kind(),
-            E::Store(e) => e.kind(),
-            E::Import { source } => source.kind(),
-            E::Attach { source, .. } => source.kind(),
-            E::Publish { source, .. } => source.kind(),
-            E::Create { source, .. } => source.kind(),
-            E::Start { source, .. } => source.kind(),
-            E::Exec { source, .. } => source.kind(),
-            E::Monitor { source, .. } => source.kind(),
             E::NoSuchImage(_) | E::NoSuchVolume(_) => ErrorKind::NotFound,
             E::AmbiguousImage { .. } => ErrorKind::Invalid,
             E::ImageInUse { .. }
@@ -42,18 +34,10 @@ impl Diagnose for EngineError {
 
     fn hint(&self) -> Option<String> {
         use EngineError as E;
+        if let Some(cause) = cause(self) {
+            return cause.hint();
+        }
         match self {
-            E::Db(e) => e.hint(),
-            E::Resolve(e) => e.hint(),
-            E::Pull { source, .. } => source.hint(),
-            E::Store(e) => e.hint(),
-            E::Import { source } => source.hint(),
-            E::Attach { source, .. } => source.hint(),
-            E::Publish { source, .. } => source.hint(),
-            E::Create { source, .. } => source.hint(),
-            E::Start { source, .. } => source.hint(),
-            E::Exec { source, .. } => source.hint(),
-            E::Monitor { source, .. } => source.hint(),
             E::File { source, .. } => file_hint(source),
             E::UnsafeDirectory { path, .. } => Some(format!(
                 "see who made {path:?}; rocker wants a directory that only root can enter"
@@ -82,6 +66,41 @@ impl Diagnose for EngineError {
             _ => None,
         }
     }
+}
+
+/// Who knows the kind and the cure, where that is the error that caused this one.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the variants that are not named have a cure of their own, or none"
+)]
+fn cause(error: &EngineError) -> Option<&dyn Diagnose> {
+    use EngineError as E;
+    Some(match error {
+        E::Db(e) => e,
+        E::Resolve(e) => e,
+        E::Pull(e) => e.as_ref(),
+        E::Store(e) => e,
+        E::Import { source } => source.as_ref(),
+        E::Attach { source, .. } => source.as_ref(),
+        E::Loopback { source, .. } => source.as_ref(),
+        E::Publish { source, .. } => source.as_ref(),
+        E::NameFile { source, .. } => source,
+        E::NoSubnet { source } => source,
+        E::HostNetworks { source } => source,
+        E::Bridge { source } => source,
+        E::Create(e) => e.as_ref(),
+        E::Start(e) => e.as_ref(),
+        E::Exec { source, .. } => source.as_ref(),
+        E::Monitor { source, .. } => source,
+        E::Reap { source, .. } => source,
+        E::SignalInit { source, .. } => source,
+        E::Cgroups { source } => source,
+        E::Session(e) => e,
+        E::Listen { source } => source,
+        E::Log { source, .. } => source,
+        E::OpenLog { source, .. } => source,
+        _ => return None,
+    })
 }
 
 #[expect(

@@ -88,10 +88,8 @@ impl Engine {
             known_layers: &is_known,
             cancelled,
         };
-        registry::pull(self.store()?, &pull, progress).map_err(|source| EngineError::Pull {
-            reference: request.reference.to_string(),
-            source: Box::new(source),
-        })
+        registry::pull(self.store()?, &pull, progress)
+            .map_err(|error| EngineError::Pull(Box::new(error)))
     }
 
     /// What is recorded and really there.

@@ -56,22 +56,17 @@ pub(super) fn start(
     let cgroups = CgroupLayout::detect().map_err(|source| EngineError::Cgroups { source })?;
     let container = spec::container(&watch.layout, &watch.id, definition, watch.oom_score_adj)?;
     let (stdio, pipes) = stdio(definition)?;
-    let created = rocker_runtime::create(&container, &cgroups, stdio).map_err(|source| {
-        EngineError::Create {
-            container: watch.name.clone(),
-            source: Box::new(source),
-        }
-    })?;
+    let created = rocker_runtime::create(&container, &cgroups, stdio)
+        .map_err(|error| EngineError::Create(Box::new(error)))?;
     crash::point(CrashPoint::MonitorAfterCreate);
     if let Err(error) = connect(engine, watch, &created, attachment.as_ref()) {
         created.abort();
         return Err(error);
     }
     crash::point(CrashPoint::MonitorAfterNetwork);
-    let mut running = created.start().map_err(|source| EngineError::Start {
-        container: watch.name.clone(),
-        source: Box::new(source),
-    })?;
+    let mut running = created
+        .start()
+        .map_err(|error| EngineError::Start(Box::new(error)))?;
     crash::point(CrashPoint::MonitorAfterStart);
     record(engine, watch, &running, restarts)?;
     let streams = running.take_terminal().map_or(pipes, Streams::Terminal);
