@@ -146,3 +146,22 @@ fn pulls_of_the_same_and_of_sharing_images_at_once_end_in_one_good_store() {
     assert_eq!(host.ok(["images", "-q"]), "");
     host.assert_nothing_left_behind();
 }
+
+#[test]
+fn a_new_volume_is_filled_once_and_nobody_sees_half_of_it() {
+    let host = require!(host());
+    let image = host.busybox();
+    let count = "ls /bin | wc -l";
+    let whole = host.ok(shell(&[], &image, count));
+
+    let outputs = at_once(&host, 8, |_| {
+        owned(shell(&["-v", "shared:/bin"], &image, count))
+    });
+
+    for output in &outputs {
+        assert_eq!(output.exit_code, 0, "{output:?}");
+        assert_eq!(output.stdout.trim_end(), whole, "{output:?}");
+    }
+    host.ok(["volume", "rm", "shared"]);
+    host.assert_nothing_left_behind();
+}

@@ -4,13 +4,16 @@
 //! paths are resolved inside it by openat2 (`RESOLVE_IN_ROOT`), and every file is opened
 //! relative to its parent without following links (CVE-2022-23648 and its family).
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rocker_sys::tree::remove_tree;
 use rocker_types::{DiffId, Layout};
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, Timestamps, XattrFlags,
+    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Stat,
+    Timestamps, XattrFlags,
 };
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
@@ -18,22 +21,67 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 /// Directories below each other that are copied; each holds two descriptors.
 const MAX_DEPTH: u32 = 200;
 
-/// Copies what `layers` (base first) show at `target` into the directory `data`, owner, mode
-/// and times included, if `data` is empty and the image has a directory there.
+/// A copy under way; one that is met was left by somebody who died.
+const FILLING: &CStr = c".filling";
+/// A whole copy, whose entries have yet to be moved to the content.
+const FILLED: &CStr = c".filled";
+
+/// Copies what `layers` (base first) show at `target` into the volume whose directory is
+/// `volume`, owner, mode and times included, if it is empty and the image has a directory there.
+///
+/// Others who want to fill it wait until it is whole. The copy is made beside the content: what
+/// fails or dies half-way leaves the volume empty, and so does not keep the next one from it. The
+/// content's directory itself stays the same, because a container may have it mounted.
 ///
 /// # Errors
 ///
-/// What the kernel says; `data` may be half filled then.
+/// What the kernel says.
 pub(crate) fn fill(
     layout: &Layout,
     layers: &[DiffId],
     target: &str,
-    data: &Path,
+    volume: &Path,
 ) -> io::Result<()> {
-    let to = open_directory(rustix::fs::CWD, data)?;
-    if layers.is_empty() || !is_empty(&to)? {
-        return Ok(());
+    let volume = open_directory(rustix::fs::CWD, volume)?;
+    rustix::io::retry_on_intr(|| rustix::fs::flock(&volume, FlockOperation::LockExclusive))?;
+    let to = open_directory(&volume, crate::VOLUME_DATA)?;
+    remove_tree(volume.as_fd(), FILLING)?;
+    if rustix::fs::statat(&volume, FILLED, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+        if layers.is_empty() || !is_empty(&to)? {
+            return Ok(());
+        }
+        let Some(from) = image_directory(layout, layers, target)? else {
+            return Ok(());
+        };
+        if rustix::fs::fstat(&volume)?.st_dev != rustix::fs::fstat(&to)?.st_dev {
+            // somebody has mounted something there: nothing can be moved into it
+            return copy_directory(from.as_fd(), to.as_fd(), MAX_DEPTH);
+        }
+        if let Err(error) = copy_beside(from.as_fd(), volume.as_fd()) {
+            remove_tree(volume.as_fd(), FILLING)?;
+            return Err(error);
+        }
     }
+    move_entries(open_directory(&volume, FILLED)?.as_fd(), to.as_fd())?;
+    remove_tree(volume.as_fd(), FILLED)
+}
+
+/// Deletes what a killed [`fill`] left, unless somebody is filling right now.
+pub(crate) fn sweep(volume: &Path) -> io::Result<()> {
+    let volume = open_directory(rustix::fs::CWD, volume)?;
+    match rustix::fs::flock(&volume, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => remove_tree(volume.as_fd(), FILLING),
+        Err(Errno::WOULDBLOCK) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// What the image has at `target`, if that is a directory.
+fn image_directory(
+    layout: &Layout,
+    layers: &[DiffId],
+    target: &str,
+) -> io::Result<Option<OwnedFd>> {
     let dirs: Vec<PathBuf> = layers
         .iter()
         .rev()
@@ -42,18 +90,43 @@ pub(crate) fn fill(
     let root = image_root(&dirs)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let from = match rustix::fs::openat2(
+    match rustix::fs::openat2(
         &root,
         target.trim_start_matches('/'),
         flags,
         Mode::empty(),
         resolve,
     ) {
-        Ok(from) => from,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
-        Err(e) => return Err(e.into()),
-    };
-    copy_directory(from.as_fd(), to.as_fd(), MAX_DEPTH)
+        Ok(from) => Ok(Some(from)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn copy_beside(from: BorrowedFd<'_>, volume: BorrowedFd<'_>) -> io::Result<()> {
+    rustix::fs::mkdirat(volume, FILLING, Mode::RWXU)?;
+    let copy = open_directory(volume, FILLING)?;
+    copy_directory(from, copy.as_fd(), MAX_DEPTH)?;
+    Ok(rustix::fs::renameat(volume, FILLING, volume, FILLED)?)
+}
+
+/// Moves what is in `from` to `to`, and the directory's own attributes. What a container has put
+/// there meanwhile stays.
+fn move_entries(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+    let stat = rustix::fs::fstat(from)?;
+    let names: Vec<_> = Dir::read_from(from)?
+        .map(|entry| entry.map(|entry| entry.file_name().to_owned()))
+        .collect::<Result<_, _>>()?;
+    for name in names
+        .iter()
+        .filter(|name| !matches!(name.to_bytes(), b"." | b".."))
+    {
+        match rustix::fs::renameat_with(from, name, to, name, RenameFlags::NOREPLACE) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    copy_attributes(&stat, from, to)
 }
 
 /// The image's root: its only layer, or a detached read-only overlay of all of them.
@@ -213,4 +286,100 @@ fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
         rustix::fs::fsetxattr(to, name, &value[..len], XattrFlags::empty())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+    use std::sync::Barrier;
+
+    use super::*;
+
+    const FILES: u64 = 50;
+
+    /// An installation with one layer that has files in `/data`, and an empty volume.
+    fn volume() -> (tempfile::TempDir, Layout, DiffId, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path().join("root"), dir.path().join("run"));
+        let id: DiffId = format!("sha256:{}", "5".repeat(64)).parse().unwrap();
+        let data = layout.layer(&id).join("data");
+        fs_err::create_dir_all(&data).unwrap();
+        for n in 0..FILES {
+            fs_err::write(data.join(n.to_string()), "from the image").unwrap();
+        }
+        let volume = dir.path().join("volume");
+        fs_err::create_dir_all(volume.join(crate::VOLUME_DATA)).unwrap();
+        (dir, layout, id, volume)
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs_err::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn of_many_who_fill_a_volume_each_finds_it_whole() {
+        let (_dir, layout, layer, volume) = volume();
+        let data = volume.join(crate::VOLUME_DATA);
+        let before = fs_err::metadata(&data).unwrap().ino();
+        let barrier = Barrier::new(8);
+
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    barrier.wait();
+                    fill(&layout, std::slice::from_ref(&layer), "/data", &volume).unwrap();
+                    assert_eq!(names(&data).len() as u64, FILES);
+                });
+            }
+        });
+
+        assert_eq!(names(&volume), [crate::VOLUME_DATA]);
+        let after = fs_err::metadata(&data).unwrap().ino();
+        assert_eq!(before, after, "a mount of it would show nothing");
+    }
+
+    #[test]
+    fn a_copy_that_was_cut_short_is_made_anew() {
+        let (_dir, layout, layer, volume) = volume();
+        fs_err::create_dir(volume.join(".filling")).unwrap();
+        fs_err::write(volume.join(".filling/0"), "hal").unwrap();
+
+        fill(&layout, &[layer], "/data", &volume).unwrap();
+
+        let first = volume.join(crate::VOLUME_DATA).join("0");
+        assert_eq!(fs_err::read_to_string(first).unwrap(), "from the image");
+        assert_eq!(names(&volume), [crate::VOLUME_DATA]);
+    }
+
+    #[test]
+    fn a_move_that_was_cut_short_is_finished_and_replaces_nothing() {
+        let (_dir, layout, layer, volume) = volume();
+        let data = volume.join(crate::VOLUME_DATA);
+        fs_err::create_dir(volume.join(".filled")).unwrap();
+        for name in ["0", "1"] {
+            fs_err::write(volume.join(".filled").join(name), "from the image").unwrap();
+        }
+        fs_err::write(data.join("0"), "newer").unwrap();
+
+        fill(&layout, &[layer], "/data", &volume).unwrap();
+
+        assert_eq!(fs_err::read_to_string(data.join("0")).unwrap(), "newer");
+        assert_eq!(names(&data), ["0", "1"]);
+        assert_eq!(names(&volume), [crate::VOLUME_DATA]);
+    }
+
+    #[test]
+    fn a_sweep_takes_what_a_killed_copy_left() {
+        let (_dir, _, _, volume) = volume();
+        fs_err::create_dir(volume.join(".filling")).unwrap();
+
+        sweep(&volume).unwrap();
+
+        assert_eq!(names(&volume), [crate::VOLUME_DATA]);
+    }
 }

@@ -98,15 +98,21 @@ impl Engine {
         Ok(())
     }
 
-    /// What `volume rm` had renamed when it was killed.
+    /// What `volume rm` had renamed when it was killed, and copies that were cut short.
     fn sweep_volumes(&self) -> Result<(), EngineError> {
         let dir = self.layout.volumes();
         let Ok(entries) = fs_err::read_dir(&dir) else {
             return Ok(());
         };
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        for name in names.filter(|name| name.starts_with(VOLUME_TRASH)) {
-            self.remove_tree(&dir.join(name))?;
+        for name in names {
+            let path = dir.join(&name);
+            if name.starts_with(VOLUME_TRASH) {
+                self.remove_tree(&path)?;
+            } else if let Err(error) = crate::copy_up::sweep(&path) {
+                // it may go at this very moment
+                tracing::debug!(volume = name, %error, "cannot look for what is left of a copy");
+            }
         }
         Ok(())
     }

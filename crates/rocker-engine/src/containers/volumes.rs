@@ -160,12 +160,12 @@ impl Engine {
             };
             self.ensure_volume(row)?;
             if !mount.spec.no_copy {
-                let data = self.layout.volume(name).join(crate::VOLUME_DATA);
-                crate::copy_up::fill(&self.layout, &definition.layers, &mount.spec.target, &data)
+                let dir = self.layout.volume(name);
+                crate::copy_up::fill(&self.layout, &definition.layers, &mount.spec.target, &dir)
                     .map_err(|source| EngineError::CopyUp {
-                    volume: name.to_string(),
-                    source,
-                })?;
+                        volume: name.to_string(),
+                        source,
+                    })?;
             }
         }
         Ok(())
