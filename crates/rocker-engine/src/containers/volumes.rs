@@ -89,7 +89,8 @@ impl Engine {
     ///
     /// [`EngineError::VolumeInUse`] with the containers, [`EngineError::NoSuchVolume`].
     pub fn remove_volume(&mut self, name: &VolumeName) -> Result<(), EngineError> {
-        self.wait_for_outgoing(|_| true)?;
+        let users = self.live.users_of_volume(name)?;
+        self.wait_for_outgoing(|row| users.iter().any(|user| user == row.name.as_str()))?;
         self.delete_volume(name, None)
     }
 
