@@ -270,7 +270,7 @@ fn a_newer_schema_is_refused_and_garbage_is_told() {
         exit_code: 1,
         oom_killed: false,
         error: String::new(),
-        finished_ns: 0,
+        finished_ns: None,
     };
     let mut live = LiveDb::open(&dir.path().join("live.db")).unwrap();
     let tx = live.begin().unwrap();

@@ -219,6 +219,6 @@ fn state_lost() -> ExitRecord {
         exit_code: STATE_LOST,
         oom_killed: false,
         error: "its monitor was killed".into(),
-        finished_ns: now_ns(),
+        finished_ns: Some(now_ns()),
     }
 }

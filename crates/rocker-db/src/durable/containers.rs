@@ -119,7 +119,7 @@ fn from_row(row: &rusqlite::Row<'_>) -> Result<DurableContainer, DbError> {
             exit_code: STATE_LOST,
             oom_killed: false,
             error: "the machine went down while it ran".into(),
-            finished_ns: finished_ns.unwrap_or(0),
+            finished_ns,
         }
     } else {
         ExitRecord {
@@ -127,7 +127,7 @@ fn from_row(row: &rusqlite::Row<'_>) -> Result<DurableContainer, DbError> {
             exit_code: row.get(7).map_err(&failed)?,
             oom_killed: row.get(8).map_err(&failed)?,
             error: text(9)?,
-            finished_ns: finished_ns.unwrap_or(0),
+            finished_ns,
         }
     };
     Ok(DurableContainer {

@@ -52,8 +52,8 @@ pub struct ExitRecord {
     pub oom_killed: bool,
     /// Empty when nothing went wrong.
     pub error: String,
-    /// Nanoseconds since 1970.
-    pub finished_ns: i64,
+    /// Nanoseconds since 1970; `None` when it never ran, or nobody saw it end.
+    pub finished_ns: Option<i64>,
 }
 
 impl LiveDb {

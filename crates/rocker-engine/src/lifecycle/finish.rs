@@ -69,7 +69,7 @@ fn failure(status: ContainerStatus, error: &EngineError) -> ExitRecord {
         exit_code: i32::from(error.run_exit_code()),
         oom_killed: false,
         error: crate::report::MonitorFailure::of(error).text(),
-        finished_ns: now_ns(),
+        finished_ns: Some(now_ns()),
     }
 }
 

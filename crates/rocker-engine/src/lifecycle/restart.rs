@@ -165,7 +165,7 @@ fn verdict(
             exit_code: code,
             oom_killed,
             error: String::new(),
-            finished_ns: now_ns(),
+            finished_ns: Some(now_ns()),
         },
         again,
     ))
