@@ -7,6 +7,7 @@ use rocker_testkit::host::{Missing, Process, kill_and_wait};
 use rocker_testkit::image::{ImageBuilder, Layer};
 use rocker_testkit::leak::Snapshot;
 use rocker_testkit::{Host, require};
+use rustix::process::Signal;
 
 use crate::{HONOURS_TERM, host, shell};
 
@@ -415,5 +416,25 @@ fn what_died_while_it_was_created_does_not_come_back_with_a_reboot() {
         host.ok(["rm", "same"]);
         assert_recovers(&host, &point, &before);
     }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_monitor_outlives_what_ends_other_programs() {
+    let host = require!(host());
+    let image = host.busybox();
+    host.ok(["run", "-d", "--name", "web", &image, "sleep", "1000"]);
+    let program = crate::inspect(&host, "web", "{{.State.Pid}}");
+    let monitor = monitor_of(program.parse().expect("a number"));
+
+    let pid = rustix::process::Pid::from_raw(monitor).expect("a pid");
+    for signal in [Signal::HUP, Signal::INT, Signal::TERM] {
+        rustix::process::kill_process(pid, signal).expect("to signal the monitor");
+    }
+
+    assert_eq!(host.ok(["exec", "web", "echo", "alive"]), "alive");
+    let comm = fs_err::read_to_string(format!("/proc/{monitor}/comm")).expect("the monitor");
+    assert_eq!(comm, "rocker-monitor\n", "what ps calls it");
+    host.ok(["rm", "-f", "web"]);
     host.assert_nothing_left_behind();
 }

@@ -109,8 +109,12 @@ fn restarts_that_fail_count_too() {
 
     assert_eq!(log.stdout, "once\n", "{log:?}");
     assert_eq!(
-        inspect(&host, &id, "{{.State.Status}} {{.State.ExitCode}}"),
-        "exited 127"
+        inspect(
+            &host,
+            &id,
+            "{{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}"
+        ),
+        "2 exited 127"
     );
     host.ok(["rm", &id]);
     host.assert_nothing_left_behind();

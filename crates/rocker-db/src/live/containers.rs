@@ -251,6 +251,21 @@ impl LiveTransaction<'_> {
             .map_err(DbError::query("record an exit"))
     }
 
+    /// The restart policy has tried so often by now.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn count_restarts(&self, id: &ContainerId, restarts: u32) -> Result<(), DbError> {
+        self.tx
+            .execute(
+                "UPDATE containers SET restarts = ?2 WHERE id = ?1",
+                params![id.as_str(), restarts],
+            )
+            .map(drop)
+            .map_err(DbError::query("record a restart"))
+    }
+
     /// Sets the status alone: paused, running again, being removed.
     ///
     /// # Errors

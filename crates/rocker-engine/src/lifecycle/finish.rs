@@ -58,6 +58,7 @@ pub(super) fn failed_restart(
     };
     let tx = engine.live.begin()?;
     tx.record_exit(&watch.id, &failure(status, error))?;
+    tx.count_restarts(&watch.id, restarts)?;
     tx.commit()?;
     undo_run(engine, &watch.id)?;
     Ok(again)
