@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::DbError;
 
@@ -62,6 +62,23 @@ fn wait_a_little(attempt: i32) -> bool {
     attempt < 30_000
 }
 
+/// Chooses the write-ahead log, which stays chosen. Of several who do so at once, sqlite turns all
+/// but one away without asking the busy handler.
+fn use_log(db: &Connection) -> rusqlite::Result<()> {
+    let mut attempt = 0;
+    loop {
+        match db.pragma_update(None, "journal_mode", "WAL") {
+            Err(e)
+                if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && wait_a_little(attempt) =>
+            {
+                attempt += 1;
+            }
+            other => return other,
+        }
+    }
+}
+
 fn migrate(db: &mut Connection, path: &Path, schema: &[&str]) -> Result<(), DbError> {
     let failed = |source| DbError::Open {
         path: path.to_owned(),
@@ -81,8 +98,7 @@ fn migrate(db: &mut Connection, path: &Path, schema: &[&str]) -> Result<(), DbEr
             known,
         });
     }
-    db.pragma_update(None, "journal_mode", "WAL")
-        .map_err(failed)?;
+    use_log(db).map_err(failed)?;
     let transaction = db
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(failed)?;

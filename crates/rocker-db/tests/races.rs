@@ -313,3 +313,20 @@ fn a_name_that_two_kept_containers_claim_goes_to_the_newer_and_both_come_back() 
     assert_eq!(live.container(&id(1)).unwrap().name, renamed[0]);
     assert_eq!(live.containers().unwrap().len(), 2);
 }
+
+#[test]
+fn of_many_who_make_the_database_nobody_is_turned_away() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("live.db");
+        let barrier = Barrier::new(16);
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    barrier.wait();
+                    LiveDb::open(&path).unwrap();
+                });
+            }
+        });
+    }
+}
