@@ -100,6 +100,30 @@ fn stdout_and_stderr_stay_apart_and_stdin_arrives_byte_for_byte() {
 }
 
 #[test]
+fn a_created_container_sees_the_end_of_the_input_of_start() {
+    let host = require!(host());
+    let image = host.busybox();
+    let id = host.ok(["create", "-i", "--name", "cat", &image, "cat"]);
+
+    for text in ["first\n", "second\n"] {
+        let output = host
+            .command(["start", "-ai", "cat"])
+            .stdin(text)
+            .time_limit(Duration::from_secs(20))
+            .run();
+        assert_eq!(
+            (output.exit_code, output.stdout.as_str()),
+            (0, text),
+            "{output:?}"
+        );
+    }
+
+    assert_eq!(inspect(&host, &id, "{{.Config.StdinOnce}}"), "true");
+    host.ok(["rm", "cat"]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
 fn what_the_flags_say_is_what_the_program_sees() {
     let host = require!(host());
     let image = host.busybox();

@@ -198,7 +198,8 @@ impl ContainerArgs {
             },
             tty,
             interactive,
-            stdin_once: false,
+            // As docker does: whoever is attached at the start ends the input when they leave.
+            stdin_once: interactive,
             read_only: self.read_only,
             memory_bytes: self
                 .memory

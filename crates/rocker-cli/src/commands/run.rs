@@ -81,7 +81,7 @@ pub(crate) fn run(context: &mut Context, mut args: RunArgs) -> Outcome {
     let pull = args.container.pull;
     let streams = streams(&args.attach, stdin);
     let mut request = args.container.into_request()?;
-    request.stdin_once = stdin && !detach;
+    request.stdin_once = streams.stdin && !detach;
     image_source::ensure(context, &request.image, pull)?;
     if detach {
         let started = context.engine()?.run(&request, StartMode::Detached)?;
