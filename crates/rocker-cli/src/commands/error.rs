@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use rocker_engine::EngineError;
-use rocker_types::{Diagnose, ErrorKind};
+use rocker_types::{Diagnose, ErrorKind, InvalidReference};
 
 use crate::cli::{Fault, UsageError};
 use crate::template::TemplateError;
@@ -19,6 +19,8 @@ pub(crate) enum CommandError {
     Pump(#[from] PumpError),
     #[error("{}", .0.message)]
     Usage(UsageError),
+    #[error(transparent)]
+    Reference(#[from] InvalidReference),
     #[error("cannot use --format")]
     Template(#[from] TemplateError),
     #[error("cannot write to stdout")]
@@ -73,6 +75,7 @@ impl Diagnose for CommandError {
             Self::Pump(PumpError::Session(error)) => error.kind(),
             Self::NoSuchObject(_) => ErrorKind::NotFound,
             Self::Usage(_)
+            | Self::Reference(_)
             | Self::Template(_)
             | Self::NotATerminal
             | Self::Config { .. }
@@ -99,6 +102,7 @@ impl Diagnose for CommandError {
             )),
             Self::AuthFile(error) => error.hint(),
             Self::Pump(_)
+            | Self::Reference(_)
             | Self::Template(_)
             | Self::Config { .. }
             | Self::ReadConfig(_)

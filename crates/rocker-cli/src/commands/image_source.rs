@@ -19,10 +19,12 @@ pub(crate) fn ensure(
     match when {
         PullWhen::Never => return Ok(()),
         PullWhen::Missing if context.engine()?.has_image(image, None)? => return Ok(()),
-        PullWhen::Missing => report::note(&format!("Unable to find image '{image}' locally")),
-        PullWhen::Always => {}
+        PullWhen::Missing | PullWhen::Always => {}
     }
-    let reference = pull::parse_reference(image)?;
+    let reference = image.parse()?;
+    if when == PullWhen::Missing {
+        report::note(&format!("Unable to find image '{image}' locally"));
+    }
     pull::fetch(
         context,
         &Wish {

@@ -118,7 +118,7 @@ pub(crate) fn images(context: &mut Context, args: ImagesArgs) -> Outcome {
     let wanted = args
         .name
         .as_deref()
-        .map(super::pull::parse_reference)
+        .map(str::parse)
         .transpose()?;
     let has_tag = args.name.as_deref().is_some_and(names_a_tag);
     let images = context.engine()?.images()?;

@@ -28,7 +28,7 @@ pub(crate) fn import(context: &mut Context, args: ImportArgs) -> Outcome {
     let name = args
         .name
         .as_deref()
-        .map(super::pull::parse_reference)
+        .map(str::parse)
         .transpose()?;
     let options = ImportOptions::default();
     let id = if args.file == "-" {

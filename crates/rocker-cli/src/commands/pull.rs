@@ -3,10 +3,9 @@
 use std::cell::Cell;
 
 use rocker_engine::{PullRequest, Pulled};
-use rocker_types::{ImageRef, InvalidReference, Platform};
+use rocker_types::{ImageRef, Platform};
 
 use super::{CommandError, Context, Outcome, print, registry};
-use crate::cli::{Fault, UsageError};
 use crate::exit_code::Status;
 use crate::report;
 use crate::terminal::{SignalPlan, Signals};
@@ -42,7 +41,7 @@ pub(crate) struct Wish {
 }
 
 pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
-    let reference = parse_reference(&args.image)?;
+    let reference = args.image.parse()?;
     let wish = Wish {
         reference,
         platform: args.platform,
@@ -51,17 +50,6 @@ pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
     fetch(context, &wish)?;
     print(&format!("{}\n", wish.reference.canonical()))?;
     Ok(Status::Success)
-}
-
-/// Reads what a user typed as the name of an image.
-pub(crate) fn parse_reference(image: &str) -> Result<ImageRef, CommandError> {
-    image.parse().map_err(|error: InvalidReference| {
-        CommandError::Usage(UsageError {
-            message: report::chain(&error),
-            hint: None,
-            fault: Fault::Words,
-        })
-    })
 }
 
 /// Fetches an image. Ctrl-C ends it, and nothing half fetched is seen by anybody.
