@@ -33,10 +33,16 @@ test-v2: ## a set of the end-to-end tests in a small VM with pure cgroup v2 and 
 	.ci/setup vm
 	tests/run-in-vm.sh
 
-bench: build ## time everyday commands, beside podman, docker and crun where installed
+bench: build ## time everyday commands, beside podman and docker where installed
 	bench/run.sh $(RELEASE)
 
-install: build ## binary, man pages and completions below PREFIX (/usr/local)
+# Root has the toolchain of nobody: what is built already is installed as it is.
+$(RELEASE):
+	@command -v cargo >/dev/null || { echo 'there is no $(RELEASE) yet, and no cargo on this PATH:' \
+	  'run `make build` as yourself first, then `sudo make install`' >&2; exit 1; }
+	$(MAKE) build
+
+install: | $(RELEASE) ## binary, man pages and completions below PREFIX (/usr/local)
 	install -D -m 755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/rocker
 	for page in man/*.1; do install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man1/$${page##*/}; done
 	install -D -m 644 completions/rocker.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/rocker
