@@ -197,7 +197,11 @@ def parallel_runs(table, competitors, image, count):
             codes = [process.wait() for process in running]
             if any(codes):
                 print(f"{engine.name}: {sum(map(bool, codes))} of {count} failed", file=sys.stderr)
-        taken[engine.name] = seconds_of(all_at_once)
+            return not any(codes)
+        began = time.perf_counter()
+        succeeded = all_at_once()
+        # Time in which some of them failed is the time of nothing.
+        taken[engine.name] = time.perf_counter() - began if succeeded else None
     table.row(f"{count} × run --rm at once", taken, "s")
 
 
