@@ -8,6 +8,11 @@ cd "$(dirname "$0")/.."
 filters=("$@")
 [ ${#filters[@]} -gt 0 ] || filters=(limits:: confinement:: exec:: lifecycle:: network:: volumes:: restart:: host_report::)
 
+# All of them take longer than the machine is given by default.
+case " ${filters[*]} " in
+  *' :: '*) export VM_TIMEOUT=${VM_TIMEOUT:-2400} ;;
+esac
+
 features=(--features rocker-cli/crash-points)
 cargo build --locked -p rocker-cli "${features[@]}"
 suite=$(cargo test --locked -p rocker-cli "${features[@]}" --test e2e --no-run --message-format=json 2>/dev/null \
