@@ -1,9 +1,11 @@
 //! kill -9 at every named point: after one more command nothing is left, and the same command works.
 //!
-//! The points are listed by the binary itself (`rocker __crash-points`), and each is walked by the
-//! scenario of its first word; a point without a scenario fails the test, so none is forgotten.
+//! The points are listed by the binary itself (`rocker __crash-points`). Each has a scenario that
+//! reaches it: the dying process leaves its number, and a point that nobody met fails the test.
 
-use rocker_testkit::host::{Missing, Process, kill_and_wait};
+use std::time::{Duration, Instant};
+
+use rocker_testkit::host::{Missing, Process, kill_and_wait, patience};
 use rocker_testkit::image::{ImageBuilder, Layer};
 use rocker_testkit::leak::Snapshot;
 use rocker_testkit::{Host, require};
@@ -25,15 +27,113 @@ fn points(host: &Host, prefixes: &[&str]) -> Result<Vec<String>, Missing> {
         .collect())
 }
 
-/// Runs `words` with the crash ordered at `point`. Returns whether the crash was noticed: by the
-/// exit code, or by what lies around.
-fn crash(host: &Host, point: &str, words: &[&str], before: &Snapshot) -> bool {
-    let output = host
-        .command(words.iter().copied())
-        .env("ROCKER_CRASH_AT", point)
+/// Every scenario's points: what is not reached where it stands here fails the scenario.
+const TO_START: &[&str] = &[
+    "run-before-claim",
+    "run-after-claim",
+    "run-after-volumes",
+    "run-after-spawn",
+    "monitor-before-files",
+    "monitor-after-files",
+    "monitor-after-ports",
+    "monitor-after-create",
+    "monitor-after-network",
+    "monitor-after-start",
+    "monitor-after-record",
+    "monitor-after-durable",
+    "monitor-after-report",
+];
+const TO_END: &[&str] = &[
+    "monitor-after-exit",
+    "monitor-after-exit-record",
+    "monitor-after-tell-exit",
+    "teardown-after-network",
+    "teardown-after-cgroup",
+    "teardown-after-run-dir",
+    "teardown-after-release",
+];
+/// The monitor forgets a container with `--rm` by the same steps as `rm`, after its own intent.
+const TO_FORGET: &[&str] = &[
+    "remove-after-durable",
+    "remove-after-directory",
+    "remove-after-volumes",
+    "remove-after-delete",
+];
+const OF_RM: &[&str] = &["remove-after-intent"];
+const OF_STOP: &[&str] = &["stop-after-request", "stop-after-signal"];
+const OF_CREATE: &[&str] = &["create-after-insert", "create-after-durable"];
+const OF_PULL: &[&str] = &[
+    "pull-after-intent",
+    "pull-after-commit",
+    "pull-after-record",
+];
+const OF_IMPORT: &[&str] = &["import-after-commit"];
+const OF_RMI: &[&str] = &["rmi-after-record", "rmi-after-layers"];
+const OF_VOLUME_CREATE: &[&str] = &["volume-after-record"];
+const OF_VOLUME_RM: &[&str] = &["volume-remove-after-record"];
+
+/// How a command ended in which a crash was ordered.
+const KILLED: i32 = -9;
+
+/// The file in which the process that dies writes its number.
+fn mark(host: &Host) -> String {
+    host.scratch()
+        .join("crashed")
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// What orders a crash at `point`; [`await_crash`] sees it come.
+fn order(host: &Host, point: &str) -> String {
+    let mark = mark(host);
+    // That of the crash before; there is none before the first.
+    let _ = fs_err::remove_file(&mark);
+    format!("{point},{mark}")
+}
+
+/// Waits until the process that met the point is dead; panics if none met it.
+fn await_crash(host: &Host, point: &str) -> i32 {
+    let deadline = Instant::now() + Duration::from_secs(10) * patience();
+    loop {
+        let marked = fs_err::read_to_string(mark(host)).unwrap_or_default();
+        if let Ok(pid) = marked.parse::<i32>() {
+            if is_alive(pid) && Instant::now() < deadline {
+                std::thread::park_timeout(Duration::from_millis(2));
+                continue;
+            }
+            return pid;
+        }
+        assert!(Instant::now() < deadline, "nobody came to {point}");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// Neither gone nor a zombie: a dead process holds no lock any more.
+fn is_alive(pid: i32) -> bool {
+    let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// Runs `words` with a crash ordered at `point`, and sees it come: in the command, which then has
+/// ended by SIGKILL, or in a monitor that it started.
+fn crash(host: &Host, point: &str, words: &[&str]) {
+    let command = host.command(words.iter().copied());
+    let running = command
+        .env("ROCKER_CRASH_AT", &order(host, point))
         .quiet()
-        .run();
-    output.exit_code != 0 || !before.difference(&host.snapshot()).is_empty()
+        .spawn();
+    let own = running.pid();
+    let output = running.finish();
+    let died = await_crash(host, point);
+    assert_eq!(
+        output.exit_code == KILLED,
+        died == own,
+        "at {point}: {output:?}"
+    );
 }
 
 /// One more command, whichever, and then nothing may be left of what was interrupted.
@@ -57,23 +157,25 @@ fn after_a_first_run(host: &Host, image: &str) -> Snapshot {
 #[test]
 fn every_point_has_a_scenario() {
     let host = require!(host());
-    let known = [
-        "run-",
-        "create-",
-        "monitor-",
-        "teardown-",
-        "stop-",
-        "remove-",
-        "pull-",
-        "rmi-",
-        "import-",
-        "volume-",
-    ];
 
-    let all = require!(points(&host, &[""]));
-    let covered = require!(points(&host, &known));
+    let mut all = require!(points(&host, &[""]));
+    let mut covered: Vec<&str> = [
+        TO_START,
+        TO_END,
+        TO_FORGET,
+        OF_RM,
+        OF_STOP,
+        OF_CREATE,
+        OF_PULL,
+        OF_IMPORT,
+        OF_RMI,
+        OF_VOLUME_CREATE,
+        OF_VOLUME_RM,
+    ]
+    .concat();
 
-    assert!(all.len() >= 30, "{all:?}");
+    all.sort();
+    covered.sort_unstable();
     assert_eq!(all, covered);
     host.assert_nothing_left_behind();
 }
@@ -81,33 +183,60 @@ fn every_point_has_a_scenario() {
 #[test]
 fn run_with_rm_recovers_from_every_point() {
     let host = require!(host());
+    require!(points(&host, &[""]));
     let image = host.busybox();
     let before = after_a_first_run(&host, &image);
+    let run = [
+        "run",
+        "--rm",
+        "--name",
+        "same",
+        "-p",
+        "8080:80",
+        "-v",
+        "/anonymous",
+        &image,
+        "true",
+    ];
 
-    for point in require!(points(&host, &["run-", "monitor-", "teardown-"])) {
-        if point.contains("durable") {
-            // A container that goes with its end is never written to the durable database.
-            continue;
-        }
-        let run = [
-            "run",
-            "--rm",
-            "--name",
-            "same",
-            "-p",
-            "8080:80",
-            "-v",
-            "/anonymous",
-            &image,
-            "true",
-        ];
-        let noticed = crash(&host, &point, &run, &before);
-        assert!(noticed, "nothing happened at {point}");
-        assert_recovers(&host, &point, &before);
+    for point in [TO_START, TO_END, TO_FORGET].concat() {
+        crash(&host, point, &run);
+        assert_recovers(&host, point, &before);
 
         let again = host.rocker(run);
         assert_eq!(again.exit_code, 0, "after a crash at {point}: {again:?}");
-        assert_recovers(&host, &point, &before);
+        assert_recovers(&host, point, &before);
+    }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn create_recovers_from_every_point() {
+    let host = require!(host());
+    require!(points(&host, &[""]));
+    let image = host.busybox();
+    let before = after_a_first_run(&host, &image);
+    let create = [
+        "create",
+        "--name",
+        "same",
+        "-v",
+        "/anonymous",
+        &image,
+        "true",
+    ];
+
+    for point in [OF_CREATE, OF_VOLUME_CREATE].concat() {
+        crash(&host, point, &create);
+        host.ok(["ps", "-a"]);
+        // Made as a whole, or not at all: what is listed can be started.
+        if host.ok(["ps", "-aq"]).is_empty() {
+            assert_recovers(&host, point, &before);
+            host.ok(create);
+        }
+        assert_eq!(host.ok(["start", "-a", "same"]), "", "{point}");
+        host.ok(["rm", "-v", "same"]);
+        assert_recovers(&host, point, &before);
     }
     host.assert_nothing_left_behind();
 }
@@ -115,13 +244,51 @@ fn run_with_rm_recovers_from_every_point() {
 #[test]
 fn a_kept_container_recovers_from_every_point_and_can_be_removed() {
     let host = require!(host());
+    require!(points(&host, &[""]));
+    let image = host.busybox();
+    let before = after_a_first_run(&host, &image);
+    let run = [
+        "run",
+        "-d",
+        "--name",
+        "same",
+        "-p",
+        "8080:80",
+        &image,
+        "sh",
+        "-c",
+        HONOURS_TERM,
+    ];
+
+    for point in TO_START {
+        crash(&host, point, &run);
+        host.ok(["ps", "-a"]);
+        // It may exist, running or not, or not exist: rm -f is content with each.
+        let removed = host.rocker(["rm", "-f", "same"]);
+        assert_eq!(
+            removed.exit_code, 0,
+            "after a crash at {point}: {removed:?}"
+        );
+        assert_recovers(&host, point, &before);
+
+        let again = host.rocker(run);
+        assert_eq!(again.exit_code, 0, "after a crash at {point}: {again:?}");
+        host.ok(["rm", "-f", "same"]);
+        assert_recovers(&host, point, &before);
+    }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn start_recovers_from_every_point_and_starts_again() {
+    let host = require!(host());
+    require!(points(&host, &[""]));
     let image = host.busybox();
     let before = after_a_first_run(&host, &image);
 
-    for point in require!(points(&host, &["run-", "create-", "monitor-", "teardown-"])) {
-        let run = [
-            "run",
-            "-d",
+    for point in TO_START.iter().filter(|point| !point.starts_with("run-")) {
+        host.ok([
+            "create",
             "--name",
             "same",
             "-p",
@@ -130,70 +297,85 @@ fn a_kept_container_recovers_from_every_point_and_can_be_removed() {
             "sh",
             "-c",
             HONOURS_TERM,
-        ];
-        crash(&host, &point, &run, &before);
+        ]);
+        crash(&host, point, &["start", "same"]);
         host.ok(["ps", "-a"]);
-        // It may exist, running or not, or not exist: rm -f is content with each.
-        let removed = host.rocker(["rm", "-f", "same"]);
-        assert_eq!(
-            removed.exit_code, 0,
-            "after a crash at {point}: {removed:?}"
-        );
-        assert_recovers(&host, &point, &before);
-
-        let again = host.rocker(run);
-        assert_eq!(again.exit_code, 0, "after a crash at {point}: {again:?}");
-        host.ok(["rm", "-f", "same"]);
-        assert_recovers(&host, &point, &before);
+        let state = crate::inspect(&host, "same", "{{.State.Running}}");
+        assert_eq!(state, "false", "after a crash at {point}");
+        host.ok(["start", "same"]);
+        host.ok(["stop", "same"]);
+        host.ok(["rm", "same"]);
+        assert_recovers(&host, point, &before);
     }
     host.assert_nothing_left_behind();
 }
 
+/// A container that runs, whose monitor is to die at `point`; `""` for none.
+fn started(host: &Host, image: &str, point: &str) {
+    let run = host.command([
+        "run",
+        "-d",
+        "--name",
+        "same",
+        "-v",
+        "/anonymous",
+        image,
+        "sh",
+        "-c",
+        HONOURS_TERM,
+    ]);
+    let run = run.env("ROCKER_CRASH_AT", &order(host, point)).run();
+    assert_eq!(run.exit_code, 0, "{run:?}");
+    let follower = host.command(["logs", "-f", "same"]).spawn();
+    follower.await_stdout("ready\n");
+    follower.signal(rustix::process::Signal::KILL);
+    follower.finish();
+}
+
 #[test]
-fn stop_and_rm_recover_from_every_point() {
+fn stop_recovers_from_every_point_of_its_own_and_of_the_monitor() {
     let host = require!(host());
+    require!(points(&host, &[""]));
     let image = host.busybox();
     let before = after_a_first_run(&host, &image);
 
-    for point in require!(points(&host, &["stop-", "remove-", "teardown-"])) {
-        host.ok([
-            "run",
-            "-d",
-            "--name",
-            "same",
-            "-v",
-            "/anonymous",
-            &image,
-            "sh",
-            "-c",
-            HONOURS_TERM,
-        ]);
-        let follower = host.command(["logs", "-f", "same"]).spawn();
-        follower.await_stdout("ready\n");
-
-        host.command(["stop", "same"])
-            .env("ROCKER_CRASH_AT", &point)
-            .quiet()
-            .run();
+    for point in [OF_STOP, TO_END].concat() {
+        if OF_STOP.contains(&point) {
+            started(&host, &image, "");
+            crash(&host, point, &["stop", "same"]);
+        } else {
+            started(&host, &image, point);
+            let stopped = host.rocker(["stop", "same"]);
+            assert_eq!(stopped.exit_code, 0, "at {point}: {stopped:?}");
+            await_crash(&host, point);
+        }
         let stopped = host.rocker(["stop", "same"]);
         assert_eq!(
             stopped.exit_code, 0,
             "stop after a crash at {point}: {stopped:?}"
         );
-        follower.finish();
+        let state = crate::inspect(&host, "same", "{{.State.Running}}");
+        assert_eq!(state, "false", "after a crash at {point}");
+        host.ok(["rm", "-v", "same"]);
+        assert_recovers(&host, point, &before);
+    }
+    host.assert_nothing_left_behind();
+}
 
-        host.command(["rm", "-v", "same"])
-            .env("ROCKER_CRASH_AT", &point)
-            .quiet()
-            .run();
-        host.ok(["ps", "-a"]);
-        // Gone, or still there as a whole: never half.
-        let removed = host.rocker(["rm", "-f", "-v", "same"]);
-        assert_eq!(
-            removed.exit_code, 0,
-            "rm after a crash at {point}: {removed:?}"
-        );
-        assert_recovers(&host, &point, &before);
+#[test]
+fn rm_recovers_from_every_point() {
+    let host = require!(host());
+    require!(points(&host, &[""]));
+    let image = host.busybox();
+    let before = after_a_first_run(&host, &image);
+
+    for point in [OF_RM, TO_FORGET, OF_VOLUME_RM].concat() {
+        started(&host, &image, "");
+        host.ok(["stop", "same"]);
+        crash(&host, point, &["rm", "-v", "same"]);
+        // Gone after one more command, whichever: what was begun is brought to its end.
+        assert_eq!(host.ok(["ps", "-aq"]), "", "after a crash at {point}");
+        assert_recovers(&host, point, &before);
     }
     host.assert_nothing_left_behind();
 }
@@ -201,6 +383,7 @@ fn stop_and_rm_recover_from_every_point() {
 #[test]
 fn pull_rmi_and_import_recover_from_every_point() {
     let host = require!(host());
+    require!(points(&host, &[""]));
     host.ok(["ps"]);
     let before = host.snapshot();
     let reference = host
@@ -209,69 +392,65 @@ fn pull_rmi_and_import_recover_from_every_point() {
     let archive = host.scratch().join("root.tar");
     fs_err::write(&archive, Layer::busybox().tar()).expect("an archive");
     let archive = archive.to_string_lossy().into_owned();
+    let pull = ["pull", "-q", &reference];
+    let import = ["import", &archive, "mine:1"];
 
-    for point in require!(points(&host, &["pull-", "rmi-", "import-"])) {
-        for (make, name) in [
-            (vec!["pull", "-q", &reference], reference.as_str()),
-            (vec!["import", &archive, "mine:1"], "mine:1"),
-        ] {
-            host.command(make.iter().copied())
-                .env("ROCKER_CRASH_AT", &point)
-                .quiet()
-                .run();
-            assert_recovers(&host, &point, &before);
+    for (make, name, of_making) in [
+        (pull, reference.as_str(), OF_PULL),
+        (import, "mine:1", OF_IMPORT),
+    ] {
+        for point in of_making {
+            crash(&host, point, &make);
+            assert_recovers(&host, point, &before);
             // It may have been made as a whole; what is made twice would stay once without a name.
             for id in host.ok(["images", "-q"]).split_whitespace() {
                 host.ok(["rmi", id]);
             }
             host.assert_unchanged_since(&before);
-            let again = host.rocker(make.iter().copied());
-            assert_eq!(again.exit_code, 0, "after a crash at {point}: {again:?}");
-            let run = host.rocker(["run", "--rm", "--pull", "never", name, "echo", "whole"]);
-            assert_eq!(run.stdout, "whole\n", "after a crash at {point}: {run:?}");
-            host.assert_nothing_left_behind();
-
-            host.command(["rmi", name])
-                .env("ROCKER_CRASH_AT", &point)
-                .quiet()
-                .run();
+            assert_whole_when_made(&host, point, &make, name);
+            host.ok(["rmi", name]);
+            host.assert_unchanged_since(&before);
+        }
+        for point in OF_RMI {
+            assert_whole_when_made(&host, point, &make, name);
+            crash(&host, point, &["rmi", name]);
             host.ok(["ps"]);
-            // Still listed as a whole, or gone as a whole.
-            if host.ok(["images", "-q"]).is_empty() {
-                host.assert_unchanged_since(&before);
-            } else {
-                assert_eq!(
-                    host.ok(["run", "--rm", "--pull", "never", name, "echo", "whole"]),
-                    "whole",
-                    "{point}"
-                );
-                host.ok(["rmi", name]);
-            }
+            // Both points are past the record: it is gone as a whole.
+            assert_eq!(host.ok(["images", "-q"]), "", "after a crash at {point}");
             host.assert_unchanged_since(&before);
         }
     }
     host.assert_nothing_left_behind();
 }
 
+/// Makes an image and runs it.
+fn assert_whole_when_made(host: &Host, point: &str, make: &[&str], name: &str) {
+    let again = host.rocker(make.iter().copied());
+    assert_eq!(again.exit_code, 0, "after a crash at {point}: {again:?}");
+    let run = host.rocker(["run", "--rm", "--pull", "never", name, "echo", "whole"]);
+    assert_eq!(run.stdout, "whole\n", "after a crash at {point}: {run:?}");
+    host.assert_nothing_left_behind();
+}
+
 #[test]
 fn volumes_recover_from_every_point() {
     let host = require!(host());
+    require!(points(&host, &[""]));
     host.ok(["volume", "ls"]);
     let before = host.snapshot();
 
-    for point in require!(points(&host, &["volume-"])) {
-        host.command(["volume", "create", "same"])
-            .env("ROCKER_CRASH_AT", &point)
-            .quiet()
-            .run();
-        host.ok(["volume", "create", "same"]);
-        host.command(["volume", "rm", "same"])
-            .env("ROCKER_CRASH_AT", &point)
-            .quiet()
-            .run();
+    for point in OF_VOLUME_CREATE {
+        crash(&host, point, &["volume", "create", "same"]);
         host.ok(["volume", "create", "same"]);
         host.ok(["volume", "rm", "same"]);
-        assert_recovers(&host, &point, &before);
+        assert_recovers(&host, point, &before);
+    }
+    for point in OF_VOLUME_RM {
+        host.ok(["volume", "create", "same"]);
+        crash(&host, point, &["volume", "rm", "same"]);
+        host.ok(["volume", "create", "same"]);
+        host.ok(["volume", "rm", "same"]);
+        assert_recovers(&host, point, &before);
     }
     host.assert_nothing_left_behind();
 }

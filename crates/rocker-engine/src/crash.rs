@@ -3,6 +3,9 @@
 //! With the cargo feature `crash-points`, `ROCKER_CRASH_AT=<name>` ends the process with
 //! SIGKILL at that point, and a test walks all of them: whatever the point, one more
 //! rocker command must leave nothing behind. Without the feature nothing is compiled in.
+//!
+//! `<name>,<file>` first writes the number of the dying process to that file, so that a test knows
+//! that the crash really came, and whose it was: that of a monitor shows in no exit code.
 
 /// Where a crash can be ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,11 +115,19 @@ impl CrashPoint {
 /// Dies here if that was ordered.
 #[cfg(feature = "crash-points")]
 pub(crate) fn point(point: CrashPoint) {
-    if std::env::var("ROCKER_CRASH_AT").is_ok_and(|name| name == point.name()) {
-        // if the signal cannot be sent there is no crash, and the test says so
-        let _ =
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    let Ok(order) = std::env::var("ROCKER_CRASH_AT") else {
+        return;
+    };
+    let (name, mark) = order.split_once(',').unwrap_or((&order, ""));
+    if name != point.name() {
+        return;
     }
+    let pid = rustix::process::getpid();
+    if !mark.is_empty() {
+        // without the mark, or if the signal cannot be sent, the test says that nothing came
+        let _ = fs_err::write(mark, pid.as_raw_nonzero().to_string());
+    }
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
 }
 
 /// Nothing, and nothing is left of it in the binary.
