@@ -28,6 +28,14 @@ fn logs_give_back_both_streams_the_tail_and_times() {
         "{all:?}"
     );
     assert_eq!(all.stderr, "err\n", "{all:?}");
+    // The last two lines of both streams together: which they are depends on how the two pipes were
+    // read, but of each stream they are its last ones.
+    assert!(
+        [("5\nno end", ""), ("no end", "err\n")]
+            .iter()
+            .any(|(out, err)| tail.stdout.ends_with(out) && tail.stderr == *err),
+        "{tail:?}"
+    );
     assert_eq!(
         tail.stdout.lines().count() + tail.stderr.lines().count(),
         2,

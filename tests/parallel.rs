@@ -93,6 +93,17 @@ fn of_many_runs_with_one_port_exactly_one_wins() {
         .filter(|output| output.exit_code == 0)
         .collect();
     assert_eq!(winners.len(), 1, "{outputs:?}");
+    for loser in outputs.iter().filter(|output| output.exit_code != 0) {
+        assert_eq!(
+            (loser.exit_code, loser.stdout.as_str()),
+            (125, ""),
+            "{loser:?}"
+        );
+        assert!(
+            loser.stderr.contains("8080") && !loser.stderr.contains("locked"),
+            "{loser:?}"
+        );
+    }
     host.ok(["rm", "-f", winners[0].stdout.trim_end()]);
     host.assert_nothing_left_behind();
 }
@@ -106,11 +117,17 @@ fn one_container_removed_by_many_is_gone_once() {
     let outputs = at_once(&host, 10, |_| owned(vec!["rm", "-f", "target"]));
 
     for output in &outputs {
-        assert!(
-            output.exit_code == 0 || output.stderr.contains("target"),
-            "{output:?}"
-        );
+        // Whoever came too late is content, and says that there was nothing to remove.
+        assert_eq!(output.exit_code, 0, "{output:?}");
+        match output.stdout.as_str() {
+            "target\n" => assert_eq!(output.stderr, "", "{output:?}"),
+            _ => assert!(output.stderr.contains("no such container"), "{output:?}"),
+        }
     }
+    assert!(
+        outputs.iter().any(|output| output.stdout == "target\n"),
+        "{outputs:?}"
+    );
     assert_eq!(host.ok(["ps", "-aq"]), "");
     host.assert_nothing_left_behind();
 }
