@@ -19,7 +19,23 @@ fn version_and_info_answer_in_dockers_fields() {
         "{{.Containers}} {{.Images}} {{.DockerRootDir}}",
     ]);
 
+    let system = host.ok([
+        "info",
+        "--format",
+        "{{.CgroupDriver}} {{.CgroupVersion}} {{.NCPU}} {{json .SecurityOptions}} {{.OperatingSystem}}",
+    ]);
     assert_eq!(version, format!("{0} {0}", env!("CARGO_PKG_VERSION")));
+    let unified = fs_err::metadata("/sys/fs/cgroup/cgroup.controllers").is_ok();
+    let cgroup = if unified { 2 } else { 1 };
+    let processors = fs_err::read_to_string("/proc/cpuinfo").expect("processors");
+    let processors = processors.matches("processor\t:").count();
+    let expected = format!(
+        "cgroupfs {cgroup} {processors} [\"name=seccomp,profile=builtin\",\"name=cgroupns\"] "
+    );
+    assert!(
+        system.starts_with(&expected) && system.len() > expected.len(),
+        "{system}"
+    );
     assert_eq!(info, format!("0 0 {}", host.root().display()));
     host.assert_nothing_left_behind();
 }

@@ -48,7 +48,7 @@ pub use images::{ImageSummary, ImportOptions, PullRequest, Pulled, RemovedImage}
 pub use lifecycle::monitor_main;
 pub use report::MonitorFailure;
 pub use request::{CreateRequest, PullPolicy};
-pub use resolve::ResolveError;
+pub use resolve::{ResolveError, check_hostname};
 pub use rocker_image::registry::{
     AuthFileError, Credential, Credentials, LayerState, NoProgress, PullEvent, PullProgress,
     RegistryOptions, read_auth_file,

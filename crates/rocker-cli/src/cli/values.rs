@@ -108,10 +108,25 @@ pub(crate) struct Cpus(pub(crate) Option<CpuQuota>);
 
 /// Reads [`Cpus`]: no more than this host has.
 pub(crate) fn cpus(text: &str) -> Result<Cpus, String> {
-    let online = std::thread::available_parallelism().map_or(1, usize::from);
-    CpuQuota::from_cpus(text, online)
+    CpuQuota::from_cpus(text, online_cpus())
         .map(Cpus)
         .map_err(|error| error.to_string())
+}
+
+/// How many processors the host has, whatever rocker itself may use of them.
+pub(crate) fn online_cpus() -> usize {
+    let listed = fs_err::read_to_string("/sys/devices/system/cpu/online").ok();
+    let own = || std::thread::available_parallelism().map_or(1, usize::from);
+    listed.and_then(|list| in_list(&list)).unwrap_or_else(own)
+}
+
+/// The length of a list of the kernel's: `0-3,8` has five.
+fn in_list(list: &str) -> Option<usize> {
+    list.trim().split(',').try_fold(0_usize, |sum, range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        sum.checked_add(last.checked_sub(first)?)?.checked_add(1)
+    })
 }
 
 /// `--memory`; `None` is no limit.
@@ -162,18 +177,12 @@ pub(crate) fn capability(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// The longest name that the kernel takes, `__NEW_UTS_LEN` in its `utsname.h`.
-const LONGEST_HOSTNAME: usize = 64;
-
 /// `--hostname`.
 pub(crate) fn hostname(text: &str) -> Result<String, String> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-    if text.is_empty() || text.len() > LONGEST_HOSTNAME || !text.bytes().all(plain) {
-        return Err(format!(
-            "{text:?} is not a host name: want 1 to {LONGEST_HOSTNAME} of the characters a-z A-Z 0-9 - . _"
-        ));
+    match rocker_engine::check_hostname(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
     }
-    Ok(text.to_owned())
 }
 
 /// `--timeout` of stop and restart: seconds, -1 is for ever.
@@ -195,5 +204,24 @@ pub(crate) fn tail(text: &str) -> Result<Tail, String> {
     match text.parse::<i64>() {
         Ok(number) => Ok(u64::try_from(number).map_or(Tail::All, Tail::Last)),
         Err(_) => Err(format!("{text:?} is neither a number of lines nor \"all\"")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_lists_are_counted() {
+        for (list, expected) in [
+            ("0\n", Some(1)),
+            ("0-3", Some(4)),
+            ("0-3,8,10-11\n", Some(7)),
+            ("", None),
+            ("3-1", None),
+            ("x", None),
+        ] {
+            assert_eq!(in_list(list), expected, "{list:?}");
+        }
     }
 }

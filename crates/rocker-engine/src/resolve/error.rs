@@ -33,7 +33,9 @@ pub enum ResolveError {
         value: String,
     },
     /// A host name that the kernel or DNS refuses.
-    #[error("invalid hostname {0:?}: want up to 63 of a-z, A-Z, 0-9, '-' and '.'")]
+    #[error(
+        "invalid hostname {0:?}: want up to 64 of a-z A-Z 0-9 - _ and ., at most 63 between dots, no - first"
+    )]
     BadHostname(String),
     /// The image's user is not one.
     #[error("image {image} names an invalid user")]

@@ -24,8 +24,11 @@ const DEFAULT_PIDS: u64 = 4096;
 /// Below this a container cannot even start; docker's number.
 const LEAST_MEMORY_BYTES: u64 = 6 << 20;
 
-/// The longest host name that the kernel takes.
-const HOST_NAME_MAX: usize = 63;
+/// The longest host name that the kernel takes, `__NEW_UTS_LEN` in its `utsname.h`.
+const HOST_NAME_MAX: usize = 64;
+
+/// The longest part between two dots, from RFC 1035.
+const LABEL_MAX: usize = 63;
 
 /// An image that is here, as far as running it goes.
 #[derive(Clone, Debug)]
@@ -191,9 +194,13 @@ fn environment(
     id: &ContainerId,
 ) -> Result<Vec<String>, ResolveError> {
     let mut env: Vec<String> = vec![DEFAULT_PATH.into()];
-    if let Some(hostname) = hostname(request, id)? {
-        env.push(format!("HOSTNAME={hostname}"));
-    }
+    // On the host's network a container has the host's name.
+    let own = hostname(request, id)?;
+    let name = own.unwrap_or_else(|| {
+        let host = rustix::system::uname();
+        host.nodename().to_string_lossy().into_owned()
+    });
+    env.push(format!("HOSTNAME={name}"));
     if request.tty {
         env.push("TERM=xterm".into());
     }
@@ -270,16 +277,28 @@ fn hostname(request: &CreateRequest, id: &ContainerId) -> Result<Option<String>,
         None if request.network == NetworkMode::Host => Ok(None),
         None => Ok(Some(id.short().to_owned())),
         Some(name) => {
-            let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
-            if name.is_empty()
-                || name.len() > HOST_NAME_MAX
-                || name.starts_with('-')
-                || !name.bytes().all(good)
-            {
-                return Err(ResolveError::BadHostname(name.chars().take(200).collect()));
-            }
+            check_hostname(name)?;
             Ok(Some(name.clone()))
         }
+    }
+}
+
+/// Whether a container can be called so.
+///
+/// # Errors
+///
+/// [`ResolveError::BadHostname`].
+pub fn check_hostname(name: &str) -> Result<(), ResolveError> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    let label =
+        |label: &str| !label.is_empty() && label.len() <= LABEL_MAX && label.bytes().all(good);
+    // A dot at the end makes a name absolute.
+    let labels = name.strip_suffix('.').unwrap_or(name);
+    let fits = name.len() <= HOST_NAME_MAX && !name.starts_with('-');
+    if fits && labels.split('.').all(label) {
+        Ok(())
+    } else {
+        Err(ResolveError::BadHostname(name.chars().take(200).collect()))
     }
 }
 
@@ -538,7 +557,12 @@ mod tests {
             resolved(&small, &runnable(|_| ())),
             Err(ResolveError::MemoryTooSmall(1))
         );
-        for bad in ["", "-x", "a b", "x\n", "a:b"] {
+        let long = "a".repeat(64);
+        for good in ["a", "my_box", "a.b-c.d", "x.", &format!("{}.b", &long[2..])] {
+            assert_eq!(check_hostname(good), Ok(()), "{good:?}");
+        }
+        let longer = format!("{}.bb", &long[2..]);
+        for bad in ["", ".", "a..b", "-x", "a b", "x\n", "a:b", &long, &longer] {
             let request = CreateRequest {
                 hostname: Some(bad.into()),
                 ..CreateRequest::default()
