@@ -18,6 +18,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod network;
+mod one_liners;
 mod parallel;
 mod registry;
 mod restart;

@@ -1,9 +1,14 @@
 //! `inspect`: docker's documents, in docker's spelling and types.
 
+mod mount_text;
+
+use std::collections::BTreeMap;
+
 use rocker_db::ContainerRow;
 use rocker_types::{Access, ContainerQuery, ContainerStatus, PublishedPort, VolumeSource};
 use serde_json::{Map, Value, json};
 
+use self::mount_text::{options, tmpfs_options};
 use crate::clock::rfc3339;
 use crate::definition::{Definition, MountDefinition, NetworkMode};
 use crate::engine::Engine;
@@ -61,7 +66,7 @@ impl Engine {
     fn mount(&self, mount: &MountDefinition) -> Value {
         let spec = &mount.spec;
         let writable = spec.access == Access::ReadWrite;
-        let mode = if writable { "" } else { "ro" };
+        let mode = options(spec).join(",");
         match &spec.source {
             VolumeSource::Named(name) => json!({
                 "Type": "volume",
@@ -93,10 +98,11 @@ impl Engine {
             .filter(|mount| !mount.anonymous)
             .map(|mount| self.bind_text(mount))
             .collect();
-        let tmpfs: Map<String, Value> = definition
+        // Docker's keys are sorted.
+        let tmpfs: BTreeMap<&str, String> = definition
             .tmpfs
             .iter()
-            .map(|tmpfs| (tmpfs.target.clone(), json!("")))
+            .map(|tmpfs| (tmpfs.target.as_str(), tmpfs_options(tmpfs)))
             .collect();
         let retries = match definition.restart {
             rocker_types::RestartPolicy::OnFailure { max_retries } => max_retries.unwrap_or(0),
@@ -125,7 +131,7 @@ impl Engine {
             "CgroupnsMode": "private",
             "IpcMode": "private",
             "PidMode": "",
-            "UTSMode": if definition.hostname.is_none() { "host" } else { "" },
+            "UTSMode": "",
             "UsernsMode": "",
             "Privileged": definition.privileged,
             "ReadonlyRootfs": definition.read_only,
@@ -150,12 +156,13 @@ impl Engine {
             VolumeSource::Named(name) => name.to_string(),
             VolumeSource::Anonymous => String::new(),
         };
-        let mode = if spec.access == Access::ReadOnly {
-            ":ro"
-        } else {
-            ""
-        };
-        format!("{source}:{}{mode}", spec.target)
+        let mut text = format!("{source}:{}", spec.target);
+        let options = options(spec);
+        if !options.is_empty() {
+            text.push(':');
+            text.push_str(&options.join(","));
+        }
+        text
     }
 
     fn graph_driver(&self, row: &ContainerRow, definition: &Definition) -> Value {
