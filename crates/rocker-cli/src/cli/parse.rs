@@ -49,6 +49,11 @@ const HELP_WIDTH: usize = 80;
 ///
 /// [`UsageError`], which knows the nearest thing that can be typed.
 pub(crate) fn parse(words: &[OsString]) -> Result<Parsed, UsageError> {
+    if let Some((word, command)) = words.split_first()
+        && word == "help"
+    {
+        return help_about(command);
+    }
     let typed = std::iter::once(OsString::from("rocker")).chain(words.iter().cloned());
     let error = match tree(Scope::Typed(words), Purpose::Parsing).try_get_matches_from(typed) {
         Ok(matches) => return understood(&matches),
@@ -89,6 +94,19 @@ fn understood(matches: &ArgMatches) -> Result<Parsed, UsageError> {
             matches: matches.clone(),
         }),
         None => Ok(Parsed::Help(help_of(&path))),
+    }
+}
+
+/// `rocker help [COMMAND]`.
+fn help_about(command: &[OsString]) -> Result<Parsed, UsageError> {
+    let path = path_of(command);
+    match command.get(path.len()) {
+        None => Ok(Parsed::Help(help_of(&path))),
+        Some(unknown) => Err(UsageError {
+            message: format!("unknown command {:?}", unknown.to_string_lossy()),
+            hint: Some("see `rocker --help`".to_owned()),
+            fault: super::Fault::Words,
+        }),
     }
 }
 

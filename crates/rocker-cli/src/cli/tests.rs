@@ -265,6 +265,8 @@ const BAD_VALUES: &[(&str, &str)] = &[
     ("--pull", "sometimes"),
     ("--hostname", ""),
     ("--hostname", "a b"),
+    ("--hostname", "a..b"),
+    ("--hostname", "-x"),
     ("--tmpfs", "relative"),
     ("--tmpfs", "/t:sise=1m"),
     ("--user", "4294967296"),
@@ -332,6 +334,11 @@ fn help_is_for_the_command_that_was_named() {
         !run.contains("--rm["),
         "flags without a value are shown as such: {run}"
     );
+    assert_eq!(help(&["help", "run"]), run);
+    assert_eq!(help(&["help"]), help(&["--help"]));
+    assert!(help(&["help", "container", "ls"]).contains("--no-trunc"));
+    let unknown = refused(&["help", "frobnicate"]);
+    assert_eq!(unknown.message, "unknown command \"frobnicate\"");
     assert!(help(&["container", "ls", "--help"]).contains("--no-trunc"));
     assert!(help(&["ps", "-h"]).contains("--no-trunc"));
     let root = help(&["-h"]);
