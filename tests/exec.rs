@@ -114,6 +114,23 @@ fn exec_needs_a_running_container() {
 }
 
 #[test]
+fn a_terminal_for_a_detached_exec_is_refused() {
+    let host = require!(host());
+    let image = host.busybox();
+    host.ok(["run", "-d", "--name", "box", &image, "sleep", "1000"]);
+
+    let refused = host.rocker(["exec", "-dt", "box", "touch", "/made"]);
+    let with_input = host.rocker(["exec", "-di", "box", "true"]);
+
+    assert_eq!(refused.exit_code, 125, "{refused:?}");
+    assert!(refused.stderr.contains("--tty"), "{refused:?}");
+    assert_eq!(with_input.exit_code, 0, "{with_input:?}");
+    assert_eq!(host.rocker(["exec", "box", "ls", "/made"]).exit_code, 1);
+    host.ok(["rm", "-f", "box"]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
 fn exec_is_confined_like_the_container() {
     let host = require!(host());
     let image = host.busybox();

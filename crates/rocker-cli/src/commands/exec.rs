@@ -49,6 +49,12 @@ pub(crate) struct ExecArgs {
 
 pub(crate) fn exec(context: &mut Context, args: ExecArgs) -> Outcome {
     let stdin = args.interactive && !args.detach;
+    if args.detach && args.tty {
+        return Err(CommandError::conflict(
+            "--tty cannot be used with --detach",
+            "a command that nobody is connected to has no terminal: leave -t out",
+        ));
+    }
     if !args.detach {
         conversation::check_terminal(args.tty, stdin)?;
     }
