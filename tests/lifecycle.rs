@@ -143,6 +143,7 @@ fn what_the_flags_say_is_what_the_program_sees() {
             "hostname; cat /etc/hostname; grep -c box /etc/hosts",
             "box\nbox\n1",
         ),
+        (&["-h", "my_box.example"], "hostname", "my_box.example"),
         (
             &["--read-only"],
             "touch /x 2>/dev/null || echo refused",
@@ -351,6 +352,43 @@ fn rm_refuses_a_running_container_unless_forced() {
     );
 
     assert_eq!(host.ok(["rm", "-f", "busy"]), "busy");
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn rm_by_force_is_content_with_what_does_not_exist_and_says_so_on_stderr() {
+    let host = require!(host());
+    let image = host.busybox();
+    host.ok(["create", "--name", "there", &image, "true"]);
+
+    let removed = host.rocker(["rm", "-f", "missing", "there"]);
+
+    assert_eq!(
+        (removed.exit_code, removed.stdout.as_str()),
+        (0, "there\n"),
+        "{removed:?}"
+    );
+    assert!(removed.stderr.contains("missing"), "{removed:?}");
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn quiet_wins_over_a_format_and_says_so() {
+    let host = require!(host());
+    let image = host.busybox();
+    let id = host.ok(["create", &image, "true"]);
+
+    for command in [
+        &["ps", "-aq"][..],
+        &["images", "-q"],
+        &["volume", "ls", "-q"],
+    ] {
+        let output = host.rocker([command, &["--format", "{{.Nonsense}}"]].concat());
+        let warnings = output.stderr.matches("--format").count();
+        assert_eq!((output.exit_code, warnings), (0, 1), "{output:?}");
+        assert!(!output.stdout.contains("no value"), "{output:?}");
+    }
+    host.ok(["rm", &id]);
     host.assert_nothing_left_behind();
 }
 

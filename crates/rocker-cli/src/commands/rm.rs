@@ -1,9 +1,11 @@
 //! `rocker rm`.
 
 use rocker_engine::RemoveOptions;
-use rocker_types::ContainerQuery;
+use rocker_types::{ContainerQuery, Diagnose as _, ErrorKind};
 
-use super::{Context, Outcome};
+use super::{Context, Outcome, print};
+use crate::exit_code::Status;
+use crate::report;
 
 /// Remove containers
 ///
@@ -29,7 +31,22 @@ pub(crate) fn rm(context: &mut Context, args: RmArgs) -> Outcome {
         force: args.force,
         volumes: args.volumes,
     };
-    context.for_each(&args.containers, |engine, name| {
-        Ok(engine.remove(&ContainerQuery::new(name), options)?)
-    })
+    let engine = context.engine()?;
+    let mut status = Status::Success;
+    for name in &args.containers {
+        let query = ContainerQuery::new(name);
+        // --force is content with one that does not exist, and so says nothing of it on stdout.
+        let found = engine.inspect_container(&query).map(drop);
+        let missing = matches!(&found, Err(error) if error.kind() == ErrorKind::NotFound);
+        match found.and_then(|()| engine.remove(&query, options)) {
+            Ok(()) => print(&format!("{name}\n"))?,
+            Err(error) => {
+                report::error(&error);
+                if !(args.force && missing) {
+                    status = Status::SomeFailed;
+                }
+            }
+        }
+    }
+    Ok(status)
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::table;
+use crate::report;
 use crate::template::{Template, TemplateError};
 
 /// One column that a listing can show: docker's field name and the header above it.
@@ -36,9 +37,15 @@ pub(crate) enum ListFormat<'a> {
 }
 
 impl<'a> ListFormat<'a> {
-    /// Reads `--quiet` and `--format`; quiet wins, as in docker.
+    /// Reads `--quiet` and `--format`; quiet wins and says so, as in docker.
     pub(crate) fn new(quiet: bool, format: Option<&'a str>) -> Self {
         match format {
+            Some(text) if quiet && !text.is_empty() => {
+                report::note(
+                    "WARNING: Ignoring custom format, because both --format and --quiet are set.",
+                );
+                Self::Quiet
+            }
             _ if quiet => Self::Quiet,
             None | Some("" | "table") => Self::Table,
             Some("json") => Self::Json,
