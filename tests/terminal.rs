@@ -28,6 +28,23 @@ fn run_at_a_terminal_gives_a_prompt_without_any_flag() {
 }
 
 #[test]
+fn a_terminal_without_input_follows_the_size_of_the_window_too() {
+    let host = require!(host());
+    let image = host.busybox();
+
+    let script = "trap 'echo size $(stty size)' WINCH; until [ \"$(stty size)\" = '24 80' ]; do usleep 10000; done; echo ready; while :; do sleep 1000 & wait; done";
+    let terminal = host.terminal(["run", "-t", "--name", "shown", &image, "sh", "-c", script]);
+    // The first size comes after the start, as in docker.
+    terminal.await_text("ready");
+    terminal.resize(40, 132);
+    terminal.await_text("size 40 132");
+
+    host.ok(["rm", "-f", "shown"]);
+    drop(terminal);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
 fn the_keys_of_a_terminal_go_to_the_program() {
     let host = require!(host());
     let image = host.busybox();

@@ -72,10 +72,11 @@ impl Conversation {
             tty,
         } = open()?;
         let raw = tty && self.streams.stdin && stdin().is_terminal();
-        let plan = match (raw, self.sig_proxy && !tty) {
-            (true, _) => SignalPlan::Terminal,
-            (false, true) => SignalPlan::Proxy,
-            (false, false) => SignalPlan::Ignore,
+        let plan = match tty {
+            true if raw => SignalPlan::Terminal,
+            true => SignalPlan::Window,
+            false if self.sig_proxy => SignalPlan::Proxy,
+            false => SignalPlan::Ignore,
         };
         signals.follow(plan).map_err(CommandError::Terminal)?;
         if tty && let Some(size) = terminal::window_size() {

@@ -218,7 +218,9 @@ impl<'a> Pump<'a> {
         while let Some(signal) = self.signals.next().map_err(PumpError::Signals)? {
             let number = signal.number();
             match self.signals.plan() {
-                SignalPlan::Terminal if number == nix::libc::SIGWINCH => self.resize()?,
+                SignalPlan::Terminal | SignalPlan::Window if number == nix::libc::SIGWINCH => {
+                    self.resize()?;
+                }
                 SignalPlan::Terminal if number == nix::libc::SIGCONT => {
                     raw_mode::reenter();
                     self.resize()?;
@@ -227,7 +229,7 @@ impl<'a> Pump<'a> {
                     return Ok(Some(End::Interrupted(signal)));
                 }
                 SignalPlan::Proxy => self.program.signal(signal)?,
-                SignalPlan::Ignore => {}
+                SignalPlan::Window | SignalPlan::Ignore => {}
             }
         }
         Ok(None)

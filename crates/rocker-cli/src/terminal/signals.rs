@@ -43,6 +43,8 @@ const REQUESTS_TO_STOP: [Known; 4] = [Known::SIGHUP, Known::SIGINT, Known::SIGQU
 pub(crate) enum SignalPlan {
     /// The terminal is raw: resize with it, and restore it before a signal ends us.
     Terminal,
+    /// The program has a terminal and we only show it: it follows the size of ours.
+    Window,
     /// Every signal that can be caught goes to the container (`--sig-proxy`).
     Proxy,
     /// Those that ask us to stop are noticed when it suits us.
@@ -103,6 +105,7 @@ impl SignalPlan {
     fn set(self) -> SigSet {
         match self {
             Self::Terminal => WITH_TERMINAL.into_iter().collect(),
+            Self::Window => Known::SIGWINCH.into(),
             Self::Proxy => {
                 // The full set has the real-time signals too.
                 let mut all = SigSet::all();
