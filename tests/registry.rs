@@ -4,6 +4,7 @@
 use rocker_testkit::image::{Compression, Format, ImageBuilder, Layer};
 use rocker_testkit::registry::{Action, Auth, Distribution, On, Registry};
 use rocker_testkit::{Host, require};
+use rustix::process::Signal;
 
 use crate::{host, shell};
 
@@ -180,6 +181,29 @@ fn a_broken_download_goes_on_where_it_broke_off() {
             .is_some_and(|range| range.starts_with("bytes=") && range != "bytes=0-"),
         "{ranges:?}"
     );
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_pull_that_is_stopped_by_a_signal_says_which_in_its_exit_code() {
+    let host = require!(host());
+    let reference = host
+        .registry()
+        .push("slow:1", &ImageBuilder::busybox().build());
+    host.ok(["ps"]);
+    let before = host.snapshot();
+
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        for command in [&["pull"][..], &["run", "--rm"]] {
+            host.registry().fault(On::Blob, 9, Action::StallAfter(10));
+            let pull = host.command([command, &[&reference]].concat()).spawn();
+            pull.await_stderr("Pulling from");
+            pull.signal(signal);
+            let output = pull.finish();
+            assert_eq!(output.exit_code, code, "{output:?}");
+            host.assert_unchanged_since(&before);
+        }
+    }
     host.assert_nothing_left_behind();
 }
 

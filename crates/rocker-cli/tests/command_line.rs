@@ -66,6 +66,11 @@ fn what_cannot_be_understood_is_one_line_and_a_hint_on_stderr() {
             1,
             "Error: the input device is not a terminal: stdin is a file, a pipe or closed\nhint: leave out -t, or start rocker in a terminal\n",
         ),
+        (
+            &["start", "-a", "one", "two"],
+            1,
+            "Error: --attach and --interactive take one container only\nhint: start the others without them\n",
+        ),
         (&["pull", "UPPER"], 1, ""),
     ];
     for (words, code, stderr) in cases {
@@ -76,6 +81,42 @@ fn what_cannot_be_understood_is_one_line_and_a_hint_on_stderr() {
             assert_eq!(text(&output.stderr), *stderr, "{words:?}");
         }
     }
+}
+
+#[test]
+fn a_configuration_that_makes_no_sense_is_one_line() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("config.toml");
+    let quoted = format!("{path:?}");
+    let pull = || {
+        let mut command = rocker(&["pull", "localhost:1/x"]);
+        command.env("ROCKER_CONFIG", &path);
+        text(&command.output().expect("it runs").stderr)
+    };
+
+    let missing = pull();
+    fs_err::write(&path, "\n\nunsafe = []\n").expect("a file");
+    let unknown = pull();
+    fs_err::write(&path, "insecure = [").expect("a file");
+    let broken = pull();
+
+    assert!(
+        missing.starts_with("Error: cannot read the configuration: ")
+            && missing.contains("config.toml"),
+        "{missing}"
+    );
+    assert_eq!(
+        unknown,
+        format!(
+            "Error: invalid configuration {quoted}, line 3: unknown field `unsafe`, expected `insecure`\n"
+        )
+    );
+    let start = format!("Error: invalid configuration {quoted}, line 1: ");
+    assert!(
+        broken.starts_with(&start) && broken.lines().count() == 1,
+        "{broken}"
+    );
+    assert!(!broken.contains('^') && !broken.contains('|'), "{broken}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use rocker_engine::EngineError;
-use rocker_types::{Diagnose, ErrorKind, InvalidReference};
+use rocker_types::{Diagnose, ErrorKind, InvalidReference, Signal};
 
 use crate::cli::{Fault, UsageError};
 use crate::template::TemplateError;
@@ -35,11 +35,14 @@ pub(crate) enum CommandError {
     Archive { path: String, source: io::Error },
     #[error("cannot write {what}")]
     Generate { what: String, source: io::Error },
-    #[error("invalid configuration {path:?}")]
+    #[error("invalid configuration {path:?}, line {line}: {message}")]
     Config {
         path: PathBuf,
-        source: Box<toml::de::Error>,
+        line: usize,
+        message: String,
     },
+    #[error("stopped by {signal}")]
+    Stopped { signal: Signal, source: EngineError },
     #[error("cannot read the configuration")]
     ReadConfig(#[source] io::Error),
     #[error("cannot use the stored credentials")]
@@ -72,6 +75,7 @@ impl Diagnose for CommandError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Engine(error) => error.kind(),
+            Self::Stopped { .. } => ErrorKind::Interrupted,
             Self::Pump(PumpError::Session(error)) => error.kind(),
             Self::NoSuchObject(_) => ErrorKind::NotFound,
             Self::Usage(_)
@@ -102,6 +106,7 @@ impl Diagnose for CommandError {
             )),
             Self::AuthFile(error) => error.hint(),
             Self::Pump(_)
+            | Self::Stopped { .. }
             | Self::Reference(_)
             | Self::Template(_)
             | Self::Config { .. }

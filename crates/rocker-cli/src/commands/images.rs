@@ -115,11 +115,7 @@ const HIDDEN: &[Column] = &[
 const NONE: &str = "<none>";
 
 pub(crate) fn images(context: &mut Context, args: ImagesArgs) -> Outcome {
-    let wanted = args
-        .name
-        .as_deref()
-        .map(str::parse)
-        .transpose()?;
+    let wanted = args.name.as_deref().map(str::parse).transpose()?;
     let has_tag = args.name.as_deref().is_some_and(names_a_tag);
     let images = context.engine()?.images()?;
     let mut rows = Vec::new();

@@ -25,11 +25,7 @@ pub(crate) struct ImportArgs {
 }
 
 pub(crate) fn import(context: &mut Context, args: ImportArgs) -> Outcome {
-    let name = args
-        .name
-        .as_deref()
-        .map(str::parse)
-        .transpose()?;
+    let name = args.name.as_deref().map(str::parse).transpose()?;
     let options = ImportOptions::default();
     let id = if args.file == "-" {
         if stdin().is_terminal() {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use rocker_engine::{PullRequest, Pulled};
-use rocker_types::{ImageRef, Platform};
+use rocker_types::{Diagnose as _, ErrorKind, ImageRef, Platform};
 
 use super::{CommandError, Context, Outcome, print, registry};
 use crate::exit_code::Status;
@@ -63,18 +63,18 @@ pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, Comman
         true => Progress::Quiet,
         false => Progress::for_stderr(),
     };
+    let engine = context.engine()?;
+    let mut signals = Signals::take(SignalPlan::Interrupt).map_err(CommandError::Terminal)?;
     if !wish.quiet {
         let tag = wish.reference.tag().unwrap_or("latest");
         let from = wish.reference.familiar_repository();
         report::note(&format!("{tag}: Pulling from {from}"));
     }
-    let engine = context.engine()?;
-    let mut signals = Signals::take(SignalPlan::Interrupt).map_err(CommandError::Terminal)?;
-    let interrupted = Cell::new(false);
+    let stopped_by = Cell::new(None);
     let cancelled = || {
         let signal = signals.next().ok().flatten();
-        interrupted.set(interrupted.get() || signal.is_some());
-        interrupted.get()
+        stopped_by.set(stopped_by.get().or(signal));
+        stopped_by.get().is_some()
     };
     let pulled = engine.pull(&request, &progress, &cancelled);
     signals
@@ -90,7 +90,13 @@ pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, Comman
         }
         Err(error) => {
             progress.clear();
-            Err(error.into())
+            Err(match stopped_by.get() {
+                Some(signal) if error.kind() == ErrorKind::Interrupted => CommandError::Stopped {
+                    signal,
+                    source: error,
+                },
+                _ => error.into(),
+            })
         }
     }
 }

@@ -33,15 +33,32 @@ pub(crate) fn options(reference: &ImageRef) -> Result<RegistryOptions, CommandEr
 }
 
 fn config() -> Result<Config, CommandError> {
-    let path = std::env::var_os("ROCKER_CONFIG").map_or_else(|| CONFIG.into(), PathBuf::from);
+    let own = variable("ROCKER_CONFIG");
+    let path = own.clone().unwrap_or_else(|| CONFIG.into());
     match fs_err::read_to_string(&path) {
-        Ok(text) => toml::from_str(&text).map_err(|source| CommandError::Config {
-            path,
-            source: Box::new(source),
-        }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
+        Ok(text) => toml::from_str(&text).map_err(|error| misread(path, &text, &error)),
+        // Only the default one may be missing.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && own.is_none() => {
+            Ok(Config::default())
+        }
         Err(source) => Err(CommandError::ReadConfig(source)),
     }
+}
+
+/// The parser's words without its drawing of the place.
+fn misread(path: PathBuf, text: &str, error: &toml::de::Error) -> CommandError {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    CommandError::Config {
+        path,
+        line: 1 + before.unwrap_or_default().matches('\n').count(),
+        message: error.message().to_owned(),
+    }
+}
+
+/// A variable that is set to something.
+fn variable(name: &str) -> Option<PathBuf> {
+    let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+    Some(value.into())
 }
 
 /// Those of the first file that knows this registry, in the order of the container tools.
@@ -61,11 +78,6 @@ fn credentials(reference: &ImageRef) -> Result<Credentials, CommandError> {
 }
 
 fn auth_files() -> Vec<PathBuf> {
-    let variable = |name| {
-        std::env::var_os(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-    };
     let home = variable("HOME");
     let below_home = |path: &str| home.as_ref().map(|home| home.join(path));
     let runtime = variable("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json"));

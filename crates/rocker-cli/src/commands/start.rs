@@ -5,6 +5,7 @@ use rocker_types::ContainerQuery;
 
 use super::conversation::{self, Conversation};
 use super::{CommandError, Context, Outcome};
+use crate::cli::{Fault, UsageError};
 use crate::terminal::{DetachKeys, Streams};
 
 /// Start containers that are not running
@@ -42,10 +43,11 @@ pub(crate) fn start(context: &mut Context, args: StartArgs) -> Outcome {
         });
     }
     let [container] = args.containers.as_slice() else {
-        return Err(CommandError::conflict(
-            "--attach and --interactive take one container only",
-            "start the others without them",
-        ));
+        return Err(CommandError::Usage(UsageError {
+            message: "--attach and --interactive take one container only".to_owned(),
+            hint: Some("start the others without them".to_owned()),
+            fault: Fault::Words,
+        }));
     };
     let query = ContainerQuery::new(container);
     let before = context.engine()?.inspect_container(&query)?;
