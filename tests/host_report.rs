@@ -1,5 +1,6 @@
 //! version, info, system check, help, completion: what rocker says about itself and the host.
 
+use rocker_testkit::host::RockerCommand;
 use rocker_testkit::require;
 
 use crate::host;
@@ -60,6 +61,65 @@ fn system_check_says_line_by_line_what_the_host_offers() {
             "{word}: {output:?}"
         );
     }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn system_check_only_looks_unless_it_is_told_to_repair() {
+    let host = require!(host());
+    let image = host.busybox();
+    host.ok([
+        "run",
+        "-d",
+        "--name",
+        "orphan",
+        "--network",
+        "none",
+        &image,
+        "sleep",
+        "1000",
+    ]);
+    let program = crate::inspect(&host, "orphan", "{{.State.Pid}}");
+    let monitor = crate::inspect(&host, "orphan", "{{.Rocker.MonitorPid}}");
+    let pids = [&monitor, &program].map(|pid| pid.parse().expect("a number"));
+    rocker_testkit::host::kill_and_wait(&pids);
+
+    for _ in 0..2 {
+        let looked = host.rocker(["system", "check"]);
+        assert_eq!(looked.exit_code, 1, "{looked:?}");
+        assert!(looked.stdout.contains("FAIL  leftovers"), "{looked:?}");
+    }
+    // Nor does the shell that asks for names.
+    let completed = host.program(&host.binary().to_string_lossy());
+    let completed = ["--", "rocker", "rm", ""]
+        .into_iter()
+        .fold(completed, RockerCommand::arg);
+    let completed = completed
+        .env("_ROCKER_COMPLETE", "fish")
+        .env("ROCKER_ROOT", &host.root().to_string_lossy())
+        .env("ROCKER_RUNROOT", &host.runroot().to_string_lossy())
+        .run();
+    assert!(completed.stdout.contains("orphan"), "{completed:?}");
+    assert_eq!(host.rocker(["system", "check"]).exit_code, 1);
+
+    let repaired = host.rocker(["system", "check", "--repair"]);
+    assert_eq!(repaired.exit_code, 0, "{repaired:?}");
+    host.ok(["rm", "orphan"]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn system_check_tells_about_the_host_even_if_the_installation_cannot_be_opened() {
+    let host = require!(host());
+    let file = host.scratch().join("file");
+    fs_err::write(&file, "").expect("a file");
+    let root = file.to_string_lossy().into_owned();
+
+    let output = host.rocker(["--root", &root, "system", "check"]);
+
+    assert_eq!(output.exit_code, 1, "{output:?}");
+    assert!(output.stdout.contains(" kernel"), "{output:?}");
+    assert!(output.stdout.contains("FAIL  installation"), "{output:?}");
     host.assert_nothing_left_behind();
 }
 

@@ -39,6 +39,12 @@ pub struct CheckReport {
 }
 
 impl CheckReport {
+    /// What the host offers, for who cannot open the installation.
+    #[must_use]
+    pub fn of_host() -> Self {
+        Self { lines: host() }
+    }
+
     /// Whether anything failed.
     #[must_use]
     pub fn has_failures(&self) -> bool {

@@ -148,11 +148,12 @@ fn engine() -> Option<Engine> {
     if !layout.live_db().exists() {
         return None;
     }
-    Engine::open(&layout).ok()
+    // A key press is no time to wait for others or to put things right.
+    Engine::open_as_is(&layout).ok()
 }
 
 fn containers() -> Vec<CompletionCandidate> {
-    let containers = engine().and_then(|mut engine| engine.containers(true).ok());
+    let containers = engine().and_then(|engine| engine.containers_as_recorded().ok());
     let candidate = |container: rocker_engine::ContainerSummary| {
         let help = format!("{} ({})", container.definition.image, container.status);
         CompletionCandidate::new(container.name.as_str()).help(Some(help.into()))

@@ -1,9 +1,11 @@
 //! `rocker system check`.
 
-use rocker_engine::{CheckStatus, Repair};
+use rocker_engine::{CheckLine, CheckReport, CheckStatus, Engine, EngineError, Repair};
+use rocker_types::{Diagnose as _, Layout};
 
 use super::{Context, Outcome, print};
 use crate::exit_code::Status;
+use crate::report;
 
 /// Check what the host offers, and whether the installation is whole
 ///
@@ -18,11 +20,16 @@ pub(crate) struct CheckArgs {
 }
 
 pub(crate) fn check(context: &mut Context, args: CheckArgs) -> Outcome {
-    let repair = match args.repair {
-        true => Repair::Yes,
-        false => Repair::No,
-    };
-    let report = context.engine()?.check(repair)?;
+    let report = look(context.layout(), args.repair).unwrap_or_else(|error| {
+        let mut report = CheckReport::of_host();
+        report.lines.push(CheckLine {
+            what: "installation".to_owned(),
+            status: CheckStatus::Fail,
+            detail: report::chain(&error),
+            cure: error.hint(),
+        });
+        report
+    });
     let mut text = String::new();
     for line in &report.lines {
         let word = match line.status {
@@ -40,4 +47,12 @@ pub(crate) fn check(context: &mut Context, args: CheckArgs) -> Outcome {
         true => Status::SomeFailed,
         false => Status::Success,
     })
+}
+
+/// Without --repair nothing is put right: what is looked at stays as it is.
+fn look(layout: &Layout, repair: bool) -> Result<CheckReport, EngineError> {
+    match repair {
+        true => Engine::open(layout)?.check(Repair::Yes),
+        false => Engine::open_as_is(layout)?.check(Repair::No),
+    }
 }
