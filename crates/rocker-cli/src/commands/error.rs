@@ -46,7 +46,7 @@ pub(crate) enum CommandError {
     #[error("cannot read the configuration")]
     ReadConfig(#[source] io::Error),
     #[error("cannot use the stored credentials")]
-    AuthFile(#[source] Box<rocker_image::registry::AuthFileError>),
+    AuthFile(#[source] Box<rocker_engine::AuthFileError>),
     #[error("cannot print {0} as JSON")]
     Json(&'static str, #[source] serde_json::Error),
     #[error("no such object: {0}")]

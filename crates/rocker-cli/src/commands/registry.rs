@@ -64,7 +64,7 @@ fn variable(name: &str) -> Option<PathBuf> {
 /// Those of the first file that knows this registry, in the order of the container tools.
 fn credentials(reference: &ImageRef) -> Result<Credentials, CommandError> {
     for path in auth_files() {
-        let found = rocker_image::registry::read_auth_file(&path)
+        let found = rocker_engine::read_auth_file(&path)
             .map_err(|source| CommandError::AuthFile(Box::new(source)))?;
         let fits = |c: &Credentials| {
             c.find(reference.registry(), reference.repository())
