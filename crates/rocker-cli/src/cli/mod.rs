@@ -11,7 +11,7 @@ mod usage_error;
 pub(crate) mod values;
 
 pub(crate) use globals::Globals;
-pub(crate) use parse::{Parsed, documentation, parse};
+pub(crate) use parse::{Parsed, documentation, failures_of, parse};
 pub(crate) use table::{Entry, Failures};
 pub(crate) use usage_error::{Fault, UsageError};
 

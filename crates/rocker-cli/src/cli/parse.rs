@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
-use super::table::{COMMANDS, Entry, GROUPS};
+use super::table::{COMMANDS, Entry, Failures, GROUPS};
 use super::{Globals, UsageError, values};
 
 /// What was asked for.
@@ -74,6 +74,12 @@ pub(crate) fn parse(words: &[OsString]) -> Result<Parsed, UsageError> {
 /// The complete tree as help, man pages and completions show it.
 pub(crate) fn documentation() -> Command {
     tree(Scope::All, Purpose::Showing)
+}
+
+/// How the failures of a command show; `None` when there is no such command.
+pub(crate) fn failures_of(path: &[&str]) -> Option<Failures> {
+    let entry = COMMANDS.iter().find(|entry| entry.paths.contains(&path))?;
+    Some(entry.failures)
 }
 
 fn understood(matches: &ArgMatches) -> Result<Parsed, UsageError> {

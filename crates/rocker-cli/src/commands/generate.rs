@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Command;
 
-use super::{CommandError, Context, Outcome, completion};
+use super::{CommandError, Context, Outcome, completion, man_sections};
 use crate::cli;
 use crate::exit_code::Status;
 
@@ -58,29 +58,39 @@ fn man_pages() -> Result<Vec<(String, Vec<u8>)>, CommandError> {
     let mut root = cli::documentation();
     root.build();
     let mut pages = Vec::new();
-    push_pages(&root, "rocker", &mut pages)?;
+    push_pages(&root, &[], &mut pages)?;
     Ok(pages)
 }
 
-/// One page per command, groups included, depth first.
+/// What a page of a command with a version ends with.
+const VERSION: &[u8] = b".SH VERSION";
+
+/// One page per command, groups included, depth first. `path` is what is typed after `rocker`.
 fn push_pages(
     command: &Command,
-    name: &str,
+    path: &[&str],
     pages: &mut Vec<(String, Vec<u8>)>,
 ) -> Result<(), CommandError> {
+    let name = [&["rocker"], path].concat().join("-");
+    let examples = command.get_after_long_help().map(ToString::to_string);
+    let command = command.clone().display_name(name.clone());
     let mut text = Vec::new();
-    let rendered = clap_mangen::Man::new(command.clone().display_name(name.to_owned()))
+    clap_mangen::Man::new(command.clone().after_long_help(None))
         .title(name.to_uppercase())
         .manual("rocker")
         .source(format!("rocker {}", env!("CARGO_PKG_VERSION")))
-        .render(&mut text);
-    rendered.map_err(|source| CommandError::Generate {
-        what: name.to_owned(),
-        source,
-    })?;
+        .render(&mut text)
+        .map_err(|source| CommandError::Generate {
+            what: name.clone(),
+            source,
+        })?;
+    let version = text.windows(VERSION.len()).position(|at| at == VERSION);
+    let end = version.unwrap_or(text.len());
+    let sections = man_sections::of(path, examples.as_deref());
+    text.splice(end..end, sections.into_bytes());
     pages.push((format!("{name}.1"), text));
     for inner in command.get_subcommands().filter(|c| !c.is_hide_set()) {
-        push_pages(inner, &format!("{name}-{}", inner.get_name()), pages)?;
+        push_pages(inner, &[path, &[inner.get_name()]].concat(), pages)?;
     }
     Ok(())
 }

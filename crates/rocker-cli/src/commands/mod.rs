@@ -21,6 +21,7 @@ pub(crate) mod info;
 pub(crate) mod inspect;
 pub(crate) mod kill;
 pub(crate) mod logs;
+mod man_sections;
 pub(crate) mod ps;
 pub(crate) mod pull;
 mod registry;

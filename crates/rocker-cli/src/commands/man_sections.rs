@@ -1,0 +1,104 @@
+//! What the man pages say beyond the help: examples, exit codes, files and variables.
+
+use crate::cli::{Failures, failures_of};
+
+/// Meanings of the exit codes, docker's; [`exit_code`](crate::exit_code) decides them.
+const ORDINARY: &[(&str, &str)] = &[
+    ("0", "All was done."),
+    (
+        "1",
+        "Something could not be done; standard error says what.",
+    ),
+    (
+        "125",
+        "A flag is unknown, or has a value that it cannot take.",
+    ),
+];
+const OF_A_PROGRAM: &[(&str, &str)] = &[
+    ("126", "The program cannot be run."),
+    ("127", "The program does not exist."),
+    ("128 + n", "Signal n ended the program."),
+    ("any other", "The program's own exit code."),
+];
+const OF_RUN: (&str, &str) = (
+    "125",
+    "rocker itself failed, before or after the program ran.",
+);
+const OF_EXEC: (&str, &str) = ("1", "rocker itself failed.");
+
+const FILES: &[(&str, &str)] = &[
+    (
+        "/etc/rocker/config.toml",
+        "Optional. TOML with one key: insecure = [\"HOST[:PORT]\", ...] names the registries that are \
+         spoken to over plain HTTP; those on loopback always may be. An unknown key is an error.",
+    ),
+    (
+        "$REGISTRY_AUTH_FILE, $XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json, ~/.docker/config.json",
+        "Credentials for registries: those of the first file that knows the registry. Credential helpers \
+         are not asked.",
+    ),
+    ("/var/lib/rocker", "Images, containers and volumes."),
+    (
+        "/run/rocker",
+        "The state of running containers; it is gone after a boot, as they are.",
+    ),
+];
+
+const ENVIRONMENT: &[(&str, &str)] = &[
+    (
+        "ROCKER_CONFIG",
+        "A file to read instead of /etc/rocker/config.toml. It has to exist.",
+    ),
+    ("ROCKER_ROOT", "The directory of --root."),
+    ("ROCKER_RUNROOT", "The directory of --runroot."),
+    ("ROCKER_LOG", "The level of --log-level."),
+    (
+        "REGISTRY_AUTH_FILE, DOCKER_CONFIG",
+        "The file, and the directory of the file, with credentials for registries.",
+    ),
+];
+
+/// The sections of the page of `path`, such as `["container", "ls"]`; of rocker(1) when empty.
+/// `examples` is what the help ends with.
+pub(super) fn of(path: &[&str], examples: Option<&str>) -> String {
+    let mut text = String::new();
+    if let Some(examples) = examples {
+        text.push_str(&example_section(examples));
+    }
+    if path.is_empty() {
+        text.push_str(&list("FILES", FILES));
+        text.push_str(&list("ENVIRONMENT", ENVIRONMENT));
+    }
+    let codes: Vec<(&str, &str)> = match failures_of(path) {
+        Some(Failures::OfRun) => [&[OF_RUN], OF_A_PROGRAM].concat(),
+        Some(Failures::OfExec) => [&[OF_EXEC], OF_A_PROGRAM].concat(),
+        Some(Failures::Ordinary) | None => ORDINARY.to_vec(),
+    };
+    text.push_str(&list("EXIT STATUS", &codes));
+    text
+}
+
+/// `Examples:`, then one command a line.
+fn example_section(help: &str) -> String {
+    let commands = help.lines().filter_map(|line| line.strip_prefix("  "));
+    let lines: String = commands.map(|line| escaped(line) + "\n").collect();
+    format!(".SH EXAMPLES\n.nf\n.RS\n{lines}.RE\n.fi\n")
+}
+
+fn list(title: &str, entries: &[(&str, &str)]) -> String {
+    let entry = |(name, meaning): &(&str, &str)| {
+        format!(".TP\n\\fB{}\\fR\n{}\n", escaped(name), escaped(meaning))
+    };
+    let entries: String = entries.iter().map(entry).collect();
+    format!(".SH \"{title}\"\n{entries}")
+}
+
+/// What roff would read as its own.
+fn escaped(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    let text = text.replace('\'', "\\(aq");
+    match text.starts_with('.') {
+        true => format!("\\&{text}"),
+        false => text,
+    }
+}
