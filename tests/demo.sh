@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What `make demo` shows: an image from a real registry on loopback, run as a real container with
-# data of its own, and nothing left at the end.
+# data of its own, and at the end no container, layer or staging file.
 #   demo.sh ROCKER
 set -euo pipefail
 [ "$(id -u)" = 0 ] || exec sudo "$0" "$@"
@@ -43,7 +43,7 @@ show ps -a
 
 left=$(find "$work/root/containers" "$work/root/layers" "$work/root/tmp" -mindepth 1 2>/dev/null || true)
 [ -z "$left" ] || { echo "left behind: $left"; exit 1; }
-printf '\nnothing is left behind.\n'
+printf '\nno container, layer or staging file is left behind.\n'
 if curl -fsI -m 3 https://registry-1.docker.io/v2/ -o /dev/null 2>/dev/null || [ $? = 22 ]; then
   printf 'try: sudo rocker run ubuntu bash\n'
 fi
