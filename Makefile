@@ -56,8 +56,7 @@ uninstall: ## take away what install put there; containers and images stay
 	  $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/rocker.fish
 
 generate: ## man pages and completions from the definitions of the commands
-	cargo run --locked -q -p rocker-cli -- __generate man man
-	cargo run --locked -q -p rocker-cli -- __generate completions completions
+	cargo run --locked -q -p rocker-cli -- __generate man completions
 
 lint: ## formatting and clippy (that man pages and completions are not stale is a test)
 	cargo fmt --all --check
