@@ -113,6 +113,32 @@ fn the_one_liners_of_docker_users_print_what_docker_prints() {
 }
 
 #[test]
+fn what_was_attached_shows_as_in_docker() {
+    let host = require!(host());
+    let image = host.busybox();
+
+    for (words, expected) in [
+        (&["create"][..], "false true true false"),
+        (&["create", "-i"], "true true true true"),
+        (&["run"], "false true true false"),
+        (&["run", "-i"], "true true true true"),
+        (&["run", "-i", "-a", "stderr"], "false false true false"),
+        (&["run", "-d"], "false false false false"),
+        (&["run", "-di"], "false false false false"),
+    ] {
+        host.ok([words, &["--name", "web", &image, "true"]].concat());
+        let shown = inspect(
+            &host,
+            "web",
+            "{{.Config.AttachStdin}} {{.Config.AttachStdout}} {{.Config.AttachStderr}} {{.Config.StdinOnce}}",
+        );
+        assert_eq!(shown, expected, "{words:?}");
+        host.ok(["rm", "-f", "web"]);
+    }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
 fn a_container_on_the_hosts_network_has_the_hosts_name() {
     let host = require!(host());
     let image = host.busybox();

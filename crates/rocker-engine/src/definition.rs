@@ -43,6 +43,12 @@ pub struct Definition {
     pub open_stdin: bool,
     /// Whether the first client's end of input ends it.
     pub stdin_once: bool,
+    /// Whether its maker took standard output.
+    #[serde(default)]
+    pub attach_stdout: bool,
+    /// Whether its maker took standard error.
+    #[serde(default)]
+    pub attach_stderr: bool,
     /// Which network.
     pub network: NetworkMode,
     /// Published ports as asked; a host port of 0 is chosen at each start.

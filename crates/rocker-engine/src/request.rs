@@ -55,8 +55,12 @@ pub struct CreateRequest {
     pub tty: bool,
     /// `-i`.
     pub interactive: bool,
-    /// Standard input ends with the first client's (`run -i`, not `create -i`'s later attach).
+    /// Standard input ends with the first client's: `-i` without `-d`.
     pub stdin_once: bool,
+    /// The caller takes standard output; for `inspect` alone.
+    pub attach_stdout: bool,
+    /// The caller takes standard error; for `inspect` alone.
+    pub attach_stderr: bool,
     /// `--read-only`.
     pub read_only: bool,
     /// `-m` in bytes.

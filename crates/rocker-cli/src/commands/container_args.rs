@@ -200,6 +200,8 @@ impl ContainerArgs {
             interactive,
             // As docker does: whoever is attached at the start ends the input when they leave.
             stdin_once: interactive,
+            attach_stdout: true,
+            attach_stderr: true,
             read_only: self.read_only,
             memory_bytes: self
                 .memory

@@ -82,6 +82,8 @@ pub(crate) fn run(context: &mut Context, mut args: RunArgs) -> Outcome {
     let streams = streams(&args.attach, stdin);
     let mut request = args.container.into_request()?;
     request.stdin_once = streams.stdin && !detach;
+    request.attach_stdout = streams.stdout && !detach;
+    request.attach_stderr = streams.stderr && !detach;
     image_source::ensure(context, &request.image, pull)?;
     if detach {
         let started = context.engine()?.run(&request, StartMode::Detached)?;

@@ -65,6 +65,8 @@ pub(crate) fn resolve(
         tty: request.tty,
         open_stdin: request.interactive,
         stdin_once: request.stdin_once,
+        attach_stdout: request.attach_stdout,
+        attach_stderr: request.attach_stderr,
         network: request.network,
         ports: request.ports.clone(),
         exposed: config.exposed_ports.keys().cloned().collect(),
