@@ -113,6 +113,8 @@ pub fn kill(pid: i32, number: i32) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{Mode, OFlags};
+
     use super::*;
 
     #[test]
@@ -120,8 +122,11 @@ mod tests {
         // In a thread of its own, which takes its mask with it.
         let blocked = std::thread::spawn(|| {
             block_all().unwrap();
-            let status = std::fs::File::open("/proc/thread-self/status");
-            let status = io::read_to_string(status.unwrap()).unwrap();
+            let path = "/proc/thread-self/status";
+            let file = rustix::fs::open(path, OFlags::RDONLY, Mode::empty()).unwrap();
+            let mut text = [0; 4096];
+            let len = rustix::io::read(&file, &mut text).unwrap();
+            let status = std::str::from_utf8(&text[..len]).unwrap();
             let line = status.lines().find_map(|l| l.strip_prefix("SigBlk:\t"));
             u64::from_str_radix(line.unwrap(), 16).unwrap()
         });
