@@ -36,10 +36,10 @@ pub(crate) fn open(
     // The last close would otherwise checkpoint and sync, 1.5 to 14 ms on ext4.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         .map_err(failed)?;
-    // Whoever opens the database alone reads every frame of the log before anything else. Where a
-    // checkpoint need not wait for a disk it is done early, so that the log stays short.
+    // Whoever opens a database alone reads every frame of its log before anything else, so logs are
+    // kept short: shortest where a checkpoint need not wait for a disk.
     let (synchronous, frames) = match durability {
-        Durability::Full => ("FULL", 200),
+        Durability::Full => ("FULL", 48),
         Durability::Process => ("OFF", 16),
     };
     db.execute_batch(&format!(
