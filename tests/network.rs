@@ -255,6 +255,12 @@ fn resolv_conf_hosts_and_hostname_are_made_for_the_container() {
             assert!(read("/etc/resolv.conf").contains(line), "{line}");
         }
     }
+    // The container may fill it, but not the tmpfs that the live database needs.
+    let path = inspect(&host, &id, "{{.HostsPath}}");
+    assert!(
+        std::path::Path::new(&path).starts_with(host.root()),
+        "{path}"
+    );
     host.ok(["rm", "-f", &id]);
     host.assert_nothing_left_behind();
 }

@@ -12,6 +12,7 @@ use self::mount_text::{options, tmpfs_options};
 use crate::clock::rfc3339;
 use crate::definition::{Definition, MountDefinition, NetworkMode};
 use crate::engine::Engine;
+use crate::lifecycle::files;
 use crate::{EngineError, network};
 
 impl Engine {
@@ -24,7 +25,7 @@ impl Engine {
         let row = self.live.find(query)?;
         let definition = self.definition(&row)?;
         let argv = definition.argv();
-        let run_dir = self.layout.run_dir(&row.id);
+        let injected = |name| files::injected(&self.layout, &row.id, name);
         let mounts: Vec<Value> = definition
             .mounts
             .iter()
@@ -37,9 +38,9 @@ impl Engine {
             "Args": argv.get(1..).unwrap_or_default(),
             "State": state(&row),
             "Image": definition.image_id,
-            "ResolvConfPath": run_dir.join("resolv.conf"),
-            "HostnamePath": run_dir.join("hostname"),
-            "HostsPath": run_dir.join("hosts"),
+            "ResolvConfPath": injected("resolv.conf"),
+            "HostnamePath": injected("hostname"),
+            "HostsPath": injected("hosts"),
             "LogPath": super::log_files(&self.layout, &row.id).current(),
             "Name": format!("/{}", row.name),
             "RestartCount": row.state.restarts,

@@ -60,9 +60,10 @@ fn make(dir: &Path, mode: u32) -> Result<(), EngineError> {
     }
 }
 
-/// The file of `name` that is mounted over `/etc/<name>`.
-pub(super) fn injected(layout: &Layout, id: &ContainerId, name: &str) -> std::path::PathBuf {
-    layout.run_dir(id).join(name)
+/// The file that is mounted over `/etc/<name>`. The container may write to it, as much as it
+/// likes: beside its upper directory, not on the tmpfs that the live database needs.
+pub(crate) fn injected(layout: &Layout, id: &ContainerId, name: &str) -> std::path::PathBuf {
+    layout.container(id).join(name)
 }
 
 /// What the container's own `/etc` files say.

@@ -23,7 +23,7 @@
 //! to know how it ended. Where the program has taken that back by changing its user, the next
 //! rocker command ends it.
 
-mod files;
+pub(crate) mod files;
 mod finish;
 mod restart;
 pub(crate) mod spec;
