@@ -16,7 +16,8 @@ use rocker_net::{
 use rocker_types::Protocol::{Tcp, Udp};
 use support::Outcome::{Refused, Seen, Silence};
 use support::{
-    HOST_ADDRESS, Host, INTERNET_ADDRESS, Netns, drive, in_host, ip, leftovers, port, run, tcp, udp,
+    HOST_ADDRESS, Host, INTERNET_ADDRESS, Netns, drive, in_host, ip, leftovers, port, run, tcp,
+    tcp_briefly, udp,
 };
 
 const ANY: [u8; 4] = [0, 0, 0, 0];
@@ -121,7 +122,7 @@ fn what_is_not_published_is_not_reached_from_outside_even_by_a_route() {
         let _echo = container.netns.tcp_echo(80);
         let driver = drive(host.netns(), forwarder);
 
-        let direct = internet.run(|| tcp(container.address(), 80));
+        let direct = internet.run(|| tcp_briefly(container.address(), 80));
         let by_host = internet.run(|| tcp(HOST_ADDRESS, 8080));
         let own_address = tcp(HOST_ADDRESS, 8080);
         let loopback = tcp(LOOPBACK, 8080);
@@ -149,7 +150,7 @@ fn a_neighbour_does_not_reach_a_loopback_port_even_where_route_localnet_is_set()
             run("sysctl", &["-qw", "net.ipv4.conf.all.route_localnet=1"]);
             ip("addr del 127.0.0.1/8 dev lo");
             ip(&format!("route add 127.0.0.1 via {HOST_ADDRESS} dev eth0"));
-            tcp(LOOPBACK, 8080)
+            tcp_briefly(LOOPBACK, 8080)
         });
 
         assert_eq!(outcome, Silence);
@@ -172,7 +173,7 @@ fn two_bridges_do_not_reach_each_other_but_by_published_ports() {
         let b = host.container_on(other, &[port(ANY, 8080, 80, Tcp)]);
         let _echo = b.netns.tcp_echo(80);
 
-        let direct = a.netns.run(|| tcp(b.address(), 80));
+        let direct = a.netns.run(|| tcp_briefly(b.address(), 80));
         let published = a.netns.run(|| tcp(HOST_ADDRESS, 8080));
 
         assert_eq!(direct, Silence);
@@ -229,7 +230,7 @@ fn with_forward_policy_drop(set: &[(&str, &str)]) {
             internet.run(|| tcp(HOST_ADDRESS, 8080)),
             Seen(INTERNET_ADDRESS)
         );
-        assert_eq!(internet.run(|| tcp(a.address(), 80)), Silence);
+        assert_eq!(internet.run(|| tcp_briefly(a.address(), 80)), Silence);
         b.detach();
         assert_eq!(
             internet.run(|| tcp(HOST_ADDRESS, 8080)),
@@ -468,7 +469,10 @@ fn rules_that_somebody_flushed_come_back() {
             internet.run(|| tcp(HOST_ADDRESS, 8080)),
             Seen(INTERNET_ADDRESS)
         );
-        assert_eq!(internet.run(|| tcp(container.address(), 80)), Silence);
+        assert_eq!(
+            internet.run(|| tcp_briefly(container.address(), 80)),
+            Silence
+        );
         container.detach();
         ip("link del up0");
     });

@@ -19,6 +19,10 @@ use rocker_types::{ContainerId, Protocol, PublishedPort};
 
 /// A refusal or an answer comes at once; only a dropped packet takes this long.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// So long does an answer take that is to come, on a machine with much else to do: a port of the
+/// bridge passes packets when a worker of the kernel has seen it come up, and TCP tries again after
+/// one second and after three.
+const LONG_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Whether the test may run; says why not, and fails then if the suite is strict.
 pub(crate) fn privileged() -> bool {
@@ -326,9 +330,19 @@ pub(crate) enum Outcome {
     Silence,
 }
 
+/// What becomes of a connection that is to be answered or refused.
 pub(crate) fn tcp(address: Ipv4Addr, port: u16) -> Outcome {
+    tcp_within(address, port, LONG_PATIENCE)
+}
+
+/// What becomes of a connection whose packets are to be dropped.
+pub(crate) fn tcp_briefly(address: Ipv4Addr, port: u16) -> Outcome {
+    tcp_within(address, port, PATIENCE)
+}
+
+fn tcp_within(address: Ipv4Addr, port: u16, patience: Duration) -> Outcome {
     let target = SocketAddr::V4(SocketAddrV4::new(address, port));
-    let mut stream = match TcpStream::connect_timeout(&target, PATIENCE) {
+    let mut stream = match TcpStream::connect_timeout(&target, patience) {
         Ok(stream) => stream,
         // A forwarder takes the connection before it learns that the port behind is closed.
         Err(error)
@@ -341,7 +355,7 @@ pub(crate) fn tcp(address: Ipv4Addr, port: u16) -> Outcome {
         }
         Err(_) => return Outcome::Silence,
     };
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(patience)).unwrap();
     if stream.write_all(b"hello").is_err() || stream.shutdown(std::net::Shutdown::Write).is_err() {
         return Outcome::Refused;
     }

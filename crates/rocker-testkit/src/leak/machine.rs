@@ -27,6 +27,13 @@ pub(super) fn mounts(scope: &Scope) -> Vec<String> {
         .collect()
 }
 
+/// Whether `fact` is a mount on a directory that does not exist any more.
+pub(super) fn is_without_mount_point(fact: &str) -> bool {
+    fact.strip_prefix("mount ")
+        .and_then(|rest| rest.split(' ').next())
+        .is_some_and(|point| !Path::new(point).exists())
+}
+
 /// Mount point, type and source of each line: the fields that do not change by themselves.
 fn mountinfo(path: &str) -> Vec<String> {
     let text = fs_err::read_to_string(path).unwrap_or_default();

@@ -49,11 +49,14 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// What `later` has more (`+`) or less (`-`), one line each.
+    /// What `later` has more (`+`) or less (`-`), one line each. A mount whose mount point is gone
+    /// does not count: the kernel takes it out of every namespace when somebody, say another
+    /// container manager, removes that directory.
     pub fn difference(&self, later: &Self) -> Vec<String> {
         let gone = self
             .facts
             .difference(&later.facts)
+            .filter(|fact| !machine::is_without_mount_point(fact))
             .map(|fact| format!("- {fact}"));
         let new = later
             .facts
@@ -102,10 +105,14 @@ mod tests {
             facts: facts.iter().map(|fact| (*fact).to_owned()).collect(),
         };
 
-        let lines =
-            snapshot(&["link lo", "mount /a"]).difference(&snapshot(&["link lo", "cgroup /x"]));
+        let lines = snapshot(&[
+            "link lo",
+            "mount / ext4 x",
+            "mount /no/such/directory ext4 x",
+        ])
+        .difference(&snapshot(&["link lo", "cgroup /x"]));
 
-        assert_eq!(lines, ["- mount /a", "+ cgroup /x"]);
+        assert_eq!(lines, ["- mount / ext4 x", "+ cgroup /x"]);
     }
 
     #[test]
