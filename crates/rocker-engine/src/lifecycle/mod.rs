@@ -164,7 +164,7 @@ fn run(orders: Orders) -> Result<Option<Ended>, EngineError> {
         let live = start::start(&mut engine, &watch, 0)?;
         Ok((watch, live))
     });
-    let (watch, live) = match first {
+    let (watch, mut live) = match first {
         Ok(first) => first,
         Err(error) => {
             // what cannot be undone now is met by the next command; the reason is told anyway
@@ -174,8 +174,9 @@ fn run(orders: Orders) -> Result<Option<Ended>, EngineError> {
             return undone.and(Err(error));
         }
     };
-    // The databases' caches are the better part of a monitor's memory, and it may live long.
-    drop(engine);
+    // The databases' caches are the better part of a monitor's memory, and it may live long. Only
+    // where somebody waits for the end in the foreground they stay open: it is told sooner.
+    live.engine = client.is_some().then_some(engine);
     report::send(report, &Report::Started);
     crash::point(CrashPoint::MonitorAfterReport);
     let mut ended = restart::until_the_end(&watch, live, client)?;

@@ -83,6 +83,7 @@ fn watch_once(
         mut forwarder,
         mut log,
         restarts,
+        engine,
     } = live;
     let companion = forwarder
         .as_mut()
@@ -121,7 +122,10 @@ fn watch_once(
     .supervise();
     crash::point(CrashPoint::MonitorAfterExit);
 
-    let mut engine = Engine::open_as_is(&watch.layout)?;
+    let mut engine = match engine {
+        Some(engine) => engine,
+        None => Engine::open_as_is(&watch.layout)?,
+    };
     let (exit, again) = verdict(&engine, watch, running, restarts)?;
     let tx = engine.live.begin()?;
     tx.record_exit(&watch.id, &exit)?;

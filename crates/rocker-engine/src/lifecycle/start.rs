@@ -24,6 +24,8 @@ pub(super) struct Live {
     pub(super) forwarder: Option<PortForwarder>,
     pub(super) log: LogWriter,
     pub(super) restarts: u32,
+    /// Open, where the end is to be told at once.
+    pub(super) engine: Option<Engine>,
 }
 
 /// Starts the container. What is half made after an error is undone by `finish`.
@@ -76,6 +78,7 @@ pub(super) fn start(
         forwarder,
         log,
         restarts,
+        engine: None,
     })
 }
 
