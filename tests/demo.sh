@@ -14,6 +14,11 @@ finish() {
   local ids
   ids=$(rocker ps -aq 2>/dev/null) && [ -n "$ids" ] && rocker rm -f $ids >/dev/null
   [ ! -f "$work/registry.pid" ] || kill "$(cat "$work/registry.pid")" 2>/dev/null || true
+  # The last monitor takes the idle bridge away, half a second after its container.
+  for _ in $(seq 100); do
+    grep -qasF "$work/" /proc/[0-9]*/cmdline || break
+    sleep 0.1
+  done
   rm -rf --one-file-system "$work"
 }
 trap finish EXIT
