@@ -15,6 +15,7 @@
 //! It speaks the pull half of the distribution API: ping, manifests by tag and digest, blobs
 //! with `Range`, bearer tokens. It listens in the network namespace of the thread that started it.
 
+mod authorize;
 mod body;
 mod distribution;
 mod fault;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ACCEPT, ACCEPT_RANGES, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
-    HeaderValue, IF_RANGE, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
+    HeaderValue, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
 };
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -14,10 +14,10 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use super::authorize::{refuse, token};
 use super::body::{End, ServedBody};
 use super::fault::Action;
-use super::{Auth, RequestRecord, Shared};
-use crate::image::sha256;
+use super::{RequestRecord, Shared};
 
 /// Serves until `stopped` fires. Runs on a thread of its own with a runtime of its own.
 pub(super) fn run(listener: TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
@@ -52,7 +52,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-type Answer = Response<ServedBody>;
+pub(super) type Answer = Response<ServedBody>;
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Answer> {
     let path = request
@@ -89,7 +89,7 @@ fn record(request: &Request<Incoming>, path: String, status: u16) -> RequestReco
     }
 }
 
-fn header(request: &Request<Incoming>, name: HeaderName) -> Option<&str> {
+pub(super) fn header(request: &Request<Incoming>, name: HeaderName) -> Option<&str> {
     request
         .headers()
         .get(name)
@@ -268,130 +268,14 @@ fn wanted_range(request: &Request<Incoming>, digest: &str, len: usize) -> Option
     (start < len).then_some(start)
 }
 
-/// `None` if the caller may go on, else the 401.
-fn refuse(shared: &Shared, request: &Request<Incoming>) -> Option<Answer> {
-    let given = header(request, AUTHORIZATION);
-    let challenge = match &shared.auth {
-        Auth::Open => return None,
-        Auth::Basic { user, password } => {
-            if given == Some(&basic(user, password)) {
-                return None;
-            }
-            "Basic realm=\"test registry\"".to_owned()
-        }
-        Auth::Token { .. } => {
-            let scope = scope_of(request.uri().path());
-            let token = given.and_then(|value| value.strip_prefix("Bearer "));
-            if token.is_some_and(|token| token_is_good(shared, token, scope.as_deref())) {
-                return None;
-            }
-            let scope = scope.map_or_else(String::new, |scope| format!(",scope=\"{scope}\""));
-            format!(
-                "Bearer realm=\"http://{}/token\",service=\"test-registry\"{scope}",
-                shared.address
-            )
-        }
-    };
-    Some(with_header(
-        error(401, "UNAUTHORIZED", "authentication required"),
-        WWW_AUTHENTICATE,
-        &challenge,
-    ))
-}
-
-fn token_is_good(shared: &Shared, token: &str, scope: Option<&str>) -> bool {
-    let content = shared.content();
-    content
-        .tokens
-        .iter()
-        .any(|(known, granted)| known == token && scope.is_none_or(|scope| scope == granted))
-}
-
-/// `repository:NAME:pull` of a manifest's or blob's path.
-fn scope_of(path: &str) -> Option<String> {
-    let rest = path.strip_prefix("/v2/")?;
-    let (repository, _) = rest
-        .split_once("/manifests/")
-        .or_else(|| rest.split_once("/blobs/"))?;
-    Some(format!("repository:{repository}:pull"))
-}
-
-fn token(shared: &Shared, request: &Request<Incoming>) -> Answer {
-    let Auth::Token { user } = &shared.auth else {
-        return error(404, "NOT_FOUND", "this registry hands out no tokens");
-    };
-    let wanted = user.as_ref().map(|(user, password)| basic(user, password));
-    if wanted.is_some() && header(request, AUTHORIZATION) != wanted.as_deref() {
-        return error(401, "UNAUTHORIZED", "wrong name or password");
-    }
-    let scope = request
-        .uri()
-        .query()
-        .and_then(|query| {
-            query
-                .split('&')
-                .find_map(|pair| pair.strip_prefix("scope="))
-        })
-        .map(percent_decode)
-        .unwrap_or_default();
-    let mut content = shared.content();
-    // Looks like a token, and differs from every other one of this registry.
-    let token = sha256(format!("{}{scope}{}", shared.address, content.tokens.len()).as_bytes())
-        .replace(':', "-");
-    content.tokens.push((token.clone(), scope));
-    let document = json!({ "token": token, "access_token": token, "expires_in": 300 });
-    with_header(
-        respond(200, document.to_string().into()),
-        CONTENT_TYPE,
-        "application/json",
-    )
-}
-
-fn percent_decode(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let escaped = (first == b'%').then(|| tail.get(..2)).flatten();
-        let value =
-            escaped.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        bytes.push(value.unwrap_or(first));
-        rest = if value.is_some() { &tail[2..] } else { tail };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn basic(user: &str, password: &str) -> String {
-    format!("Basic {}", base64(format!("{user}:{password}").as_bytes()))
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let group = chunk
-            .iter()
-            .fold(0_usize, |bits, byte| (bits << 8) | usize::from(*byte))
-            << (8 * (3 - chunk.len()));
-        for digit in 0..4 {
-            let index = (group >> (18 - 6 * digit)) & 63;
-            text.push(if digit <= chunk.len() {
-                char::from(ALPHABET[index])
-            } else {
-                '='
-            });
-        }
-    }
-    text
-}
-
-fn respond(status: u16, bytes: Bytes) -> Answer {
+pub(super) fn respond(status: u16, bytes: Bytes) -> Answer {
     let mut answer = Response::new(ServedBody::new(bytes));
     *answer.status_mut() =
         StatusCode::from_u16(status).expect("a status that a test asks for is a valid one");
     answer
 }
 
-fn error(status: u16, code: &str, message: &str) -> Answer {
+pub(super) fn error(status: u16, code: &str, message: &str) -> Answer {
     let document = json!({ "errors": [{ "code": code, "message": message, "detail": null }] });
     with_header(
         respond(status, document.to_string().into()),
@@ -400,36 +284,9 @@ fn error(status: u16, code: &str, message: &str) -> Answer {
     )
 }
 
-fn with_header(mut answer: Answer, name: impl Into<HeaderName>, value: &str) -> Answer {
+pub(super) fn with_header(mut answer: Answer, name: impl Into<HeaderName>, value: &str) -> Answer {
     let value =
         HeaderValue::from_str(value).expect("a header value that a test asks for is a valid one");
     answer.headers_mut().insert(name.into(), value);
     answer
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_pads_to_groups_of_four() {
-        for (plain, coded) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-        ] {
-            assert_eq!(base64(plain.as_bytes()), coded, "{plain}");
-        }
-    }
-
-    #[test]
-    fn percent_decoding_leaves_what_is_not_an_escape() {
-        assert_eq!(
-            percent_decode("repository%3Ateam%2Fapp:pull"),
-            "repository:team/app:pull"
-        );
-        assert_eq!(percent_decode("100%"), "100%");
-    }
 }
