@@ -146,6 +146,16 @@ fn assert_recovers(host: &Host, point: &str, before: &Snapshot) {
     );
 }
 
+/// What most walks begin with: a host whose binary has crash points, an image, and the state after
+/// a first run.
+fn walk() -> Result<(Host, String, Snapshot), Missing> {
+    let host = host()?;
+    points(&host, &[""])?;
+    let image = host.busybox();
+    let before = after_a_first_run(&host, &image);
+    Ok((host, image, before))
+}
+
 /// The state after the run that makes what stays (directories, databases), and after all of
 /// that run's own things have gone.
 fn after_a_first_run(host: &Host, image: &str) -> Snapshot {
@@ -182,10 +192,7 @@ fn every_point_has_a_scenario() {
 
 #[test]
 fn run_with_rm_recovers_from_every_point() {
-    let host = require!(host());
-    require!(points(&host, &[""]));
-    let image = host.busybox();
-    let before = after_a_first_run(&host, &image);
+    let (host, image, before) = require!(walk());
     let run = [
         "run",
         "--rm",
@@ -212,10 +219,7 @@ fn run_with_rm_recovers_from_every_point() {
 
 #[test]
 fn create_recovers_from_every_point() {
-    let host = require!(host());
-    require!(points(&host, &[""]));
-    let image = host.busybox();
-    let before = after_a_first_run(&host, &image);
+    let (host, image, before) = require!(walk());
     let create = [
         "create",
         "--name",
@@ -243,10 +247,7 @@ fn create_recovers_from_every_point() {
 
 #[test]
 fn a_kept_container_recovers_from_every_point_and_can_be_removed() {
-    let host = require!(host());
-    require!(points(&host, &[""]));
-    let image = host.busybox();
-    let before = after_a_first_run(&host, &image);
+    let (host, image, before) = require!(walk());
     let run = [
         "run",
         "-d",
@@ -281,10 +282,7 @@ fn a_kept_container_recovers_from_every_point_and_can_be_removed() {
 
 #[test]
 fn start_recovers_from_every_point_and_starts_again() {
-    let host = require!(host());
-    require!(points(&host, &[""]));
-    let image = host.busybox();
-    let before = after_a_first_run(&host, &image);
+    let (host, image, before) = require!(walk());
 
     for point in TO_START.iter().filter(|point| !point.starts_with("run-")) {
         host.ok([
@@ -334,10 +332,7 @@ fn started(host: &Host, image: &str, point: &str) {
 
 #[test]
 fn stop_recovers_from_every_point_of_its_own_and_of_the_monitor() {
-    let host = require!(host());
-    require!(points(&host, &[""]));
-    let image = host.busybox();
-    let before = after_a_first_run(&host, &image);
+    let (host, image, before) = require!(walk());
 
     for point in [OF_STOP, TO_END].concat() {
         if OF_STOP.contains(&point) {
@@ -364,10 +359,7 @@ fn stop_recovers_from_every_point_of_its_own_and_of_the_monitor() {
 
 #[test]
 fn rm_recovers_from_every_point() {
-    let host = require!(host());
-    require!(points(&host, &[""]));
-    let image = host.busybox();
-    let before = after_a_first_run(&host, &image);
+    let (host, image, before) = require!(walk());
 
     for point in [OF_RM, TO_FORGET, OF_VOLUME_RM].concat() {
         started(&host, &image, "");
