@@ -51,6 +51,7 @@ const TO_END: &[&str] = &[
     "teardown-after-cgroup",
     "teardown-after-run-dir",
     "teardown-after-release",
+    "monitor-after-let-go",
 ];
 /// The monitor forgets a container with `--rm` by the same steps as `rm`, after its own intent.
 const TO_FORGET: &[&str] = &[

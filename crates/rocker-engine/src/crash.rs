@@ -36,6 +36,7 @@ pub enum CrashPoint {
     TeardownAfterCgroup,
     TeardownAfterRunDir,
     TeardownAfterRelease,
+    MonitorAfterLetGo,
     StopAfterRequest,
     StopAfterSignal,
     RemoveAfterIntent,
@@ -55,7 +56,7 @@ pub enum CrashPoint {
 
 impl CrashPoint {
     /// Every point, in the order in which a container meets them.
-    pub const ALL: [Self; 37] = {
+    pub const ALL: [Self; 38] = {
         use CrashPoint::*;
         [
             RunBeforeClaim,
@@ -80,6 +81,7 @@ impl CrashPoint {
             TeardownAfterCgroup,
             TeardownAfterRunDir,
             TeardownAfterRelease,
+            MonitorAfterLetGo,
             StopAfterRequest,
             StopAfterSignal,
             RemoveAfterIntent,

@@ -157,8 +157,8 @@ pub enum EngineError {
     },
     #[error("cannot listen for clients of the container")]
     Listen { source: crate::control::ListenError },
-    #[error("cannot take the idle bridge away")]
-    Bridge { source: rocker_net::TeardownError },
+    #[error("cannot tidy up the network")]
+    NetworkLeft { source: rocker_net::TeardownError },
     #[error("cannot make a pipe")]
     Pipe { source: io::Error },
     #[error("cannot open the log of container {container}")]

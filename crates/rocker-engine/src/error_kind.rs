@@ -87,7 +87,7 @@ fn cause(error: &EngineError) -> Option<&dyn Diagnose> {
         E::NameFile { source, .. } => source,
         E::NoSubnet { source } => source,
         E::HostNetworks { source } => source,
-        E::Bridge { source } => source,
+        E::NetworkLeft { source } => source,
         E::Create(e) => e.as_ref(),
         E::Start(e) => e.as_ref(),
         E::Exec { source, .. } => source.as_ref(),

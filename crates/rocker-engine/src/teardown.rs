@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use rocker_db::ContainerRow;
+use rocker_net::{Attachment, Swept, TeardownError};
 use rocker_runtime::cgroup::{Cgroup, CgroupLayout, CgroupName};
 use rocker_types::{ContainerId, VolumeName};
 
@@ -52,9 +53,23 @@ impl Engine {
     /// Kills what still runs, then takes the container off its network, and its cgroup away.
     /// The bridge stays: see [`let_bridge_go`](Self::let_bridge_go).
     pub(crate) fn undo_network_and_cgroup(&mut self, id: &ContainerId) -> Result<(), EngineError> {
+        self.undo_run(id, rocker_net::leave)
+    }
+
+    /// The same, but for the container's interface: its monitor removes that later, unless it
+    /// goes with the container's namespace before.
+    pub(crate) fn undo_ports_and_cgroup(&mut self, id: &ContainerId) -> Result<(), EngineError> {
+        self.undo_run(id, rocker_net::withdraw)
+    }
+
+    fn undo_run(
+        &mut self,
+        id: &ContainerId,
+        undo_network: fn(&Attachment) -> Result<(), TeardownError>,
+    ) -> Result<(), EngineError> {
         let mut steps = Steps::default();
         if let Some(attachment) = network::attachment(self, id)? {
-            steps.run("network", rocker_net::leave(&attachment));
+            steps.run("network", undo_network(&attachment));
         }
         crash::point(CrashPoint::TeardownAfterNetwork);
         let layout = CgroupLayout::detect().map_err(|source| EngineError::Cgroups { source })?;
@@ -70,6 +85,11 @@ impl Engine {
     /// Takes away everything that a run made.
     pub(crate) fn take_away(&mut self, id: &ContainerId) -> Result<(), EngineError> {
         self.undo_network_and_cgroup(id)?;
+        self.remove_run_dir(id)
+    }
+
+    /// Removes the run directory, the last thing that a run made.
+    pub(crate) fn remove_run_dir(&self, id: &ContainerId) -> Result<(), EngineError> {
         self.remove_tree(&self.layout.run_dir(id))?;
         crash::point(CrashPoint::TeardownAfterRunDir);
         Ok(())
@@ -93,10 +113,14 @@ impl Engine {
         let Some(bridge) = network::bridge(self)? else {
             return Ok(());
         };
-        rocker_net::sweep(&bridge, linger).map_err(|source| EngineError::Bridge { source })?;
-        let tx = self.live.begin()?;
-        tx.bridge_gone()?;
-        Ok(tx.commit()?)
+        let mut nobody = || self.live.bridge_may_be_idle().unwrap_or(false);
+        let swept = rocker_net::sweep(&bridge, linger, &mut nobody);
+        if swept.map_err(|source| EngineError::NetworkLeft { source })? == Swept::Gone {
+            let tx = self.live.begin()?;
+            tx.bridge_gone()?;
+            tx.commit()?;
+        }
+        Ok(())
     }
 
     /// Writes a kept container down as it stands.

@@ -4,9 +4,10 @@
 //!   engine            PortForwarder::bind   reserves the host's ports, before the container is made
 //!   monitor           attach                bridge, veth pair, address, route, nftables elements
 //!                     PortForwarder::drive  traffic from this host to 127.0.0.1
-//!                     leave                 the container's part of it backwards
+//!                     withdraw              no port is published any more
+//!                     remove                the veth pair, when nobody waits for the container any more
 //!                     sweep                 its very last act: the bridge, if nobody came meanwhile
-//!   recovery          detach                both at once, for one that died
+//!   recovery          leave, sweep          the same for one that died
 //! ```
 //!
 //! Everything here is synchronous, runs no other program (but `iptables-legacy`, where that is
@@ -35,7 +36,7 @@ mod subnet;
 pub use address::{InvalidNet, Ipv4Net, Mac};
 pub use attach::{AttachError, Attached, Attachment, LoopbackError, attach, loopback_up, restore};
 pub use bridge::{BridgeConfig, DEFAULT_BRIDGE};
-pub use detach::{TeardownError, UndoError, detach, leave, sweep};
+pub use detach::{HostInterface, Swept, TeardownError, UndoError, detach, leave, sweep, withdraw};
 pub use forward::{PortError, PortForwarder};
 pub use legacy::LegacyError;
 pub use lock::LockError;

@@ -43,7 +43,7 @@ impl<'a> NetworkLock<'a> {
             file: open(path)?,
             path,
         };
-        lock.try_become_exclusive()
+        Ok(lock.try_become_exclusive()?.then_some(lock))
     }
 
     fn take(path: &'a Path, operation: FlockOperation) -> Result<Self, LockError> {
@@ -66,12 +66,17 @@ impl<'a> NetworkLock<'a> {
     }
 
     /// Takes it exclusively unless somebody else holds it; if so, it is not held any more.
-    pub(crate) fn try_become_exclusive(self) -> Result<Option<Self>, LockError> {
+    pub(crate) fn try_become_exclusive(&self) -> Result<bool, LockError> {
         match retry_on_intr(|| flock(&self.file, FlockOperation::NonBlockingLockExclusive)) {
-            Ok(()) => Ok(Some(self)),
-            Err(Errno::WOULDBLOCK) => Ok(None),
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
             Err(errno) => Err(error(self.path, errno)),
         }
+    }
+
+    /// Lets go of it, to take it again later, even if its file is deleted by then.
+    pub(crate) fn release(&self) -> Result<(), LockError> {
+        self.operate(FlockOperation::Unlock)
     }
 
     fn operate(&self, operation: FlockOperation) -> Result<(), LockError> {

@@ -31,6 +31,12 @@ impl InterfaceName {
         Self(format!("rk{digits}"))
     }
 
+    /// Whether [`of_container`](Self::of_container) may have made this name.
+    pub(crate) fn is_of_container(name: &str) -> bool {
+        let digits = name.strip_prefix("rk").unwrap_or_default();
+        digits.len() == 11 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -100,5 +106,15 @@ mod tests {
         let name = InterfaceName::of_container(&ContainerId::from_bytes([0xa7; 32]));
 
         assert!(name.as_str().parse::<InterfaceName>().is_ok(), "{name}");
+        assert!(InterfaceName::is_of_container(name.as_str()), "{name}");
+        for other in [
+            "rocker0",
+            "rk01234567",
+            "rk0123456789a0",
+            "tap0",
+            "rk0123456789-",
+        ] {
+            assert!(!InterfaceName::is_of_container(other), "{other}");
+        }
     }
 }

@@ -9,9 +9,11 @@
 mod support;
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use rocker_net::{
-    AttachError, PortError, PortForwarder, attach, detach, leave, loopback_up, restore, sweep,
+    AttachError, PortError, PortForwarder, Swept, attach, detach, leave, loopback_up, restore,
+    sweep, withdraw,
 };
 use rocker_types::Protocol::{Tcp, Udp};
 use support::Outcome::{Refused, Seen, Silence};
@@ -409,7 +411,7 @@ fn fifty_containers_that_come_and_go_at_once_all_get_a_network_and_leave_nothing
 #[test]
 fn of_many_that_leave_one_lingers_and_the_bridge_is_gone_when_all_are_done() {
     in_host(|host| {
-        let linger = std::time::Duration::from_millis(20);
+        let linger = Duration::from_millis(20);
         let attachments: Vec<_> = (0..20)
             .map(|_| host.attachment(host.bridge(), &[]))
             .collect();
@@ -421,7 +423,7 @@ fn of_many_that_leave_one_lingers_and_the_bridge_is_gone_when_all_are_done() {
                             let netns = Netns::new();
                             attach(attachment, netns.fd()).unwrap();
                             leave(attachment).unwrap();
-                            sweep(&attachment.bridge, linger).unwrap();
+                            sweep(&attachment.bridge, linger, &mut || false).unwrap();
                         }
                     });
                 });
@@ -438,11 +440,11 @@ fn a_lingering_monitor_keeps_the_bridge_for_who_comes_meanwhile() {
         let second = std::thread::scope(|scope| {
             let lingering = scope.spawn(|| {
                 host.netns()
-                    .run(|| sweep(&bridge, std::time::Duration::from_millis(200)))
+                    .run(|| sweep(&bridge, Duration::from_millis(200), &mut || false))
             });
             let index = ip("-o link show rocker0");
             let second = host.container(&[]);
-            lingering.join().unwrap().unwrap();
+            assert_eq!(lingering.join().unwrap().unwrap(), Swept::Kept);
             assert_eq!(
                 ip("-o link show rocker0").split(':').next(),
                 index.split(':').next()
@@ -450,6 +452,72 @@ fn a_lingering_monitor_keeps_the_bridge_for_who_comes_meanwhile() {
             second
         });
         second.detach();
+    });
+}
+
+#[test]
+fn a_lingering_monitor_takes_the_bridge_away_even_if_the_run_directory_is_deleted_meanwhile() {
+    in_host(|host| {
+        let bridge = host.bridge();
+        host.container(&[]).leave();
+        let swept = std::thread::scope(|scope| {
+            let lingering = scope.spawn(|| {
+                host.netns()
+                    .run(|| sweep(&bridge, Duration::from_millis(100), &mut || false).unwrap())
+            });
+            host.delete_locks_when_lingering();
+            lingering.join().unwrap()
+        });
+        assert_eq!(swept, Swept::Gone);
+    });
+}
+
+#[test]
+fn what_the_dead_left_on_the_bridge_goes_with_it_when_nobody_has_an_address() {
+    in_host(|host| {
+        // somebody else still holds its namespace
+        let stray = host.container(&[]);
+        let bridge = host.bridge();
+
+        let kept = sweep(&bridge, Duration::ZERO, &mut || false).unwrap();
+        assert_eq!(kept, Swept::Kept, "somebody may just have joined");
+
+        ip("link add tap7 type veth peer name tap8");
+        ip("link set tap7 master rocker0");
+        let kept = sweep(&bridge, Duration::ZERO, &mut || true).unwrap();
+        assert_eq!(kept, Swept::Kept, "tap7 is not rocker's");
+
+        ip("link del tap7");
+        let gone = sweep(&bridge, Duration::ZERO, &mut || true).unwrap();
+        assert_eq!(gone, Swept::Gone);
+        drop(stray);
+    });
+}
+
+#[test]
+fn an_interface_removed_late_is_not_that_of_the_containers_next_life() {
+    in_host(|host| {
+        let internet = host.internet();
+        let first = host.container(&[port(ANY, 8080, 80, Tcp)]);
+        let _echo = first.netns.tcp_echo(80);
+        let ask = || internet.run(|| tcp(HOST_ADDRESS, 8080));
+        assert_eq!(ask(), Seen(INTERNET_ADDRESS));
+        withdraw(&first.attachment).unwrap();
+        assert_eq!(ask(), Refused);
+        let name = first.attachment.host_interface();
+        assert!(ip("-o link").contains(name.as_str()));
+
+        let again = Netns::new();
+        let interface = attach(&first.attachment, again.fd()).unwrap().interface;
+        assert_ne!(interface, first.interface);
+        first.interface.remove().unwrap();
+        assert!(ip("-o link").contains(name.as_str()), "removed by its name");
+
+        interface.remove().unwrap();
+        assert!(!ip("-o link").contains(name.as_str()));
+        interface.remove().unwrap();
+        detach(&first.attachment).unwrap();
+        ip("link del up0");
     });
 }
 

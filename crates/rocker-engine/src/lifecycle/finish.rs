@@ -8,12 +8,6 @@ use crate::EngineError;
 use crate::clock::now_ns;
 use crate::engine::Engine;
 
-/// After a run: cgroup and network are gone, address, ports and run directory stay for a
-/// restart.
-pub(super) fn undo_run(engine: &mut Engine, id: &ContainerId) -> Result<(), EngineError> {
-    engine.undo_network_and_cgroup(id)
-}
-
 /// The container could not be started at all: everything is undone and the reason recorded.
 pub(super) fn never_started(
     engine: &mut Engine,
@@ -60,7 +54,7 @@ pub(super) fn failed_restart(
     tx.record_exit(&watch.id, &failure(status, error))?;
     tx.count_restarts(&watch.id, restarts)?;
     tx.commit()?;
-    undo_run(engine, &watch.id)?;
+    engine.undo_network_and_cgroup(&watch.id)?;
     Ok(again)
 }
 
@@ -82,14 +76,15 @@ pub(super) fn stopped_while_resting(layout: &Layout, id: &ContainerId) -> Result
     Ok(tx.commit()?)
 }
 
-/// The end: the run directory goes, address and ports are free, and a `--rm` container is
-/// forgotten unless it ended only to be started again. The lock is let go last.
+/// The end, when the run itself is undone: the run directory goes, address and ports are free,
+/// and a `--rm` container is forgotten unless it ended only to be started again. The lock is
+/// let go last.
 pub(super) fn let_go(
     engine: &mut Engine,
     id: &ContainerId,
     lock: OwnerLock,
 ) -> Result<(), EngineError> {
-    engine.take_away(id)?;
+    engine.remove_run_dir(id)?;
     let row = engine.live.container(id)?;
     if row.kept {
         engine.write_down(id)?;

@@ -12,13 +12,14 @@
 //!                               ◀────────── Started (or Failed, after everything was undone)
 //!                                           … streams, log, control socket …
 //!                                           exit recorded, then told to every client
-//!                                           network, cgroup gone
+//!                                           published ports, cgroup gone
 //!                                           (restart policy: back to the ports)
-//!                                           run directory gone; lease and name released
+//!                                           run directory gone; lease, name, lock released
+//!                                           veth gone, idle bridge gone: nobody waits for it
 //! ```
 //!
-//! The container's lock is held from the first line to the last: who finds it free and the
-//! intents there knows that the owner died. A container does not outlive its monitor: init
+//! The container's lock is held from the first line to the last but one: who finds it free and
+//! the intents there knows that the owner died. A container does not outlive its monitor: init
 //! asks the kernel to be killed with it, because nobody would be left to read its output or
 //! to know how it ended. Where the program has taken that back by changing its user, the next
 //! rocker command ends it.
@@ -29,6 +30,8 @@ mod restart;
 pub(crate) mod spec;
 mod start;
 
+use restart::Afterwards;
+
 pub(crate) use files::VOLATILE_MARK;
 
 use std::os::fd::OwnedFd;
@@ -36,6 +39,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use rocker_db::OwnerLock;
+use rocker_net::HostInterface;
 use rocker_runtime::cgroup::{CgroupLayout, leave_callers_cgroup};
 use rocker_types::{ContainerId, Layout};
 
@@ -44,7 +48,7 @@ use crate::control::ControlListener;
 use crate::crash::{self, CrashPoint};
 use crate::definition::Definition;
 use crate::engine::Engine;
-use crate::monitor::{Ended, STALL_LIMIT};
+use crate::monitor::STALL_LIMIT;
 use crate::report::{self, MonitorFailure, Report};
 
 /// How long the last monitor leaves the idle bridge standing: making it anew costs the next
@@ -132,20 +136,25 @@ fn watch(orders: Orders) -> Result<(), EngineError> {
     let layout = orders.layout.clone();
     // whoever finds this free knows that no monitor will take an idle bridge away
     let lingers = OwnerLock::share(&layout.locks().join(LINGER_LOCK));
-    let ended = run(orders);
+    // From here on nothing waits for this process any more, so it may wait: for the kernel, for
+    // another container that wants the bridge, and for the client in the foreground, which may
+    // have stopped reading.
+    let afterwards = run(orders);
+    let off = match &afterwards {
+        Ok(Afterwards { interface, .. }) => interface.map_or(Ok(()), HostInterface::remove),
+        Err(_) => Ok(()),
+    };
     let gone = Engine::open_as_is(&layout).and_then(|mut engine| engine.let_bridge_go(LINGER));
     drop(lingers);
-    // Nothing waits for this process any more, so it may wait: for the client in the foreground,
-    // which may have stopped reading.
-    if let Some(ended) = ended? {
+    if let Some(ended) = afterwards?.ended {
         ended.linger();
     }
-    gone
+    off.map_err(|source| EngineError::NetworkLeft { source })
+        .and(gone)
 }
 
-/// From the first start to the release of the lock. Returns the clients that do not know of the
-/// end yet.
-fn run(orders: Orders) -> Result<Option<Ended>, EngineError> {
+/// From the first start to the release of the lock.
+fn run(orders: Orders) -> Result<Afterwards, EngineError> {
     let Orders {
         layout,
         id,
@@ -179,15 +188,16 @@ fn run(orders: Orders) -> Result<Option<Ended>, EngineError> {
     live.engine = client.is_some().then_some(engine);
     report::send(report, &Report::Started);
     crash::point(CrashPoint::MonitorAfterReport);
-    let mut ended = restart::until_the_end(&watch, live, client)?;
+    let mut afterwards = restart::until_the_end(&watch, live, client)?;
     let mut engine = Engine::open_as_is(&layout)?;
     finish::let_go(&mut engine, &id, lock)?;
-    if let Some(ended) = &mut ended {
+    crash::point(CrashPoint::MonitorAfterLetGo);
+    if let Some(ended) = &mut afterwards.ended {
         // the socket has no name any more: nobody comes after these
         ended.let_in(&watch.listener);
         ended.linger_for(STALL_LIMIT);
     }
-    Ok(ended)
+    Ok(afterwards)
 }
 
 /// Everything that is made once, before the first start.

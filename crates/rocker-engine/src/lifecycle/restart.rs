@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rocker_db::ExitRecord;
+use rocker_net::{HostInterface, PortForwarder};
 use rocker_runtime::{ExitStatus, Running};
 use rocker_types::{ContainerStatus, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -26,23 +27,36 @@ const MAX_WAITING: usize = 64;
 /// A container that ran this long starts to count anew.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 
-/// Watches until the container has ended and will not be started again. Returns the clients
-/// that do not know of the end yet.
+/// What a container's end leaves for when nobody waits for it any more.
+#[derive(Debug, Default)]
+pub(super) struct Afterwards {
+    /// The clients that do not know of the end yet.
+    pub(super) ended: Option<Ended>,
+    /// What the container had on the bridge.
+    pub(super) interface: Option<HostInterface>,
+}
+
+/// Watches until the container has ended and will not be started again.
 pub(super) fn until_the_end(
     watch: &Watch,
     live: Live,
     client: Option<OwnedFd>,
-) -> Result<Option<Ended>, EngineError> {
+) -> Result<Afterwards, EngineError> {
     let mut delay = FIRST_DELAY;
     let (mut live, mut client) = (live, client);
     loop {
         let began = Instant::now();
         let mut restarts = live.restarts;
-        let (ended, again) = watch_once(watch, live, client.take())?;
+        let (afterwards, again) = watch_once(watch, live, client.take())?;
         if !again {
-            return Ok(ended);
+            return Ok(afterwards);
         }
-        if let Some(mut ended) = ended {
+        if let Some(interface) = afterwards.interface {
+            interface
+                .remove()
+                .map_err(|source| EngineError::NetworkLeft { source })?;
+        }
+        if let Some(mut ended) = afterwards.ended {
             // whoever reads nothing must not keep the container from its next run
             ended.linger_for(STALL_LIMIT);
         }
@@ -53,7 +67,7 @@ pub(super) fn until_the_end(
         };
         live = loop {
             if !rest(watch, delay)? {
-                return Ok(None);
+                return Ok(Afterwards::default());
             }
             delay = (delay * 2).min(LONGEST_DELAY);
             restarts = restarts.saturating_add(1);
@@ -62,7 +76,7 @@ pub(super) fn until_the_end(
                 Ok(next) => break next,
                 Err(error) => {
                     if !finish::failed_restart(&mut engine, watch, &error, restarts)? {
-                        return Ok(None);
+                        return Ok(Afterwards::default());
                     }
                 }
             }
@@ -71,32 +85,22 @@ pub(super) fn until_the_end(
 }
 
 /// Streams until the end, records it, tells it, and takes away what was made for this run.
-/// Returns the clients that could not be told yet, and whether the policy wants another run.
+/// Returns what is left to do, and whether the policy wants another run.
 fn watch_once(
     watch: &Watch,
     live: Live,
     client: Option<OwnedFd>,
-) -> Result<(Option<Ended>, bool), EngineError> {
+) -> Result<(Afterwards, bool), EngineError> {
     let Live {
         running,
         streams,
         mut forwarder,
+        interface,
         mut log,
         restarts,
         engine,
     } = live;
-    let companion = forwarder
-        .as_mut()
-        .map(|forwarder| -> Result<Companion<'_>, EngineError> {
-            let fd = forwarder
-                .as_fd()
-                .try_clone_to_owned()
-                .map_err(|source| EngineError::Pipe { source })?;
-            Ok(Companion {
-                fd,
-                drive: Box::new(move || forwarder.drive()),
-            })
-        });
+    let companion = forwarder.as_mut().map(companion).transpose()?;
     let pidfd = running
         .pidfd()
         .try_clone_to_owned()
@@ -117,7 +121,7 @@ fn watch_once(
         log: Some(&mut log),
         listener: Some(&watch.listener),
         first_client: client,
-        companion: companion.transpose()?,
+        companion,
     }
     .supervise();
     crash::point(CrashPoint::MonitorAfterExit);
@@ -136,10 +140,22 @@ fn watch_once(
         let _ = ended.tell_exit(exit.exit_code);
         crash::point(CrashPoint::MonitorAfterTellExit);
     }
-    finish::undo_run(&mut engine, &watch.id)?;
+    engine.undo_ports_and_cgroup(&watch.id)?;
     // held until the rules are gone: nobody else can publish the ports before
     drop(forwarder);
-    Ok((ended, again))
+    Ok((Afterwards { ended, interface }, again))
+}
+
+/// Forwards published ports while the container's streams are watched.
+fn companion(forwarder: &mut PortForwarder) -> Result<Companion<'_>, EngineError> {
+    let fd = forwarder
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|source| EngineError::Pipe { source })?;
+    Ok(Companion {
+        fd,
+        drive: Box::new(move || forwarder.drive()),
+    })
 }
 
 /// How it ended, and whether that is the end.

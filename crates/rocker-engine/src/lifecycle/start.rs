@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use rocker_db::StartedRecord;
-use rocker_net::{Attachment, PortForwarder};
+use rocker_net::{Attachment, HostInterface, PortForwarder};
 use rocker_runtime::cgroup::CgroupLayout;
 use rocker_runtime::{Created, Running, StdioFds};
 use rocker_types::PublishedPort;
@@ -22,6 +22,8 @@ pub(super) struct Live {
     pub(super) running: Running,
     pub(super) streams: Streams,
     pub(super) forwarder: Option<PortForwarder>,
+    /// Its place on the bridge.
+    pub(super) interface: Option<HostInterface>,
     pub(super) log: LogWriter,
     pub(super) restarts: u32,
     /// Open, where the end is to be told at once.
@@ -61,10 +63,13 @@ pub(super) fn start(
     let created = rocker_runtime::create(&container, &cgroups, stdio)
         .map_err(|error| EngineError::Create(Box::new(error)))?;
     crash::point(CrashPoint::MonitorAfterCreate);
-    if let Err(error) = connect(engine, watch, &created, attachment.as_ref()) {
-        created.abort();
-        return Err(error);
-    }
+    let interface = match connect(engine, watch, &created, attachment.as_ref()) {
+        Ok(interface) => interface,
+        Err(error) => {
+            created.abort();
+            return Err(error);
+        }
+    };
     crash::point(CrashPoint::MonitorAfterNetwork);
     let mut running = created
         .start()
@@ -76,6 +81,7 @@ pub(super) fn start(
         running,
         streams,
         forwarder,
+        interface,
         log,
         restarts,
         engine: None,
@@ -144,7 +150,7 @@ fn connect(
     watch: &Watch,
     created: &Created,
     attachment: Option<&Attachment>,
-) -> Result<(), EngineError> {
+) -> Result<Option<HostInterface>, EngineError> {
     match (attachment, watch.definition.network) {
         (Some(attachment), _) => {
             let attached = rocker_net::attach(attachment, created.netns()).map_err(|source| {
@@ -156,14 +162,15 @@ fn connect(
             if attached.rules_were_lost {
                 crate::network::restore_others(engine, &watch.id)?;
             }
-            Ok(())
+            Ok(Some(attached.interface))
         }
         (None, NetworkMode::None | NetworkMode::Bridge) => rocker_net::loopback_up(created.netns())
+            .map(|()| None)
             .map_err(|source| EngineError::Loopback {
                 container: watch.name.clone(),
                 source: Box::new(source),
             }),
-        (None, NetworkMode::Host) => Ok(()),
+        (None, NetworkMode::Host) => Ok(None),
     }
 }
 

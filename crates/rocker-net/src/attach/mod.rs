@@ -13,7 +13,7 @@ use error::{bridge_error, connect_error, lock_error};
 use sockets::Sockets;
 
 use crate::bridge::BridgeConfig;
-use crate::detach::detach;
+use crate::detach::{HostInterface, detach};
 use crate::lock::NetworkLock;
 use crate::name::InterfaceName;
 use crate::netlink::{VethPlan, set_link_up};
@@ -55,6 +55,8 @@ pub struct Attached {
     /// The bridge was there and its rules were not: somebody had flushed them, and the published
     /// ports of its other containers with them. [`restore`] brings those back.
     pub rules_were_lost: bool,
+    /// What to [`remove`](HostInterface::remove) at the container's end.
+    pub interface: HostInterface,
 }
 
 /// Puts the container in network namespace `netns` on its bridge: makes the bridge, its
@@ -95,8 +97,9 @@ pub fn attach(attachment: &Attachment, netns: BorrowedFd<'_>) -> Result<Attached
     {
         tracing::debug!(%error, "an attempt left something behind; recovery will meet it again");
     }
-    connected.map(|()| Attached {
+    connected.map(|interface| Attached {
         rules_were_lost: joined.rules_were_lost,
+        interface,
     })
 }
 

@@ -4,6 +4,7 @@ use super::error::{bridge_error, connect_error, lock_error};
 use super::{AttachError, Attachment, LOOPBACK_INDEX};
 use crate::bridge::BridgeConfig;
 use crate::conntrack::forget_udp_clients;
+use crate::detach::HostInterface;
 use crate::legacy::ensure_legacy_forward_accepts;
 use crate::lock::NetworkLock;
 use crate::netlink::{
@@ -149,36 +150,37 @@ impl Sockets {
         attachment: &Attachment,
         plan: &VethPlan<'_>,
         inside: &RouteSocket,
-    ) -> Result<(), AttachError> {
+    ) -> Result<HostInterface, AttachError> {
         let failed = |source| connect_error(attachment, source);
         self.create_veth(plan).map_err(failed)?;
         self.publish(attachment).map_err(failed)?;
         inside
             .apply(|batch| set_link_up(batch, LOOPBACK_INDEX))
             .map_err(failed)?;
-        let index = inside
-            .link(CONTAINER_INTERFACE)
-            .map_err(failed)?
-            .map(|link| link.index);
-        let index = index.ok_or_else(|| AttachError::InterfaceVanished {
+        let found = inside.link(CONTAINER_INTERFACE).map_err(failed)?;
+        let eth0 = found.ok_or_else(|| AttachError::InterfaceVanished {
             container: attachment.container.short().to_owned(),
         })?;
         let bridge = &attachment.bridge;
         let configured = inside.apply(|batch| {
-            add_address(batch, index, attachment.address, bridge.subnet);
-            set_link_up(batch, index);
+            add_address(batch, eth0.index, attachment.address, bridge.subnet);
+            set_link_up(batch, eth0.index);
             add_default_route(batch, bridge.gateway);
         });
-        configured.map_err(failed)
+        configured
+            .map_err(failed)
+            .map(|()| HostInterface(eth0.peer))
     }
 
     fn create_veth(&self, plan: &VethPlan<'_>) -> Result<(), NetlinkError> {
         let create = || self.route.apply(|batch| create_veth(batch, plan));
         match create() {
-            // The name is this container's alone: an earlier life of it was not cleaned up.
+            // The name is this container's alone: an earlier life of it is not quite gone.
             Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => {
-                self.route.apply(|batch| delete_link(batch, plan.host))?;
-                create()
+                match self.route.apply(|batch| delete_link(batch, plan.host)) {
+                    Err(error) if error.errno() != Some(rustix::io::Errno::NODEV) => Err(error),
+                    _ => create(),
+                }
             }
             other => other,
         }

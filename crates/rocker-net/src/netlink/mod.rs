@@ -10,7 +10,7 @@ mod socket;
 
 pub use error::NetlinkError;
 pub(crate) use route::{
-    CONTAINER_INTERFACE, RouteSocket, VethPlan, add_address, add_default_route, create_bridge,
-    create_veth, delete_link, set_link_up, set_port_hairpin,
+    BridgePort, CONTAINER_INTERFACE, RouteSocket, VethPlan, add_address, add_default_route,
+    create_bridge, create_veth, delete_link, delete_link_at, set_link_up, set_port_hairpin,
 };
 pub(crate) use socket::{Batch, Reply, Socket, attributes_of, flag};

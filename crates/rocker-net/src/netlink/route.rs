@@ -16,7 +16,7 @@ use netlink_packet_route::route::{
 
 use super::error::NetlinkError;
 use super::socket::flag::{ACK, CREATE, DUMP, EXCLUSIVE};
-use super::socket::{Batch, Reply, Socket};
+use super::socket::{Batch, Reply, Socket, attributes_of};
 use crate::address::{Ipv4Net, Mac};
 use crate::name::InterfaceName;
 
@@ -48,6 +48,8 @@ pub(crate) const CONTAINER_INTERFACE: &str = "eth0";
 pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) up: bool,
+    /// Of a veth pair, the other end's index in its own namespace (`IFLA_LINK`).
+    pub(crate) peer: u32,
 }
 
 /// One port of a bridge.
@@ -142,6 +144,18 @@ pub(crate) fn delete_link(batch: &mut Batch, name: &InterfaceName) {
         RTM_DELLINK,
         ACK,
         &named(name),
+    );
+}
+
+pub(crate) fn delete_link_at(batch: &mut Batch, index: u32) {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    push(
+        batch,
+        format!("delete interface {index}"),
+        RTM_DELLINK,
+        ACK,
+        &link,
     );
 }
 
@@ -293,18 +307,24 @@ fn address_of(reply: &Reply) -> Option<Ipv4Addr> {
 
 fn parse_link(reply: &Reply) -> Option<Link> {
     const IFF_UP: u32 = 1;
+    const IFLA_LINK: u16 = 5;
     if reply.kind != RTM_NEWLINK {
         return None;
     }
-    // struct ifinfomsg: family, pad and type in four bytes, index, flags. The attributes, a
-    // kilobyte of them, are not worth parsing.
+    // struct ifinfomsg: family, pad and type in four bytes, index, flags, change mask. Of the
+    // attributes, a kilobyte of them, one matters.
     let word = |offset: usize| {
         let bytes = reply.body.get(offset..)?.first_chunk()?;
         Some(u32::from_ne_bytes(*bytes))
     };
+    let index = word(4)?;
+    let link = attributes_of(reply.body.get(16..)?).find(|(kind, _)| *kind == IFLA_LINK);
+    let peer = link.and_then(|(_, value)| value.first_chunk().copied());
     Some(Link {
-        index: word(4)?,
+        index,
         up: word(8)? & IFF_UP != 0,
+        // Kernels before 5.1 leave it out where both indices are the same.
+        peer: peer.map_or(index, u32::from_ne_bytes),
     })
 }
 

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
-use rocker_net::{Attachment, BridgeConfig, attach, detach};
+use rocker_net::{Attachment, BridgeConfig, HostInterface, attach, detach};
 use rocker_types::{ContainerId, Protocol, PublishedPort};
 
 /// A refusal or an answer comes at once; only a dropped packet takes this long.
@@ -241,6 +241,17 @@ impl Host {
         BridgeConfig::new(name.parse().unwrap(), subnet.parse().unwrap(), lock)
     }
 
+    /// Deletes the directory of the locks as soon as somebody lingers.
+    pub(crate) fn delete_locks_when_lingering(&self) {
+        while !self.directory.path().join("rocker0.lock.linger").exists() {
+            thread::yield_now();
+        }
+        for lock in fs_err::read_dir(self.directory.path()).unwrap() {
+            fs_err::remove_file(lock.unwrap().path()).unwrap();
+        }
+        fs_err::remove_dir(self.directory.path()).unwrap();
+    }
+
     /// A machine outside, which even has a route to the containers, as a hostile neighbour would.
     pub(crate) fn internet(&self) -> Netns {
         let outside = Netns::new();
@@ -266,8 +277,12 @@ impl Host {
     pub(crate) fn container_on(&self, bridge: BridgeConfig, ports: &[PublishedPort]) -> Container {
         let netns = Netns::new();
         let attachment = self.attachment(bridge, ports);
-        attach(&attachment, netns.fd()).unwrap();
-        Container { attachment, netns }
+        let interface = attach(&attachment, netns.fd()).unwrap().interface;
+        Container {
+            attachment,
+            interface,
+            netns,
+        }
     }
 
     pub(crate) fn attachment(&self, bridge: BridgeConfig, ports: &[PublishedPort]) -> Attachment {
@@ -287,6 +302,7 @@ impl Host {
 /// A container that is nothing but a network namespace on a bridge.
 pub(crate) struct Container {
     pub(crate) attachment: Attachment,
+    pub(crate) interface: HostInterface,
     pub(crate) netns: Netns,
 }
 
