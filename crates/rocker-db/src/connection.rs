@@ -50,6 +50,17 @@ pub(crate) fn open(
     Ok(db)
 }
 
+/// Does what may as well be left undone if another process is in the way.
+pub(crate) fn without_waiting<T>(
+    db: &mut Connection,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    db.busy_handler(None::<fn(i32) -> bool>)?;
+    let done = work(db);
+    db.busy_handler(Some(wait_a_little))?;
+    done
+}
+
 /// sqlite calls this while another process holds the write lock. Transactions here last
 /// microseconds, so the waits are short; after about a minute the owner is taken to be
 /// stuck, and sqlite's "database is locked" is told to the user.

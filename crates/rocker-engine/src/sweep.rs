@@ -36,7 +36,7 @@ impl Engine {
         tx.sweep_done()?;
         tx.commit()?;
         drop(alone);
-        Ok(())
+        Ok(self.durable()?.empty_log()?)
     }
 
     fn sweep_layers(&mut self) -> Result<(), EngineError> {

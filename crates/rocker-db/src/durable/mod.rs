@@ -43,6 +43,19 @@ impl DurableDb {
         integrity_problems(&self.db)
     }
 
+    /// Writes the log into the database and empties it, unless somebody is just reading: for the
+    /// end of commands that take long anyway. Who opens a database alone reads its whole log.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn empty_log(&mut self) -> Result<(), DbError> {
+        connection::without_waiting(&mut self.db, |db| {
+            db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        })
+        .map_err(DbError::query("write the log into the database"))
+    }
+
     fn begin(&mut self) -> Result<Transaction<'_>, DbError> {
         self.db
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -68,4 +81,39 @@ pub(crate) fn integrity_problems(db: &Connection) -> Result<Vec<String>, DbError
         .map_err(failed)?;
     problems.extend(dangling.map(|table| format!("a row of table {table} refers to nothing")));
     Ok(problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_emptied_log_is_empty_and_who_reads_meanwhile_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rocker.db");
+        let log = || {
+            fs_err::metadata(dir.path().join("rocker.db-wal"))
+                .unwrap()
+                .len()
+        };
+        let mut db = DurableDb::open(&path).unwrap();
+        assert_ne!(log(), 0, "the schema");
+
+        let mut reader = DurableDb::open(&path).unwrap();
+        let reading = reader.db.transaction().unwrap();
+        let count = |db: &Connection| {
+            db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| {
+                row.get::<_, i64>(0)
+            })
+            .unwrap()
+        };
+        let tables = count(&reading);
+        db.empty_log().unwrap();
+        assert_ne!(log(), 0, "somebody reads it");
+        drop(reading);
+
+        db.empty_log().unwrap();
+        assert_eq!(log(), 0);
+        assert_eq!(count(&db.db), tables);
+    }
 }
