@@ -564,12 +564,14 @@ fn an_interface_of_a_namespace_that_somebody_holds_goes_with_the_next_command() 
     let program = crate::inspect(&host, "same", "{{.State.Pid}}");
     let held = fs_err::File::open(format!("/proc/{program}/ns/net")).expect("its namespace");
     let id = crate::inspect(&host, "same", "{{.Id}}");
-    host.ok(["rm", "-fv", "same"]);
+    // not by a command, which might tidy up itself
+    kill_and_wait(&[program.parse().expect("a number")]);
     await_crash(&host, point);
     // the kernel takes only those along whose namespace is gone
     let interface = format!("/sys/class/net/rk{}", &id[..11]);
     assert!(fs_err::exists(&interface).expect("sysfs"), "{interface}");
 
+    host.ok(["rm", "-v", "same"]);
     assert_recovers(&host, point, &before);
     drop(held);
     host.assert_nothing_left_behind();
