@@ -13,6 +13,7 @@ mod confinement;
 mod crash;
 mod exec;
 mod host_report;
+mod image_names;
 mod images;
 mod lifecycle;
 mod limits;

@@ -18,6 +18,11 @@ pub(crate) fn note(text: &str) {
     to_stderr(&format!("{text}\n"));
 }
 
+/// Asks something that is answered on the same line.
+pub(crate) fn question(text: &str) {
+    to_stderr(text);
+}
+
 /// Nobody can be told when standard error is closed.
 fn to_stderr(text: &str) {
     let _closed = std::io::stderr().write_all(text.as_bytes());

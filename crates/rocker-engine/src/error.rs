@@ -51,6 +51,10 @@ pub enum EngineError {
     ImageInUse { image: String, users: Vec<String> },
     #[error("image {image} has several names: {}", names.join(", "))]
     ImageHasNames { image: String, names: Vec<String> },
+    #[error("cannot give an image the name {0:?}: a digest is not chosen")]
+    NameWithDigest(String),
+    #[error("{name} is not a name of image {image}")]
+    NotItsName { name: String, image: String },
     #[error("no such volume: {0}")]
     NoSuchVolume(String),
     #[error("volume {volume} is used by container {}", users.join(", "))]

@@ -16,7 +16,8 @@ impl Diagnose for EngineError {
         }
         match self {
             E::NoSuchImage(_) | E::NoSuchVolume(_) => ErrorKind::NotFound,
-            E::AmbiguousImage { .. } => ErrorKind::Invalid,
+            E::AmbiguousImage { .. } | E::NameWithDigest(_) => ErrorKind::Invalid,
+            E::NotItsName { .. } => ErrorKind::NotFound,
             E::ImageInUse { .. }
             | E::ImageHasNames { .. }
             | E::VolumeInUse { .. }

@@ -44,7 +44,7 @@ pub use crash::CrashPoint;
 pub use definition::{Definition, MountDefinition, NetworkMode, Resources};
 pub use engine::Engine;
 pub use error::EngineError;
-pub use images::{ImageSummary, ImportOptions, PullRequest, Pulled, RemovedImage};
+pub use images::{BuildStep, ImageSummary, ImportOptions, PullRequest, Pulled, RemovedImage};
 pub use lifecycle::monitor_main;
 pub use report::MonitorFailure;
 pub use request::{CreateRequest, PullPolicy};

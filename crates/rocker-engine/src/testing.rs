@@ -21,7 +21,7 @@ pub(crate) fn image(engine: &mut Engine, name: &str) -> Digest {
     let reference: ImageRef = name.parse().unwrap();
     let new = NewImage {
         id: &id,
-        config: "{}",
+        config: r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers"}}"#,
         manifest_digest: None,
         layers: &[],
         reference: Some(&reference),

@@ -4,8 +4,9 @@ use clap::{ArgMatches, Args, FromArgMatches};
 
 use crate::commands::{Context, Outcome};
 use crate::commands::{
-    attach, completion, crash_points, create, exec, generate, images, import, info, inspect, kill,
-    logs, ps, pull, restart, rm, rmi, run, start, stop, system, version, volume, wait,
+    attach, completion, crash_points, create, exec, generate, history, image_exists, image_prune,
+    images, import, info, inspect, kill, logs, ps, pull, restart, rm, rmi, run, start, stop,
+    system, tag, version, volume, wait,
 };
 
 /// One command: its names, its flags, and what it does.
@@ -159,7 +160,24 @@ pub(crate) const COMMANDS: &[Entry] = &[
         import::import,
         [["import"], ["image", "import"]]
     ),
+    entry!(tag::TagArgs, tag::tag, [["tag"], ["image", "tag"]]),
+    entry!(tag::UntagArgs, tag::untag, [["untag"], ["image", "untag"]]),
+    entry!(
+        history::HistoryArgs,
+        history::history,
+        [["history"], ["image", "history"]]
+    ),
     entry!(inspect::OneKindArgs, inspect::image, [["image", "inspect"]]),
+    entry!(
+        image_exists::ExistsArgs,
+        image_exists::exists,
+        [["image", "exists"]]
+    ),
+    entry!(
+        image_prune::PruneArgs,
+        image_prune::prune,
+        [["image", "prune"]]
+    ),
     entry!(volume::CreateArgs, volume::create, [["volume", "create"]]),
     entry!(
         volume::LsArgs,

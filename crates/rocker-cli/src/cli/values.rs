@@ -6,6 +6,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{Span, SpanRelativeTo, Timestamp};
 use rocker_engine::StopTimeout;
 use rocker_engine::logs::Tail;
 use rocker_types::{ByteSize, Capability, CpuQuota, VolumeSpec};
@@ -207,6 +210,36 @@ pub(crate) fn tail(text: &str) -> Result<Tail, String> {
     }
 }
 
+/// A point in time: RFC 3339, without an offset in the user's zone, seconds since 1970, or how
+/// long ago as a duration.
+pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
+    let wrong =
+        || format!("{text:?} is no point in time such as 2026-01-31, 2026-01-31T15:04:05Z or 24h");
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    if is_number(seconds) && is_number(fraction) {
+        let nanoseconds = format!("{fraction:0<9}");
+        let nanoseconds = nanoseconds.get(..9).and_then(|digits| digits.parse().ok());
+        return seconds
+            .parse()
+            .ok()
+            .zip(nanoseconds)
+            .and_then(|(seconds, nanoseconds)| Timestamp::new(seconds, nanoseconds).ok())
+            .ok_or_else(wrong);
+    }
+    if let Ok(exact) = text.parse() {
+        return Ok(exact);
+    }
+    if let Ok(local) = text.parse::<DateTime>() {
+        let zoned = local.to_zoned(TimeZone::system());
+        return zoned.map(|zoned| zoned.timestamp()).map_err(|_| wrong());
+    }
+    text.parse::<Span>()
+        .and_then(|ago| ago.to_duration(SpanRelativeTo::days_are_24_hours()))
+        .and_then(|ago| Timestamp::now().checked_sub(ago))
+        .map_err(|_| wrong())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,6 +255,47 @@ mod tests {
             ("x", None),
         ] {
             assert_eq!(in_list(list), expected, "{list:?}");
+        }
+    }
+
+    #[test]
+    fn moments_are_dates_seconds_or_a_while_ago() {
+        let at = |text: &str| moment(text).map(|at| at.to_string());
+        let cases = [
+            ("1136073600", "2006-01-01T00:00:00Z"),
+            ("1136073600.123", "2006-01-01T00:00:00.123Z"),
+            ("2006-01-01T00:00:00Z", "2006-01-01T00:00:00Z"),
+            ("2006-01-01T01:00:00.5+01:00", "2006-01-01T00:00:00.5Z"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(at(text).as_deref(), Ok(expected), "{text}");
+        }
+        let midnight: DateTime = "2006-01-02T00:00:00".parse().expect("a time");
+        let midnight = midnight
+            .to_zoned(TimeZone::system())
+            .expect("a zone")
+            .timestamp();
+        assert_eq!(moment("2006-01-02"), Ok(midnight));
+        assert_eq!(moment("2006-01-02T00:00:00"), Ok(midnight));
+        for (text, minutes) in [
+            ("36h", 36 * 60),
+            ("1.5h", 90),
+            ("1h30m", 90),
+            ("7d", 7 * 24 * 60),
+        ] {
+            let ago = Timestamp::now() - jiff::SignedDuration::from_mins(minutes);
+            let off = moment(text).expect("a duration").duration_since(ago);
+            assert!(off.as_secs().abs() < 60, "{text}: {off}");
+        }
+        for bad in [
+            "",
+            "soon",
+            "1.2.3",
+            "2006-13-01",
+            "99999999999999999999",
+            "-",
+        ] {
+            assert!(moment(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -51,6 +51,8 @@ pub(crate) enum CommandError {
     Json(&'static str, #[source] serde_json::Error),
     #[error("no such object: {0}")]
     NoSuchObject(String),
+    #[error("nothing is removed without a yes")]
+    NotConfirmed,
 }
 
 impl CommandError {
@@ -78,6 +80,7 @@ impl Diagnose for CommandError {
             Self::Stopped { .. } => ErrorKind::Interrupted,
             Self::Pump(PumpError::Session(error)) => error.kind(),
             Self::NoSuchObject(_) => ErrorKind::NotFound,
+            Self::NotConfirmed => ErrorKind::Conflict,
             Self::Usage(_)
             | Self::Reference(_)
             | Self::Template(_)
@@ -105,6 +108,7 @@ impl Diagnose for CommandError {
                 "see `rocker inspect {container}` and `rocker logs {container}`"
             )),
             Self::AuthFile(error) => error.hint(),
+            Self::NotConfirmed => Some("--force does not ask".to_owned()),
             Self::Pump(_)
             | Self::Stopped { .. }
             | Self::Reference(_)

@@ -1,13 +1,16 @@
 //! `rocker images`.
 
+use std::cmp::Reverse;
 use std::time::SystemTime;
 
+use glob::Pattern;
 use jiff::Timestamp;
 use rocker_engine::ImageSummary;
 use rocker_types::ImageRef;
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, labels_text, print};
+use super::image_filter::{self, ImageFilter, ImageFilters, created};
+use super::{CommandError, Context, Outcome, labels_text, print};
 use crate::exit_code::Status;
 use crate::ui::{Column, ListFormat, Listing, human, local_time};
 
@@ -16,7 +19,7 @@ use crate::ui::{Column, ListFormat, Listing, human, local_time};
 /// The newest arrival first, one line for each of an image's names.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_long_help = "Examples:\n  rocker images\n  rocker images --format '{{.Repository}}:{{.Tag}}' debian"
+    after_long_help = "Examples:\n  rocker images\n  rocker images --format '{{.Repository}}:{{.Tag}}' debian\n  rocker images -f dangling=true -q"
 )]
 pub(crate) struct ImagesArgs {
     /// Print IDs only
@@ -35,7 +38,24 @@ pub(crate) struct ImagesArgs {
     #[arg(long)]
     no_trunc: bool,
 
-    /// Only images of this name: REPOSITORY[:TAG]
+    /// List every image; rocker hides none
+    #[arg(short, long)]
+    all: bool,
+
+    /// Only images that this is true of, as KEY=VALUE: before, containers, dangling, digest, id,
+    /// label, label!, reference, since, until; may be repeated
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = ImageFilter::of_images)]
+    filter: Vec<ImageFilter>,
+
+    /// What to order by
+    #[arg(long, value_name = "KEY", value_enum)]
+    sort: Option<SortKey>,
+
+    /// Leave the headers of the table out
+    #[arg(long)]
+    noheading: bool,
+
+    /// Only images of this name: REPOSITORY[:TAG], in which * stands for anything but a slash
     #[arg(value_name = "REPOSITORY[:TAG]")]
     name: Option<String>,
 }
@@ -114,37 +134,95 @@ const HIDDEN: &[Column] = &[
 /// Docker's word for a name that an image does not have.
 const NONE: &str = "<none>";
 
+/// What images can be ordered by.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum SortKey {
+    /// The newest first
+    Created,
+    Id,
+    Repository,
+    /// The largest first
+    Size,
+    Tag,
+}
+
+/// An image under one of its names, or under none.
+type Named<'a> = (&'a ImageSummary, Option<&'a ImageRef>);
+
 pub(crate) fn images(context: &mut Context, args: ImagesArgs) -> Outcome {
-    let wanted = args.name.as_deref().map(str::parse).transpose()?;
-    let has_tag = args.name.as_deref().is_some_and(names_a_tag);
-    let images = context.engine()?.images()?;
-    let mut rows = Vec::new();
-    for image in &images {
-        let fits = |name: &&ImageRef| match &wanted {
-            None => true,
-            Some(wanted) if has_tag => *name == wanted,
-            Some(wanted) => name.familiar_repository() == wanted.familiar_repository(),
-        };
-        rows.extend(
-            image
-                .tags
-                .iter()
-                .filter(fits)
-                .map(|tag| row(image, Some(tag), args.no_trunc)),
-        );
+    let wanted = args.name.as_deref().map(Wanted::parse).transpose()?;
+    let engine = context.engine()?;
+    let filters = ImageFilters::new(engine, &args.filter)?;
+    let images = engine.images()?;
+    let is_wanted = |name: &&ImageRef| {
+        filters.show(name) && wanted.as_ref().is_none_or(|wanted| wanted.fits(name))
+    };
+    let mut found: Vec<Named<'_>> = Vec::new();
+    for image in images.iter().filter(|image| filters.fit(image)) {
+        let names = image.tags.iter().filter(is_wanted);
+        found.extend(names.map(|name| (image, Some(name))));
         if image.tags.is_empty() && wanted.is_none() {
-            rows.push(row(image, None, args.no_trunc));
+            found.push((image, None));
         }
     }
+    if let Some(key) = args.sort {
+        sort(&mut found, key);
+    }
+    let rows = found
+        .into_iter()
+        .map(|(image, name)| row(image, name, args.no_trunc));
     let listing = Listing {
         shown: if args.digests { WITH_DIGEST } else { COLUMNS },
         hidden: HIDDEN,
-        rows,
+        rows: rows.collect(),
         key: "ID",
+        headings: !args.noheading,
     };
     let format = ListFormat::new(args.quiet, args.format.as_deref());
     print(&listing.render(format)?)?;
     Ok(Status::Success)
+}
+
+fn sort(found: &mut [Named<'_>], key: SortKey) {
+    let repository = |(_, name): &Named<'_>| name.map(|name| name.familiar_repository());
+    let tag = |(_, name): &Named<'_>| name.and_then(ImageRef::tag).map(str::to_owned);
+    match key {
+        SortKey::Created => found.sort_by_key(|(image, _)| Reverse(created(image))),
+        SortKey::Size => found.sort_by_key(|(image, _)| Reverse(image.size_bytes)),
+        SortKey::Id => found.sort_by(|(a, _), (b, _)| a.id.hex().cmp(b.id.hex())),
+        SortKey::Repository => found.sort_by_key(|named| (repository(named), tag(named))),
+        SortKey::Tag => found.sort_by_key(|named| (tag(named), repository(named))),
+    }
+}
+
+/// The names that were asked for.
+enum Wanted {
+    Pattern(Pattern),
+    Repository(String),
+    Name(ImageRef),
+}
+
+impl Wanted {
+    fn parse(text: &str) -> Result<Self, CommandError> {
+        if text.contains(['*', '?', '[']) {
+            return image_filter::pattern(text)
+                .map(Self::Pattern)
+                .map_err(|message| CommandError::conflict(message, "quote [ as [[]"));
+        }
+        let name: ImageRef = text.parse()?;
+        Ok(match names_a_tag(text) {
+            true => Self::Name(name),
+            false => Self::Repository(name.familiar_repository()),
+        })
+    }
+
+    fn fits(&self, name: &ImageRef) -> bool {
+        match self {
+            Self::Pattern(pattern) => image_filter::names(pattern, name),
+            Self::Repository(repository) => name.familiar_repository() == *repository,
+            Self::Name(wanted) => name == wanted,
+        }
+    }
 }
 
 /// Whether a tag was typed: a colon after the last slash.
@@ -164,11 +242,7 @@ fn row(image: &ImageSummary, name: Option<&ImageRef>, whole: bool) -> Value {
             .then_some((of, digest))
     });
     let repository = repository.or_else(|| digest.map(|(of, _)| of.to_owned()));
-    let created = image
-        .config
-        .created
-        .as_deref()
-        .and_then(|at| at.parse::<Timestamp>().ok());
+    let created = created(image);
     let size = human::size(image.size_bytes);
     let labels = &image.config.config.labels;
     let id = match whole {

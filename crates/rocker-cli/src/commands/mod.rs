@@ -5,6 +5,7 @@
 
 pub(crate) mod attach;
 pub(crate) mod completion;
+mod confirm;
 pub(crate) mod container_args;
 mod context;
 mod conversation;
@@ -14,6 +15,10 @@ mod describe;
 mod error;
 pub(crate) mod exec;
 pub(crate) mod generate;
+pub(crate) mod history;
+pub(crate) mod image_exists;
+mod image_filter;
+pub(crate) mod image_prune;
 pub(crate) mod image_source;
 pub(crate) mod images;
 pub(crate) mod import;
@@ -32,10 +37,12 @@ pub(crate) mod run;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod system;
+pub(crate) mod tag;
 pub(crate) mod version;
 pub(crate) mod volume;
 pub(crate) mod wait;
 
+use confirm::confirm;
 pub(crate) use context::{Context, print};
 pub(crate) use describe::{labels_text, ports_text};
 pub(crate) use error::CommandError;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Outcome, labels_text, ports_text, print};
 use crate::exit_code::Status;
-use crate::ui::{Column, ListFormat, Listing, human, local_time};
+use crate::ui::{Column, ListFormat, Listing, human, local_time, shortened};
 
 /// List containers
 ///
@@ -131,6 +131,7 @@ pub(crate) fn ps(context: &mut Context, args: PsArgs) -> Outcome {
         hidden: HIDDEN,
         rows: rows.collect(),
         key: "ID",
+        headings: true,
     };
     print(&listing.render(format)?)?;
     Ok(Status::Success)
@@ -202,13 +203,9 @@ impl View {
 
     fn command(self, container: &ContainerSummary) -> String {
         let command = container.definition.argv().join(" ");
-        let command = match command.chars().count() {
-            length if self.whole || length <= COMMAND_WIDTH => command,
-            _ => command
-                .chars()
-                .take(COMMAND_WIDTH - 1)
-                .chain(['…'])
-                .collect(),
+        let command = match self.whole {
+            true => command,
+            false => shortened(&command, COMMAND_WIDTH),
         };
         // Quoted, with control characters escaped: they come from images.
         Value::String(command).to_string()

@@ -89,6 +89,7 @@ pub(crate) fn ls(context: &mut Context, args: LsArgs) -> Outcome {
         hidden: HIDDEN,
         rows: rows.collect::<Vec<Value>>(),
         key: "Name",
+        headings: true,
     };
     print(&listing.render(ListFormat::new(args.quiet, args.format.as_deref()))?)?;
     Ok(Status::Success)

@@ -24,6 +24,8 @@ pub(crate) struct Listing<'a> {
     pub(crate) rows: Vec<Value>,
     /// The field that `--quiet` prints.
     pub(crate) key: &'static str,
+    /// Whether a table begins with its headers.
+    pub(crate) headings: bool,
 }
 
 /// How to print it.
@@ -80,7 +82,9 @@ impl Listing<'_> {
     fn table(&self) -> String {
         let header = self.shown.iter().map(|c| c.header.to_owned()).collect();
         let cells = |row: &Value| self.shown.iter().map(|c| cell(row, c.field)).collect();
-        let rows: Vec<Vec<String>> = std::iter::once(header)
+        let rows: Vec<Vec<String>> = Some(header)
+            .filter(|_| self.headings)
+            .into_iter()
             .chain(self.rows.iter().map(cells))
             .collect();
         table::layout(&rows)
@@ -95,6 +99,9 @@ impl Listing<'_> {
             .chain([("_Labels".to_owned(), Value::Object(Map::new()))])
             .collect();
         let mut rows = cells(&template.render(&Value::Object(headers))?);
+        if !self.headings {
+            rows.clear();
+        }
         for row in &self.rows {
             rows.extend(cells(&template.render(row)?));
         }
@@ -191,6 +198,7 @@ mod tests {
                 json!({"Names": "db", "ID": "d7886598dbe2", "Image": "pg", "_Labels": {}}),
             ],
             key: "ID",
+            headings: true,
         }
     }
 

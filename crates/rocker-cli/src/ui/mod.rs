@@ -15,3 +15,12 @@ pub(crate) fn local_time(ns: i64) -> String {
     let local = time.to_zoned(TimeZone::system());
     local.strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
 }
+
+/// Cut to so many characters, the last one then an ellipsis.
+pub(crate) fn shortened(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let kept = text.chars().take(width.saturating_sub(1));
+    kept.chain(['…']).collect()
+}

@@ -67,6 +67,8 @@ pub struct Untagged {
     pub deleted: Option<Digest>,
     /// Layers that nothing refers to any more: their directories may be removed.
     pub orphaned_layers: Vec<DiffId>,
+    /// Bytes of those layers on disk.
+    pub freed_bytes: u64,
 }
 
 impl DurableDb {
@@ -332,6 +334,37 @@ impl DurableDb {
         Ok(gone)
     }
 
+    /// Takes names away from an image, which stays even without any: those in `names`, or all.
+    /// Returns the names that are gone, as docker prints them.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`] and [`DbError::Corrupt`].
+    pub fn remove_names(
+        &mut self,
+        id: &Digest,
+        names: Option<&[ImageRef]>,
+    ) -> Result<Vec<String>, DbError> {
+        let failed = DbError::query("delete a tag");
+        let tx = self.begin()?;
+        let id = id.to_string();
+        let mut gone = Vec::new();
+        for tag in strings(
+            &tx,
+            "SELECT reference FROM tags WHERE image_id = ?1 ORDER BY reference",
+            &[&id],
+        )? {
+            let tag: ImageRef = parse("a reference", tag)?;
+            if names.is_none_or(|names| names.contains(&tag)) {
+                tx.execute("DELETE FROM tags WHERE reference = ?1", [tag.canonical()])
+                    .map_err(&failed)?;
+                gone.push(tag.familiar());
+            }
+        }
+        tx.commit().map_err(failed)?;
+        Ok(gone)
+    }
+
     /// Takes an image away with all its names.
     ///
     /// # Errors
@@ -383,15 +416,19 @@ fn delete(db: &Connection, id: &str, gone: &mut Untagged) -> Result<(), DbError>
         return Ok(());
     }
     gone.deleted = Some(parse("an image id", id.to_owned())?);
-    let orphans = strings(
-        db,
-        "SELECT diff_id FROM layers l WHERE NOT EXISTS (SELECT 1 FROM image_layers i WHERE i.diff_id = l.diff_id) ORDER BY diff_id",
-        &[],
-    )?;
-    for orphan in orphans {
+    let sql = "SELECT diff_id, size_bytes FROM layers l WHERE NOT EXISTS (SELECT 1 FROM image_layers i WHERE i.diff_id = l.diff_id) ORDER BY diff_id";
+    let mut statement = db.prepare(sql).map_err(&failed)?;
+    let orphans = statement
+        .query_map([], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
+        })
+        .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)
+        .map_err(&failed)?;
+    for (orphan, size) in orphans {
         db.execute("DELETE FROM layers WHERE diff_id = ?1", [&orphan])
             .map_err(&failed)?;
         gone.orphaned_layers.push(parse("a diff id", orphan)?);
+        gone.freed_bytes += u64::try_from(size).unwrap_or(0);
     }
     Ok(())
 }

@@ -1,11 +1,14 @@
 //! The use-cases around images.
 
 mod find;
+mod history;
 mod import;
+mod names;
 mod pull;
 mod remove;
 
 pub use find::ImageSummary;
+pub use history::BuildStep;
 pub use import::ImportOptions;
 pub use pull::{PullRequest, Pulled};
 pub use remove::RemovedImage;

@@ -1,11 +1,12 @@
-//! `rmi` and `tag`.
+//! `rmi` and `image prune`.
 
 use rocker_db::{ImageRow, Untagged};
-use rocker_types::ImageRef;
+use rocker_types::{Digest, ImageRef};
 
 use crate::EngineError;
 use crate::crash::{self, CrashPoint};
 use crate::engine::Engine;
+use crate::images::ImageSummary;
 
 /// What `rmi` did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +15,18 @@ pub struct RemovedImage {
     pub untagged: Vec<String>,
     /// Digests of image and layers that are gone, the image first.
     pub deleted: Vec<String>,
+    /// Bytes on disk that are free again.
+    pub freed_bytes: u64,
+}
+
+impl RemovedImage {
+    fn add(&mut self, gone: Untagged) {
+        let layers = gone.orphaned_layers.iter().rev().map(ToString::to_string);
+        self.untagged.extend(gone.untagged);
+        self.deleted
+            .extend(gone.deleted.iter().map(ToString::to_string).chain(layers));
+        self.freed_bytes += gone.freed_bytes;
+    }
 }
 
 impl Engine {
@@ -33,17 +46,53 @@ impl Engine {
         crash::point(CrashPoint::RmiAfterRecord);
         self.sweep_after_images()?;
         crash::point(CrashPoint::RmiAfterLayers);
-        let layers = gone.orphaned_layers.iter().rev().map(ToString::to_string);
-        let deleted = gone
-            .deleted
-            .iter()
-            .map(ToString::to_string)
-            .chain(layers)
-            .collect();
-        Ok(RemovedImage {
-            untagged: gone.untagged,
-            deleted,
-        })
+        let mut removed = RemovedImage::default();
+        removed.add(gone);
+        Ok(removed)
+    }
+
+    /// Deletes every image that no container uses and that `wanted` lets through: those without a
+    /// name, or with `all` the named ones too. One that somebody takes into use meanwhile stays.
+    ///
+    /// # Errors
+    ///
+    /// What the databases and the store say; what was removed until then is gone.
+    pub fn prune_images(
+        &mut self,
+        all: bool,
+        wanted: &dyn Fn(&ImageSummary) -> bool,
+    ) -> Result<RemovedImage, EngineError> {
+        let mut removed = RemovedImage::default();
+        let mut images = self.images()?;
+        images.retain(wanted);
+        self.want_sweep()?;
+        for image in images {
+            if let Some(gone) = self.delete_unused(&image.id, all)? {
+                removed.add(gone);
+            }
+        }
+        crash::point(CrashPoint::RmiAfterRecord);
+        self.sweep()?;
+        crash::point(CrashPoint::RmiAfterLayers);
+        Ok(removed)
+    }
+
+    fn delete_unused(
+        &mut self,
+        id: &Digest,
+        named_too: bool,
+    ) -> Result<Option<Untagged>, EngineError> {
+        let (live, durable) = self.databases()?;
+        // while this is held, no container can be made from the image and no name given
+        let tx = live.begin()?;
+        let now = durable.image(&id.to_string())?;
+        let is_wanted = |row: &ImageRow| named_too || row.tags.is_empty();
+        if !now.is_some_and(|row| is_wanted(&row)) || !tx.users_of_image(id)?.is_empty() {
+            return Ok(None);
+        }
+        let gone = durable.delete_image(id)?;
+        drop(tx);
+        Ok(Some(gone))
     }
 
     /// Decides and records what goes. `found` is what `query` meant a moment ago: another
@@ -84,24 +133,6 @@ impl Engine {
         };
         drop(tx);
         Ok(gone)
-    }
-
-    /// Gives an image one more name.
-    ///
-    /// # Errors
-    ///
-    /// [`EngineError::NoSuchImage`].
-    pub fn tag(&mut self, query: &str, name: &ImageRef) -> Result<(), EngineError> {
-        let row = self.image_row(query)?;
-        let (live, durable) = self.databases()?;
-        // `rmi` counts an image's names while it holds this
-        let tx = live.begin()?;
-        if durable.image(&row.id.to_string())?.is_none() {
-            return Err(EngineError::NoSuchImage(query.to_owned()));
-        }
-        durable.tag(name, &row.id)?;
-        drop(tx);
-        Ok(())
     }
 }
 
@@ -152,5 +183,45 @@ mod tests {
 
         assert!(matches!(gone, Err(EngineError::NoSuchImage(_))), "{gone:?}");
         assert_eq!(engine.image_row("a:1").unwrap().id, newer);
+    }
+
+    #[test]
+    fn a_prune_takes_what_nobody_uses_and_names_only_if_told_to() {
+        let (_dir, mut engine) = installation();
+        let nameless = testing::image(&mut engine, "a:1");
+        let named = testing::image(&mut engine, "a:1");
+        let used = testing::image(&mut engine, "b:1");
+        let unused = testing::image(&mut engine, "b:1");
+        testing::container(&mut engine, "web", Some(&used));
+
+        let left_out = engine.prune_images(false, &|image| image.id != nameless);
+        assert_eq!(left_out.unwrap(), RemovedImage::default());
+
+        let removed = engine.prune_images(false, &|_| true).unwrap();
+        assert_eq!(removed.deleted, [nameless.to_string()]);
+
+        let removed = engine.prune_images(true, &|_| true).unwrap();
+        let mut deleted = removed.deleted;
+        deleted.sort();
+        let mut expected = [named.to_string(), unused.to_string()];
+        expected.sort();
+        assert_eq!(deleted, expected);
+        let left = engine.images().unwrap();
+        assert_eq!(
+            left.iter().map(|image| &image.id).collect::<Vec<_>>(),
+            [&used]
+        );
+    }
+
+    #[test]
+    fn a_nameless_image_that_got_a_name_meanwhile_is_not_pruned() {
+        let (_dir, mut engine) = installation();
+        let id = testing::image(&mut engine, "a:1");
+
+        assert_eq!(engine.delete_unused(&id, false).unwrap(), None);
+
+        engine.untag_image("a:1", &[]).unwrap();
+        let gone = engine.delete_unused(&id, false).unwrap();
+        assert_eq!(gone.unwrap().deleted, Some(id));
     }
 }
