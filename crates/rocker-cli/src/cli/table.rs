@@ -5,7 +5,7 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use crate::commands::{Context, Outcome};
 use crate::commands::{
     attach, completion, crash_points, create, exec, generate, images, import, info, inspect, kill,
-    logs, ps, pull, restart, rm, rmi, run, start, stop, system, version, volume, wait,
+    load, logs, ps, pull, restart, rm, rmi, run, save, start, stop, system, version, volume, wait,
 };
 
 /// One command: its names, its flags, and what it does.
@@ -159,6 +159,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
         import::import,
         [["import"], ["image", "import"]]
     ),
+    entry!(save::SaveArgs, save::save, [["save"], ["image", "save"]]),
+    entry!(load::LoadArgs, load::load, [["load"], ["image", "load"]]),
     entry!(inspect::OneKindArgs, inspect::image, [["image", "inspect"]]),
     entry!(volume::CreateArgs, volume::create, [["volume", "create"]]),
     entry!(

@@ -2,8 +2,10 @@
 
 mod find;
 mod import;
+mod load;
 mod pull;
 mod remove;
+mod save;
 
 pub use find::ImageSummary;
 pub use import::ImportOptions;

@@ -5,7 +5,7 @@ use std::io::{Error, ErrorKind as Io};
 use rocker_types::ErrorKind;
 
 /// The kind of failure that an error is.
-pub(super) fn io_kind(error: &Error) -> ErrorKind {
+pub(crate) fn io_kind(error: &Error) -> ErrorKind {
     // The standard library's list of kinds grows.
     #[expect(
         clippy::wildcard_enum_match_arm,
@@ -21,7 +21,7 @@ pub(super) fn io_kind(error: &Error) -> ErrorKind {
 }
 
 /// What to do about it, if that is known.
-pub(super) fn io_hint(error: &Error) -> Option<String> {
+pub(crate) fn io_hint(error: &Error) -> Option<String> {
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "most failures have no cure to name"

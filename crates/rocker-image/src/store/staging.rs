@@ -121,6 +121,16 @@ impl Staging {
         })
     }
 
+    /// An empty file of this name, to be written and read.
+    pub(crate) fn create_file(&self, name: &str) -> Result<File, StoreError> {
+        let path = self.0.path.join(name);
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(self.fd(), name, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|errno| StoreError::access("create", &path)(errno.into()))?;
+        Ok(File::from_parts(std::fs::File::from(file), path))
+    }
+
     /// An empty directory for one more layer.
     pub(super) fn new_layer(&self) -> Result<LayerDirectory, StoreError> {
         let name = format!("layer-{}", self.0.layers.fetch_add(1, Ordering::Relaxed));
@@ -190,13 +200,8 @@ impl LayerDirectory {
 
     /// Where it is written down how the layer's archive was made.
     pub(super) fn recipe(&self) -> Result<RecipeWriter, StoreError> {
-        let path = self.staging.path().join(self.recipe_name());
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let file = openat(self.staging.fd(), self.recipe_name(), flags, mode)
-            .map_err(|errno| StoreError::access("create", &path)(errno.into()))?;
-        let file = File::from_parts(std::fs::File::from(file), path.as_path());
+        let file = self.staging.create_file(&self.recipe_name())?;
+        let path = file.path().to_owned();
         RecipeWriter::new(file).map_err(StoreError::access("write", path))
     }
 

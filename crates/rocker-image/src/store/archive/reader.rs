@@ -1,6 +1,6 @@
 //! From a stream of bytes to entries.
 
-use std::io::BufRead;
+use std::io::{BufRead, Seek};
 
 use super::ArchiveError;
 use super::extensions::{Extensions, merge_names, owner, set_once};
@@ -23,6 +23,28 @@ pub(crate) struct Entry {
     pub(crate) mtime: Mtime,
     /// In the archive's order, nothing filtered.
     pub(crate) xattrs: Vec<Xattr>,
+}
+
+impl Entry {
+    /// What nobody owns but root, of no particular time.
+    pub(crate) fn plain(path: &[u8], kind: EntryKind) -> Self {
+        Self {
+            path: path.to_vec(),
+            mode: if kind == EntryKind::Directory {
+                0o755
+            } else {
+                0o644
+            },
+            kind,
+            uid: 0,
+            gid: 0,
+            mtime: Mtime {
+                seconds: 0,
+                nanoseconds: 0,
+            },
+            xattrs: Vec::new(),
+        }
+    }
 }
 
 /// The name and the value of an extended attribute.
@@ -365,6 +387,23 @@ impl<R: BufRead> ArchiveReader<R> {
     pub(super) fn begin_body(&mut self, size: u64) {
         self.body_left = size;
         self.padding_left = (BLOCK - size % BLOCK) % BLOCK;
+    }
+}
+
+impl<R: BufRead + Seek> ArchiveReader<R> {
+    /// Passes over the current file's data without reading it; says where it begins. Whether
+    /// it is all there is for the caller to check.
+    pub(crate) fn skip_content(&mut self) -> Result<u64, ArchiveError> {
+        let start = self.offset;
+        let step = i64::try_from(self.body_left).unwrap_or(i64::MAX);
+        let skipped = self.source.seek_relative(step);
+        skipped.map_err(|source| ArchiveError::Read {
+            offset: start,
+            source,
+        })?;
+        self.offset += self.body_left;
+        self.body_left = 0;
+        Ok(start)
     }
 }
 
