@@ -80,6 +80,7 @@ const OF_PULL: &[&str] = &[
     "pull-after-record",
 ];
 const OF_IMPORT: &[&str] = &["import-after-commit"];
+const OF_LOAD: &[&str] = &["load-after-commit", "load-after-record"];
 const OF_RMI: &[&str] = &["rmi-after-record", "rmi-after-layers"];
 const OF_VOLUME_CREATE: &[&str] = &["volume-after-record"];
 const OF_VOLUME_RM: &[&str] = &["volume-remove-after-record"];
@@ -190,6 +191,7 @@ fn every_point_has_a_scenario() {
         OF_CREATE,
         OF_PULL,
         OF_IMPORT,
+        OF_LOAD,
         OF_RMI,
         OF_VOLUME_CREATE,
         OF_VOLUME_RM,
@@ -385,7 +387,7 @@ fn rm_recovers_from_every_point() {
 }
 
 #[test]
-fn pull_rmi_and_import_recover_from_every_point() {
+fn pull_rmi_import_and_load_recover_from_every_point() {
     let host = require!(host());
     require!(points(&host, &[""]));
     host.ok(["ps"]);
@@ -398,10 +400,17 @@ fn pull_rmi_and_import_recover_from_every_point() {
     let archive = archive.to_string_lossy().into_owned();
     let pull = ["pull", "-q", &reference];
     let import = ["import", &archive, "mine:1"];
+    let saved = host.scratch().join("saved.tar");
+    let saved = saved.to_string_lossy().into_owned();
+    host.ok(["import", &archive, "saved:1"]);
+    host.ok(["save", "-o", &saved, "saved:1"]);
+    host.ok(["rmi", "saved:1"]);
+    let load = ["load", "-i", &saved];
 
     for (make, name, of_making) in [
         (pull, reference.as_str(), OF_PULL),
         (import, "mine:1", OF_IMPORT),
+        (load, "saved:1", OF_LOAD),
     ] {
         for point in of_making {
             crash(&host, point, &make);

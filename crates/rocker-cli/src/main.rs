@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod exit_code;
 mod logging;
+mod output_file;
 mod report;
 mod template;
 mod terminal;

@@ -50,13 +50,15 @@ pub enum CrashPoint {
     RmiAfterRecord,
     RmiAfterLayers,
     ImportAfterCommit,
+    LoadAfterCommit,
+    LoadAfterRecord,
     VolumeAfterRecord,
     VolumeRemoveAfterRecord,
 }
 
 impl CrashPoint {
     /// Every point, in the order in which a container meets them.
-    pub const ALL: [Self; 38] = {
+    pub const ALL: [Self; 40] = {
         use CrashPoint::*;
         [
             RunBeforeClaim,
@@ -95,6 +97,8 @@ impl CrashPoint {
             RmiAfterRecord,
             RmiAfterLayers,
             ImportAfterCommit,
+            LoadAfterCommit,
+            LoadAfterRecord,
             VolumeAfterRecord,
             VolumeRemoveAfterRecord,
         ]

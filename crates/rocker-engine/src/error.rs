@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rocker_db::{DbError, LockError};
+use rocker_image::exchange::{LoadError, SaveError};
 use rocker_image::registry::PullError;
 use rocker_image::store::{StoreError, UnpackError};
 use rocker_runtime::{CreateError, ExecError, SignalError, StartError};
@@ -30,6 +31,10 @@ pub enum EngineError {
     Pull(Box<PullError>),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("cannot save")]
+    Save(#[source] Box<SaveError>),
+    #[error("cannot load")]
+    Load(#[source] Box<LoadError>),
     #[error("cannot import the archive")]
     Import { source: Box<UnpackError> },
     #[error("cannot {attempt} {path:?}")]

@@ -49,10 +49,12 @@ pub use lifecycle::monitor_main;
 pub use report::MonitorFailure;
 pub use request::{CreateRequest, PullPolicy};
 pub use resolve::{ResolveError, check_hostname};
+pub use rocker_image::exchange::{ArchiveFormat, LoadRequest, LoadSource, LoadedImage};
 pub use rocker_image::registry::{
     AuthFileError, Credential, Credentials, LayerState, NoProgress, PullEvent, PullProgress,
     RegistryOptions, read_auth_file,
 };
+pub use rocker_image::store::UnpackLimits;
 pub use rocker_runtime::{ExitStatus, Running, executable, main_init};
 
 /// The control socket's name in a container's run directory.

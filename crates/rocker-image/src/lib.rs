@@ -1,12 +1,13 @@
-//! Image bytes in, verified, kept as layers: registry client and layer store.
+//! Image bytes in, verified, kept as layers, and out again: registry client and layer store.
 //!
-//! Three rooms that know little of each other: [`document`] turns registry JSON into strict
-//! values, [`store`] turns layer bytes into directories, [`registry`] fetches what the one
-//! describes and hands it to the other. The database is not known here: whoever calls
+//! Four rooms that know little of each other: [`document`] turns registry JSON into strict
+//! values, [`store`] turns layer bytes into directories and back, [`registry`] fetches what the
+//! one describes and hands it to the other, [`exchange`] does so with files. The database is not known here: whoever calls
 //! records what [`store::Store::commit`] returned.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod document;
+pub mod exchange;
 pub mod registry;
 pub mod store;

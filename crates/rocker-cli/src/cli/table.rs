@@ -5,8 +5,8 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use crate::commands::{Context, Outcome};
 use crate::commands::{
     attach, completion, crash_points, create, exec, generate, history, image_exists, image_prune,
-    images, import, info, inspect, kill, logs, ps, pull, restart, rm, rmi, run, start, stop,
-    system, tag, version, volume, wait,
+    images, import, info, inspect, kill, load, logs, ps, pull, restart, rm, rmi, run, save, start,
+    stop, system, tag, version, volume, wait,
 };
 
 /// One command: its names, its flags, and what it does.
@@ -167,6 +167,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
         history::history,
         [["history"], ["image", "history"]]
     ),
+    entry!(save::SaveArgs, save::save, [["save"], ["image", "save"]]),
+    entry!(load::LoadArgs, load::load, [["load"], ["image", "load"]]),
     entry!(inspect::OneKindArgs, inspect::image, [["image", "inspect"]]),
     entry!(
         image_exists::ExistsArgs,

@@ -33,6 +33,8 @@ pub(crate) enum CommandError {
     MonitorLost(String),
     #[error("cannot read {path:?}")]
     Archive { path: String, source: io::Error },
+    #[error("cannot write {path:?}")]
+    WriteArchive { path: String, source: io::Error },
     #[error("cannot write {what}")]
     Generate { what: String, source: io::Error },
     #[error("invalid configuration {path:?}, line {line}: {message}")]
@@ -92,6 +94,7 @@ impl Diagnose for CommandError {
             | Self::Terminal(_)
             | Self::MonitorLost(_)
             | Self::Archive { .. }
+            | Self::WriteArchive { .. }
             | Self::Generate { .. }
             | Self::ReadConfig(_)
             | Self::Json(..) => ErrorKind::Internal,
@@ -118,6 +121,7 @@ impl Diagnose for CommandError {
             | Self::Output(_)
             | Self::Terminal(_)
             | Self::Archive { .. }
+            | Self::WriteArchive { .. }
             | Self::Generate { .. }
             | Self::Json(..)
             | Self::NoSuchObject(_) => None,

@@ -1,7 +1,7 @@
 //! Images, their layers and their names.
 
 use rocker_types::{DiffId, Digest, ImageRef};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::DurableDb;
 use crate::DbError;
@@ -79,47 +79,18 @@ impl DurableDb {
     ///
     /// [`DbError::Query`].
     pub fn record_image(&mut self, new: &NewImage<'_>) -> Result<(), DbError> {
-        let failed = DbError::query("record an image");
+        self.record_images(std::slice::from_ref(new))
+    }
+
+    /// Records several images, or one with several names, in one transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn record_images(&mut self, new: &[NewImage<'_>]) -> Result<(), DbError> {
         let tx = self.begin()?;
-        let id = new.id.to_string();
-        let total: u64 = new.layers.iter().map(|layer| layer.size_bytes).sum();
-        let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-        tx.execute(
-            "INSERT INTO images VALUES(?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT(id) DO UPDATE SET manifest_digest = coalesce(excluded.manifest_digest, manifest_digest)",
-            params![id, new.config, new.manifest_digest.map(ToString::to_string), signed(total), new.pulled_ns],
-        )
-        .map_err(&failed)?;
-        for (position, layer) in (0_u32..).zip(new.layers) {
-            let diff_id = layer.diff_id.to_string();
-            let (blob, blob_size) = layer
-                .blob
-                .as_ref()
-                .map(|(digest, size)| (digest.to_string(), signed(*size)))
-                .unzip();
-            tx.execute(
-                "INSERT OR IGNORE INTO layers VALUES(?1, ?2, ?3, ?4)",
-                params![diff_id, signed(layer.size_bytes), blob, blob_size],
-            )
-            .map_err(&failed)?;
-            tx.execute(
-                "INSERT OR IGNORE INTO image_layers VALUES(?1, ?2, ?3)",
-                params![id, position, diff_id],
-            )
-            .map_err(&failed)?;
-        }
-        let name = new.reference.filter(|reference| reference.tag().is_some());
-        if let Some(reference) = name {
-            set_tag(&tx, reference, new.id)?;
-        }
-        if let Some(repo_digest) = new.repo_digest {
-            tx.execute(
-                "INSERT OR REPLACE INTO repo_digests VALUES(?1, ?2)",
-                params![repo_digest, id],
-            )
-            .map_err(&failed)?;
-        }
-        tx.commit().map_err(failed)
+        new.iter().try_for_each(|new| insert(&tx, new))?;
+        tx.commit().map_err(DbError::query("record an image"))
     }
 
     /// Finds the image that `reference` names: by tag, or by the digest it was pulled with.
@@ -388,6 +359,49 @@ impl DurableDb {
         tx.commit().map_err(DbError::query("delete an image"))?;
         Ok(gone)
     }
+}
+
+fn insert(tx: &Transaction<'_>, new: &NewImage<'_>) -> Result<(), DbError> {
+    let failed = DbError::query("record an image");
+    let id = new.id.to_string();
+    let total: u64 = new.layers.iter().map(|layer| layer.size_bytes).sum();
+    let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    tx.execute(
+        "INSERT INTO images VALUES(?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT(id) DO UPDATE SET manifest_digest = coalesce(excluded.manifest_digest, manifest_digest)",
+        params![id, new.config, new.manifest_digest.map(ToString::to_string), signed(total), new.pulled_ns],
+    )
+    .map_err(&failed)?;
+    for (position, layer) in (0_u32..).zip(new.layers) {
+        let diff_id = layer.diff_id.to_string();
+        let (blob, blob_size) = layer
+            .blob
+            .as_ref()
+            .map(|(digest, size)| (digest.to_string(), signed(*size)))
+            .unzip();
+        tx.execute(
+            "INSERT OR IGNORE INTO layers VALUES(?1, ?2, ?3, ?4)",
+            params![diff_id, signed(layer.size_bytes), blob, blob_size],
+        )
+        .map_err(&failed)?;
+        tx.execute(
+            "INSERT OR IGNORE INTO image_layers VALUES(?1, ?2, ?3)",
+            params![id, position, diff_id],
+        )
+        .map_err(&failed)?;
+    }
+    let name = new.reference.filter(|reference| reference.tag().is_some());
+    if let Some(reference) = name {
+        set_tag(tx, reference, new.id)?;
+    }
+    if let Some(repo_digest) = new.repo_digest {
+        tx.execute(
+            "INSERT OR REPLACE INTO repo_digests VALUES(?1, ?2)",
+            params![repo_digest, id],
+        )
+        .map_err(&failed)?;
+    }
+    Ok(())
 }
 
 fn set_tag(db: &Connection, reference: &ImageRef, id: &Digest) -> Result<(), DbError> {

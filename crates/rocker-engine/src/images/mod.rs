@@ -3,9 +3,11 @@
 mod find;
 mod history;
 mod import;
+mod load;
 mod names;
 mod pull;
 mod remove;
+mod save;
 
 pub use find::ImageSummary;
 pub use history::BuildStep;

@@ -36,6 +36,19 @@ pub fn parse_config(
     manifest: &Manifest,
     wanted: Option<&Platform>,
 ) -> Result<ImageConfig, DocumentError> {
+    parse_bare_config(raw, manifest.layers.len(), wanted)
+}
+
+/// As [`parse_config`], for an image of `layers` layers that has no manifest.
+///
+/// # Errors
+///
+/// Those of [`parse_config`].
+pub fn parse_bare_config(
+    raw: &[u8],
+    layers: usize,
+    wanted: Option<&Platform>,
+) -> Result<ImageConfig, DocumentError> {
     const WHAT: &str = "config";
     if raw.len() as u64 > MAX_CONFIG_BYTES {
         return Err(DocumentError::TooLarge {
@@ -69,7 +82,7 @@ pub fn parse_config(
             ),
         });
     }
-    let (diff_ids, layers) = (config.rootfs.diff_ids.len(), manifest.layers.len());
+    let diff_ids = config.rootfs.diff_ids.len();
     if diff_ids != layers {
         return Err(DocumentError::LayerCount { diff_ids, layers });
     }

@@ -1,5 +1,7 @@
 //! Indexes, and the choice of the image for a platform.
 
+use std::collections::BTreeMap;
+
 use rocker_types::{Digest, Platform};
 use serde::Deserialize;
 
@@ -28,13 +30,35 @@ pub struct IndexEntry {
     pub descriptor: Descriptor,
     /// What it runs on; indexes may leave it out.
     pub platform: Option<Platform>,
+    /// What the image is called, where an index is a list of images and not of platforms: the
+    /// full name that containerd and docker write, or else image-spec's if it is more than a
+    /// tag.
+    pub name: Option<String>,
 }
+
+/// The name of an image as containerd and docker write it: in full.
+pub(crate) const ANNOTATION_NAME: &str = "io.containerd.image.name";
+/// The name of an image as image-spec has it: whatever the user likes, often a tag alone.
+pub(crate) const ANNOTATION_REF: &str = "org.opencontainers.image.ref.name";
 
 #[derive(Debug, Deserialize)]
 pub(super) struct RawEntry {
     #[serde(flatten)]
     descriptor: RawDescriptor,
     platform: Option<Object<RawPlatform>>,
+    annotations: Option<BTreeMap<String, Scalar>>,
+}
+
+impl RawEntry {
+    fn name(&self) -> Option<String> {
+        let annotation = |key| match self.annotations.as_ref()?.get(key)? {
+            Scalar::Text(text) => Some(text.clone()),
+            Scalar::Missing | Scalar::Unsigned(_) | Scalar::Other(_) => None,
+        };
+        let is_more_than_a_tag = |name: &String| name.contains(['/', ':']);
+        annotation(ANNOTATION_NAME)
+            .or_else(|| annotation(ANNOTATION_REF).filter(is_more_than_a_tag))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,6 +95,7 @@ impl Index {
         let mut images = Vec::with_capacity(entries.len());
         for (position, Object(entry)) in entries.into_iter().enumerate() {
             let path = format!("manifests[{position}]");
+            let name = entry.name();
             let descriptor = entry.descriptor.check("index", &path)?;
             let platform = entry
                 .platform
@@ -81,6 +106,7 @@ impl Index {
                 images.push(IndexEntry {
                     descriptor,
                     platform,
+                    name,
                 });
             }
         }
@@ -99,38 +125,47 @@ impl Index {
     ///
     /// [`DocumentError::NoPlatform`], with what there is.
     pub fn choose(&self, wanted: &Platform) -> Result<&IndexEntry, DocumentError> {
-        let nearest = self.entries.iter().filter_map(|entry| {
-            let distance = distance(entry.platform.as_ref()?, wanted)?;
-            Some((distance, entry))
-        });
-        // `min_by_key` keeps the first of equals: image-spec says that the first match wins
-        let nearest = nearest
-            .min_by_key(|(distance, _)| *distance)
-            .map(|(_, entry)| entry);
-        let unnamed = || self.entries.iter().find(|entry| entry.platform.is_none());
-        nearest
-            .or_else(unnamed)
-            .ok_or_else(|| DocumentError::NoPlatform {
-                wanted: wanted.clone(),
-                present: self.platforms(),
-            })
+        nearest(&self.entries, wanted)
     }
 
     /// The platforms of the entries, each once, in the index's order.
     #[must_use]
     pub fn platforms(&self) -> Vec<Platform> {
-        let mut platforms: Vec<Platform> = Vec::new();
-        for platform in self
-            .entries
-            .iter()
-            .filter_map(|entry| entry.platform.as_ref())
-        {
-            if !platforms.contains(platform) {
-                platforms.push(platform.clone());
-            }
-        }
-        platforms
+        platforms(&self.entries)
     }
+}
+
+/// As [`Index::choose`], among some entries.
+pub(crate) fn nearest<'a>(
+    entries: &'a [IndexEntry],
+    wanted: &Platform,
+) -> Result<&'a IndexEntry, DocumentError> {
+    let nearest = entries.iter().filter_map(|entry| {
+        let distance = distance(entry.platform.as_ref()?, wanted)?;
+        Some((distance, entry))
+    });
+    // `min_by_key` keeps the first of equals: image-spec says that the first match wins
+    let nearest = nearest
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, entry)| entry);
+    let unnamed = || entries.iter().find(|entry| entry.platform.is_none());
+    nearest
+        .or_else(unnamed)
+        .ok_or_else(|| DocumentError::NoPlatform {
+            wanted: wanted.clone(),
+            present: platforms(entries),
+        })
+}
+
+fn platforms(entries: &[IndexEntry]) -> Vec<Platform> {
+    let mut platforms: Vec<Platform> = Vec::new();
+    let all = entries.iter().filter_map(|entry| entry.platform.as_ref());
+    for platform in all {
+        if !platforms.contains(platform) {
+            platforms.push(platform.clone());
+        }
+    }
+    platforms
 }
 
 impl RawPlatform {

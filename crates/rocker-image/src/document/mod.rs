@@ -20,10 +20,11 @@ mod media_type;
 mod tests;
 mod words;
 
-pub use config::parse_config;
+pub use config::{parse_bare_config, parse_config};
 pub use descriptor::Descriptor;
 pub use error::DocumentError;
 pub use hash::{digest_of, verify};
+pub(crate) use index::{ANNOTATION_NAME, ANNOTATION_REF, nearest};
 pub use index::{Index, IndexEntry};
 pub use manifest::{Document, Manifest};
 pub use media_type::{Compression, DocumentKind};

@@ -104,7 +104,7 @@ fn look_up_in<'a>(lower: &'a Lower, path: &[u8]) -> Result<Answer<Found<'a>>, Er
 }
 
 /// Opens a plain path without links below `root`, component by component.
-pub(super) fn open_directory(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_directory(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     let mut directory = openat(root, ".", OPEN_DIRECTORY, Mode::empty())?;
     for component in path
         .split(|b| *b == b'/')

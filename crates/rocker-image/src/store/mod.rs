@@ -8,6 +8,7 @@
 //! ```text
 //!   Store::stage ─▶ Staging ─ unpack_layer ─▶ StagedLayer ─ Store::commit ─▶ layers/<diff-id>/
 //!                      │                          │                          layers/<diff-id>.json
+//!                      │                          │                          layers/<diff-id>.recipe
 //!                      └── dropped, or its owner died: swept with everything in it
 //! ```
 //!
@@ -19,14 +20,17 @@
 mod archive;
 mod attributes;
 mod blob;
+mod budget;
 mod commit;
 mod compression;
 mod digest;
 mod error;
 mod image_root;
+mod kernel;
 mod limits;
 mod merged;
 mod pipeline;
+mod recipe;
 mod record;
 mod remove;
 mod root;
@@ -35,13 +39,23 @@ mod source;
 mod staging;
 mod text;
 mod unpack;
+mod verify;
 
 pub use crate::document::Compression;
 pub use archive::ArchiveError;
+pub(crate) use archive::{ArchiveReader, ArchiveWriter, Entry, EntryKind};
+pub(crate) use budget::Budget;
 pub use commit::{ChainLayer, CommittedLayer};
 pub use error::{StoreError, UnpackError};
 pub use image_root::root_layer;
+pub(crate) use kernel::{io_hint, io_kind};
 pub use limits::{LimitExceeded, UnpackLimits};
+pub(crate) use merged::open_directory;
+pub(crate) use pipeline::unpack_archived;
 pub use pipeline::{ExpectedLayer, import_layer, unpack_layer};
+pub use recipe::TarError;
 pub use root::Store;
 pub use staging::{StagedLayer, Staging};
+pub(crate) use text::printable;
+pub(crate) use unpack::{EntryPath, split};
+pub(crate) use verify::verify_layer;

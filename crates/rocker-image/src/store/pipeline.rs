@@ -16,14 +16,16 @@ use std::thread;
 use rocker_types::{Algorithm, DiffId, Digest};
 
 use super::archive::ArchiveReader;
+use super::budget::Budget;
 use super::compression::{Decoder, agree, inflate_error};
 use super::digest::Hasher;
 use super::error::compression_name;
+use super::recipe::RecipeWriter;
 use super::record::VerifiedBlob;
 use super::source::{BlobSource, Promise};
 use super::staging::{StagedLayer, Staging};
 use super::unpack::{Unpacked, Unpacker};
-use super::{Compression, LimitExceeded, UnpackError, UnpackLimits};
+use super::{Compression, UnpackError, UnpackLimits};
 
 /// Uncompressed bytes that travel at once.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -66,16 +68,51 @@ pub fn unpack_layer(
         size_bytes: expected.size_bytes,
     };
     let source = BlobSource::new(compressed, Some(promise), on_progress);
-    let layer = run(staging, source, Some(expected), limits)?;
-    if layer.diff_id() != &expected.diff_id {
-        let (promised, actual) = (expected.diff_id.clone(), layer.diff_id().clone());
-        return Err(UnpackError::DiffId {
-            blob: expected.blob.clone(),
-            promised,
-            actual,
-        });
-    }
+    let promised = Promised::Blob(expected);
+    let layer = run(staging, source, promised, limits)?;
+    check_diff_id(&layer.diff_id, &expected.diff_id, &expected.blob)?;
     Ok(layer)
+}
+
+/// Unpacks a layer of an archive: compressed as its first bytes say, and with the digest that
+/// the image's config promises.
+///
+/// # Errors
+///
+/// As [`unpack_layer`].
+pub(crate) fn unpack_archived(
+    staging: &Staging,
+    archive: impl Read + Send,
+    diff_id: &DiffId,
+    limits: &UnpackLimits,
+) -> Result<StagedLayer, UnpackError> {
+    let source = BlobSource::new(archive, None, &|_| ());
+    let layer = run(staging, source, Promised::Tar(diff_id), limits)?;
+    check_diff_id(&layer.diff_id, diff_id, &diff_id.0)?;
+    Ok(layer)
+}
+
+pub(super) fn check_diff_id(
+    actual: &DiffId,
+    promised: &DiffId,
+    blob: &Digest,
+) -> Result<(), UnpackError> {
+    if actual == promised {
+        return Ok(());
+    }
+    Err(UnpackError::DiffId {
+        blob: blob.clone(),
+        promised: promised.clone(),
+        actual: actual.clone(),
+    })
+}
+
+/// What is known of a layer before it is read.
+#[derive(Clone, Copy)]
+enum Promised<'a> {
+    Nothing,
+    Tar(&'a DiffId),
+    Blob(&'a ExpectedLayer),
 }
 
 /// Unpacks an archive that nobody promised anything about: plain, gzip or zstd, as its
@@ -92,7 +129,7 @@ pub fn import_layer(
     run(
         staging,
         BlobSource::new(archive, None, &|_| ()),
-        None,
+        Promised::Nothing,
         limits,
     )
 }
@@ -100,19 +137,18 @@ pub fn import_layer(
 fn run<R: Read + Send>(
     staging: &Staging,
     source: BlobSource<'_, R>,
-    expected: Option<&ExpectedLayer>,
+    promised: Promised<'_>,
     limits: &UnpackLimits,
 ) -> Result<StagedLayer, UnpackError> {
     let directory = staging.new_layer()?;
-    let budget = Budget {
-        staging,
-        limits,
-        unpacked: 0,
-    };
+    let budget = Budget::new(staging, limits);
     let (chunks_in, chunks_out) = sync_channel(CHUNKS_WAITING);
     let (used_in, used_out) = channel();
-    let compression = expected.map(|expected| expected.compression);
-    let algorithm = expected.map_or(Algorithm::Sha256, |expected| expected.diff_id.0.algorithm());
+    let (compression, algorithm) = match promised {
+        Promised::Nothing => (None, Algorithm::Sha256),
+        Promised::Tar(diff_id) => (None, diff_id.0.algorithm()),
+        Promised::Blob(layer) => (Some(layer.compression), layer.diff_id.0.algorithm()),
+    };
     let output = Output {
         chunks: chunks_in,
         used: used_out,
@@ -124,7 +160,8 @@ fn run<R: Read + Send>(
             inflate.spawn_scoped(scope, || inflate_blob(source, compression, budget, output));
         let inflate = inflate.map_err(|source| UnpackError::Thread { source })?;
         let input = ChunkReader::new(chunks_out, used_in, algorithm);
-        let written = write_layer(Unpacker::new(directory.root()?, limits)?, input, limits);
+        let unpacker = Unpacker::new(directory.root()?, directory.attic()?, limits)?;
+        let written = write_layer(unpacker, directory.recipe()?, input, limits);
         Ok::<_, UnpackError>((inflate.join(), written))
     })?;
     match inflated {
@@ -134,43 +171,14 @@ fn run<R: Read + Send>(
         Err(panic) => std::panic::resume_unwind(panic),
     }
     let (unpacked, diff_id) = written?;
-    let blob = expected.map(|expected| VerifiedBlob {
-        digest: expected.blob.clone(),
-        size_bytes: expected.size_bytes,
-    });
+    let blob = match promised {
+        Promised::Nothing | Promised::Tar(_) => None,
+        Promised::Blob(layer) => Some(VerifiedBlob {
+            digest: layer.blob.clone(),
+            size_bytes: layer.size_bytes,
+        }),
+    };
     Ok(directory.into_layer(diff_id, unpacked, blob, limits.keep_free_percent))
-}
-
-/// How many uncompressed bytes may come.
-struct Budget<'a> {
-    staging: &'a Staging,
-    limits: &'a UnpackLimits,
-    unpacked: u64,
-}
-
-impl Budget<'_> {
-    /// Takes note of `bytes` more, when `compressed` have been read.
-    fn spend(&mut self, bytes: u64, compressed: u64) -> Result<(), LimitExceeded> {
-        self.unpacked += bytes;
-        let (unpacked, limits) = (self.unpacked, self.limits);
-        if unpacked > limits.unpacked_bytes {
-            let object = format!("the content of more than {} bytes", limits.unpacked_bytes);
-            return Err(LimitExceeded {
-                limit: "unpacked_bytes",
-                allowed: limits.unpacked_bytes,
-                object,
-            });
-        }
-        if unpacked > limits.ratio_grace_bytes && unpacked / limits.ratio > compressed {
-            let object = format!("the ratio of {unpacked} unpacked to {compressed} packed bytes");
-            return Err(LimitExceeded {
-                limit: "ratio",
-                allowed: limits.ratio,
-                object,
-            });
-        }
-        self.staging.spend(bytes, limits.keep_free_percent)
-    }
 }
 
 /// A buffer and how much of it is filled.
@@ -216,7 +224,7 @@ fn inflate_blob<R: Read>(
     }
 }
 
-fn open<R: Read>(
+pub(super) fn open<R: Read>(
     mut source: BlobSource<'_, R>,
     promised: Option<Compression>,
     window_log: u32,
@@ -228,7 +236,7 @@ fn open<R: Read>(
 }
 
 /// Compares the blob with its promise once everything is decoded.
-fn finish<R: Read>(decoder: Decoder<BlobSource<'_, R>>) -> Result<(), UnpackError> {
+pub(super) fn finish<R: Read>(decoder: Decoder<BlobSource<'_, R>>) -> Result<(), UnpackError> {
     let compression = compression_name(decoder.compression());
     let lost = || UnpackError::Inflate {
         compression,
@@ -239,7 +247,7 @@ fn finish<R: Read>(decoder: Decoder<BlobSource<'_, R>>) -> Result<(), UnpackErro
 
 /// The source's own failure comes first, then a wrong digest, then damage: a layer that was
 /// damaged on its way should say so, and not what the damage did to the decoder.
-fn explain<R: Read>(
+pub(super) fn explain<R: Read>(
     decoder: Decoder<BlobSource<'_, R>>,
     error: io::Error,
     window_log: u32,
@@ -259,11 +267,12 @@ fn explain<R: Read>(
 /// belongs to the diff id all the same.
 fn write_layer(
     mut unpacker: Unpacker<'_>,
+    recipe: RecipeWriter,
     input: ChunkReader,
     limits: &UnpackLimits,
 ) -> Result<(Unpacked, DiffId), UnpackError> {
     let mut input = input;
-    let mut archive = ArchiveReader::new(&mut input, limits);
+    let mut archive = ArchiveReader::new(&mut input, limits).recording(recipe);
     while let Some(entry) = archive.next()? {
         unpacker.add(entry, &mut archive)?;
     }
@@ -271,7 +280,10 @@ fn write_layer(
     if trailing > 0 {
         tracing::debug!(trailing, "bytes after the end of the archive");
     }
-    Ok((unpacker.finish()?, DiffId(input.finish())))
+    let recipe = archive.into_recipe();
+    let (unpacked, attic) = unpacker.finish()?;
+    recipe.map_or(Ok(()), |recipe| attic.finish(recipe))?;
+    Ok((unpacked, DiffId(input.finish())))
 }
 
 /// The tar side of the channel; hashes every chunk that it takes.

@@ -1,4 +1,4 @@
-//! A tar reader that is strict where readers disagree.
+//! A tar reader that is strict where readers disagree, and a writer that none misreads.
 //!
 //! Layers are read by docker, containerd and podman (Go's archive/tar), by GNU tar and by
 //! us; an archive that means different things to them is an attack or a broken tool, so it
@@ -10,13 +10,16 @@
 //! "Standard Format" and "Storing Sparse Files".
 
 mod error;
+mod extensions;
 mod header;
 mod kind;
 mod number;
 mod pax;
 mod reader;
 mod sparse;
+mod writer;
 
 pub use error::ArchiveError;
 pub(crate) use reader::{ArchiveReader, Entry, EntryKind, Mtime, Xattr};
 pub(crate) use sparse::Extent;
+pub(crate) use writer::ArchiveWriter;

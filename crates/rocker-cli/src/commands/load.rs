@@ -1,0 +1,93 @@
+//! `rocker load`.
+
+use std::io::{IsTerminal as _, stdin};
+
+use fs_err::File;
+use rocker_engine::{LoadRequest, LoadSource, LoadedImage};
+use rocker_types::{DiffId, ImageRef, Platform};
+
+use super::{CommandError, Context, Outcome, print};
+use crate::exit_code::Status;
+use crate::report;
+use crate::ui::human;
+
+/// Load images from an archive
+///
+/// Reads what docker, podman, skopeo, umoci and rocker itself save: docker archives and OCI
+/// image layouts, as a tar (plain or compressed with gzip, zstd, xz or bzip2) or as a
+/// directory. Prints the names of the images, or the ID of one without a name.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_long_help = "Examples:\n  rocker load -i debian.tar.gz\n  docker save app:1 | rocker load\n  rocker load -i layout/"
+)]
+pub(crate) struct LoadArgs {
+    /// The archive or the layout's directory; - is standard input
+    #[arg(
+        short,
+        long,
+        value_name = "FILE|DIR|-",
+        default_value = "-",
+        hide_default_value = true
+    )]
+    input: String,
+
+    /// Do not tell about each layer
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Which platform of an image that has several: OS[/ARCH[/VARIANT]]; the host's by default
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+}
+
+pub(crate) fn load(context: &mut Context, args: LoadArgs) -> Outcome {
+    let source = source(&args.input)?;
+    let tell = |layer: &DiffId, bytes: u64| {
+        if !args.quiet {
+            let size = human::size(bytes);
+            report::note(&format!("{}: Loading {size}", layer.0.short()));
+        }
+    };
+    let request = LoadRequest {
+        platform: args.platform,
+        limits: rocker_engine::UnpackLimits::default(),
+        on_layer: &tell,
+    };
+    let images = context.engine()?.load(source, &request)?;
+    let lines: String = images.iter().map(lines).collect();
+    print(&lines)?;
+    Ok(Status::Success)
+}
+
+fn source(input: &str) -> Result<LoadSource, CommandError> {
+    let failed = |source| CommandError::Archive {
+        path: input.to_owned(),
+        source,
+    };
+    if input == "-" {
+        if stdin().is_terminal() {
+            return Err(CommandError::conflict(
+                "cannot load from a terminal",
+                "name a file with -i FILE, or pipe the archive in",
+            ));
+        }
+        let direct = rustix::io::dup(stdin()).map_err(|errno| failed(errno.into()))?;
+        let file = File::from_parts(std::fs::File::from(direct), "standard input");
+        return Ok(LoadSource::Archive(file));
+    }
+    let file = File::open(input).map_err(failed)?;
+    match file.metadata().map_err(failed)?.is_dir() {
+        true => Ok(LoadSource::Directory(input.into())),
+        false => Ok(LoadSource::Archive(file)),
+    }
+}
+
+fn lines(image: &LoadedImage) -> String {
+    if image.names.is_empty() {
+        return format!("Loaded image ID: {}\n", image.id);
+    }
+    let names = image.names.iter().map(ImageRef::familiar);
+    names
+        .map(|name| format!("Loaded image: {name}\n"))
+        .collect()
+}

@@ -1,0 +1,118 @@
+//! `rocker save`.
+
+use std::io::{self, BufWriter, IsTerminal as _, Write as _, stdout};
+use std::path::Path;
+
+use rocker_engine::{ArchiveFormat, EngineError};
+
+use super::{CommandError, Context, Outcome};
+use crate::exit_code::Status;
+use crate::output_file::OutputFile;
+
+/// What is written at once.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// What `save` writes.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    /// One tar that docker and OCI tools read
+    DockerArchive,
+    /// One tar with an OCI image layout alone
+    OciArchive,
+    /// An OCI image layout as a directory
+    OciDir,
+}
+
+/// Save images to an archive
+///
+/// The archive has the images' own layers, uncompressed and byte for byte as they were made,
+/// each once: whoever loads it gets images of the same ID. It is both a docker archive and an
+/// OCI image layout. An image that is given by its ID has no name in it.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_long_help = "Examples:\n  rocker save -o debian.tar debian:trixie\n  rocker save app:1 app:2 | ssh host rocker load\n  rocker save --format oci-dir -o layout debian:trixie"
+)]
+pub(crate) struct SaveArgs {
+    /// Where to write; - is standard output
+    #[arg(
+        short,
+        long,
+        value_name = "FILE|DIR|-",
+        default_value = "-",
+        hide_default_value = true
+    )]
+    output: String,
+
+    /// What to write
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "docker-archive"
+    )]
+    format: Format,
+
+    /// Images to save, by name or ID
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+pub(crate) fn save(context: &mut Context, args: SaveArgs) -> Outcome {
+    let format = match args.format {
+        Format::DockerArchive => ArchiveFormat::Docker,
+        Format::OciArchive => ArchiveFormat::Oci,
+        Format::OciDir => {
+            if args.output == "-" {
+                let message = "a directory cannot be written to standard output";
+                return Err(CommandError::conflict(message, "name it with -o DIR"));
+            }
+            let engine = context.engine()?;
+            engine.save_directory(&args.images, Path::new(&args.output))?;
+            return Ok(Status::Success);
+        }
+    };
+    write_archive(&args.output, |output| {
+        context.engine()?.save(&args.images, format, output)
+    })?;
+    Ok(Status::Success)
+}
+
+/// Has an archive written to a file or to standard output, as `name` says.
+pub(crate) fn write_archive(
+    name: &str,
+    write: impl FnOnce(&mut dyn io::Write) -> Result<(), EngineError>,
+) -> Result<(), CommandError> {
+    if name == "-" {
+        if stdout().is_terminal() {
+            return Err(CommandError::conflict(
+                "cannot write an archive to a terminal",
+                "name a file with -o FILE, or redirect standard output",
+            ));
+        }
+        // standard output itself looks for line ends
+        let direct =
+            rustix::io::dup(stdout()).map_err(|errno| CommandError::Output(errno.into()))?;
+        let direct = std::fs::File::from(direct);
+        let mut output = BufWriter::with_capacity(BUFFER_BYTES, direct);
+        write(&mut output)?;
+        return output.flush().map_err(CommandError::Output);
+    }
+    let failed = |source| CommandError::WriteArchive {
+        path: name.to_owned(),
+        source,
+    };
+    let mut output = OutputFile::create(Path::new(name)).map_err(failed)?;
+    let mut buffered = BufWriter::with_capacity(BUFFER_BYTES, output.file());
+    let written = match write(&mut buffered) {
+        Ok(()) => buffered.flush().map_err(failed),
+        Err(error) => Err(error.into()),
+    };
+    drop(buffered);
+    match written {
+        Ok(()) => output.finish().map_err(failed),
+        Err(error) => {
+            output.discard();
+            Err(error)
+        }
+    }
+}

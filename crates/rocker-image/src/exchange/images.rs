@@ -1,0 +1,167 @@
+//! Which images an archive has, by its documents.
+
+use std::io::Read;
+
+use rocker_types::{Algorithm, DiffId, Digest, ImageConfig, ImageRef, Platform};
+use serde::Deserialize;
+
+use super::files::Files;
+use super::layout::layout_images;
+use super::load_error::LoadError;
+use super::{INDEX, MANIFEST};
+use crate::document::{
+    DocumentError, MAX_CONFIG_BYTES, MAX_LAYERS, MAX_MANIFEST_BYTES, digest_of, parse_bare_config,
+};
+use crate::store::{ExpectedLayer, printable};
+
+/// The most images of one archive.
+const MAX_IMAGES: usize = 1000;
+
+/// An image as an archive describes it; its layers are not read yet.
+pub(super) struct ArchivedImage {
+    pub(super) id: Digest,
+    pub(super) config: Vec<u8>,
+    pub(super) names: Vec<ImageRef>,
+    pub(super) layers: Vec<ArchivedLayer>,
+}
+
+pub(super) struct ArchivedLayer {
+    /// The file that has it.
+    pub(super) name: String,
+    pub(super) diff_id: DiffId,
+    /// What a manifest promises of the file.
+    pub(super) blob: Option<ExpectedLayer>,
+}
+
+/// One image of docker's `manifest.json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerImage {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    layers: Option<Vec<String>>,
+}
+
+/// Lists the images. Where both lists are, docker's counts, as it does for docker and podman.
+pub(super) fn images(
+    files: &Files,
+    platform: Option<&Platform>,
+) -> Result<Vec<ArchivedImage>, LoadError> {
+    if let Some(list) = read(files, MANIFEST, MAX_MANIFEST_BYTES)? {
+        return docker_images(files, &list, platform);
+    }
+    match read(files, INDEX, MAX_MANIFEST_BYTES)? {
+        Some(index) => layout_images(files, index, platform),
+        None => Err(LoadError::NotImages),
+    }
+}
+
+/// Reads a document; `None` if it is not there.
+pub(super) fn read(files: &Files, name: &str, limit: u64) -> Result<Option<Vec<u8>>, LoadError> {
+    let Some(member) = files.open(name)? else {
+        return Ok(None);
+    };
+    if member.size() > limit {
+        let what = "document";
+        return Err(document(name)(DocumentError::TooLarge { what, limit }));
+    }
+    let mut bytes = Vec::new();
+    let read = member.take(limit).read_to_end(&mut bytes);
+    read.map_err(|source| LoadError::Read { source })?;
+    Ok(Some(bytes))
+}
+
+/// Puts the file's name to an error.
+pub(super) fn document(name: &str) -> impl Fn(DocumentError) -> LoadError {
+    move |source| LoadError::Document {
+        name: printable(name.as_bytes()),
+        source: Box::new(source),
+    }
+}
+
+/// Parses a name that an image has in the archive.
+pub(super) fn parse_name(name: &str) -> Result<ImageRef, LoadError> {
+    name.parse().map_err(|source| LoadError::Name {
+        name: printable(name.as_bytes()),
+        source,
+    })
+}
+
+fn docker_images(
+    files: &Files,
+    list: &[u8],
+    platform: Option<&Platform>,
+) -> Result<Vec<ArchivedImage>, LoadError> {
+    let what = MANIFEST;
+    let list: Vec<DockerImage> =
+        serde_json::from_slice(list).map_err(|source| LoadError::Syntax { what, source })?;
+    if list.is_empty() || list.len() > MAX_IMAGES {
+        return Err(LoadError::Empty { list: MANIFEST });
+    }
+    let read = |image| docker_image(files, image, platform);
+    list.into_iter().map(read).collect()
+}
+
+fn docker_image(
+    files: &Files,
+    image: DockerImage,
+    platform: Option<&Platform>,
+) -> Result<ArchivedImage, LoadError> {
+    let name = image.config.as_str();
+    let config = read(files, name, MAX_CONFIG_BYTES)?;
+    let config = config.ok_or_else(|| LoadError::Missing {
+        name: printable(name.as_bytes()),
+        by: MANIFEST,
+    })?;
+    let id = digest_of(Algorithm::Sha256, &config);
+    // `<id>.json` in old archives, `blobs/sha256/<id>` in new ones
+    let stem = name.rsplit('/').next().unwrap_or(name);
+    let stem = stem.strip_suffix(".json").unwrap_or(stem);
+    let promised = format!("sha256:{stem}").parse::<Digest>().ok();
+    if promised.is_some_and(|promised| promised != id) {
+        return Err(LoadError::ConfigDigest {
+            name: printable(name.as_bytes()),
+            actual: id,
+        });
+    }
+    let layers = image.layers.unwrap_or_default();
+    let parsed = parse_docker_config(&config, layers.len(), platform).map_err(document(name))?;
+    let diff_ids = parsed.rootfs.diff_ids.into_iter();
+    let layers = layers.into_iter().zip(diff_ids);
+    let layers = layers.map(|(name, diff_id)| ArchivedLayer {
+        name,
+        diff_id,
+        blob: None,
+    });
+    let names = image.repo_tags.unwrap_or_default();
+    Ok(ArchivedImage {
+        id,
+        layers: layers.collect(),
+        names: names
+            .iter()
+            .map(|name| parse_name(name))
+            .collect::<Result<_, _>>()?,
+        config,
+    })
+}
+
+fn parse_docker_config(
+    config: &[u8],
+    layers: usize,
+    platform: Option<&Platform>,
+) -> Result<ImageConfig, DocumentError> {
+    if layers == 0 {
+        return Err(DocumentError::Field {
+            what: MANIFEST,
+            field: "Layers".to_owned(),
+            problem: "is empty".to_owned(),
+        });
+    }
+    if layers > MAX_LAYERS {
+        let (count, limit) = (layers, MAX_LAYERS);
+        return Err(DocumentError::TooManyLayers { count, limit });
+    }
+    parse_bare_config(config, layers, platform)
+}

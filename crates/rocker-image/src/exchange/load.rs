@@ -1,0 +1,182 @@
+//! A file becomes images of the store.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use fs_err::File;
+use rocker_types::{DiffId, Digest, ImageRef, Platform};
+
+use super::files::{Files, Member};
+use super::images::{ArchivedImage, ArchivedLayer, images};
+use super::input::Input;
+use super::load_error::LoadError;
+use crate::store::{
+    ChainLayer, Staging, Store, UnpackLimits, printable, unpack_archived, unpack_layer,
+    verify_layer,
+};
+
+/// Where images are loaded from.
+#[derive(Debug)]
+pub enum LoadSource {
+    /// A tar, plain or compressed with gzip, zstd, xz or bzip2, on a disk or from a pipe. It
+    /// is read from where the file stands.
+    Archive(File),
+    /// An OCI image layout.
+    Directory(PathBuf),
+}
+
+/// What to load, and who is told about it.
+pub struct LoadRequest<'a> {
+    /// Which platform of an index; `None` is the host's.
+    pub platform: Option<Platform>,
+    /// What the archive and each of its layers may ask for.
+    pub limits: UnpackLimits,
+    /// Is told of each layer that is about to be read, and how many bytes it has in the
+    /// archive.
+    pub on_layer: &'a dyn Fn(&DiffId, u64),
+}
+
+impl std::fmt::Debug for LoadRequest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoadRequest")
+            .field("platform", &self.platform)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An image whose layers and config are in the store; what the database is to record.
+#[derive(Clone, Debug)]
+pub struct LoadedImage {
+    /// The digest of its config.
+    pub id: Digest,
+    /// The config; in the store as blob `id`.
+    pub config: Vec<u8>,
+    /// What the archive calls it.
+    pub names: Vec<ImageRef>,
+    /// Its layers, base first.
+    pub layers: Vec<LoadedLayer>,
+}
+
+/// A layer of a [`LoadedImage`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedLayer {
+    /// The layer's identity in the store.
+    pub diff_id: DiffId,
+    /// Unpacked size on disk in bytes.
+    pub size_bytes: u64,
+    /// The blob that it came from and that blob's length, if a manifest named one.
+    pub blob: Option<(Digest, u64)>,
+}
+
+/// Takes all images out of an archive. Every digest that it names is checked, also those of
+/// layers that the store has already.
+///
+/// # Errors
+///
+/// [`LoadError`]; the store has at most layers and blobs more that nobody needs then.
+pub fn load(
+    store: &Store,
+    source: LoadSource,
+    request: &LoadRequest<'_>,
+) -> Result<Vec<LoadedImage>, LoadError> {
+    let staging = store.stage()?;
+    let files = match source {
+        LoadSource::Archive(file) => {
+            let input = Input::open(file, &staging, &request.limits)?;
+            Files::in_tar(input, &request.limits)?
+        }
+        LoadSource::Directory(path) => Files::in_directory(&path)?,
+    };
+    let images = images(&files, request.platform.as_ref())?;
+    let mut loader = Loader {
+        store,
+        staging,
+        files,
+        request,
+        seen: HashSet::new(),
+    };
+    images.into_iter().map(|image| loader.load(image)).collect()
+}
+
+struct Loader<'a> {
+    store: &'a Store,
+    staging: Staging,
+    files: Files,
+    request: &'a LoadRequest<'a>,
+    /// Files of the archive that turned out to be the layer which they should be.
+    seen: HashSet<(String, DiffId)>,
+}
+
+impl Loader<'_> {
+    fn load(&mut self, image: ArchivedImage) -> Result<LoadedImage, LoadError> {
+        let mut chain = Vec::with_capacity(image.layers.len());
+        let mut staged = HashSet::new();
+        for layer in &image.layers {
+            if self
+                .seen
+                .insert((layer.name.clone(), layer.diff_id.clone()))
+            {
+                let is_here =
+                    staged.contains(&layer.diff_id) || self.store.has_layer(&layer.diff_id);
+                if !is_here {
+                    staged.insert(layer.diff_id.clone());
+                    chain.push(ChainLayer::Staged(self.unpack(layer)?));
+                    continue;
+                }
+                self.verify(layer)?;
+            }
+            chain.push(ChainLayer::Present(layer.diff_id.clone()));
+        }
+        // the store syncs blobs and layers together, so the blob goes first
+        if self.store.read_blob(&image.id).is_err() {
+            self.store.write_blob(&image.id, &image.config)?;
+        }
+        let committed = self.store.commit(chain)?;
+        let layers = image.layers.into_iter().zip(committed);
+        let layers = layers.map(|(layer, committed)| LoadedLayer {
+            diff_id: committed.diff_id,
+            size_bytes: committed.size_bytes,
+            blob: layer.blob.map(|blob| (blob.blob, blob.size_bytes)),
+        });
+        Ok(LoadedImage {
+            layers: layers.collect(),
+            id: image.id,
+            config: image.config,
+            names: image.names,
+        })
+    }
+
+    fn unpack(&self, layer: &ArchivedLayer) -> Result<crate::store::StagedLayer, LoadError> {
+        let (member, limits) = (self.open(layer)?, &self.request.limits);
+        let unpacked = match &layer.blob {
+            Some(blob) => unpack_layer(&self.staging, member, blob, limits, &|_| ()),
+            None => unpack_archived(&self.staging, member, &layer.diff_id, limits),
+        };
+        unpacked.map_err(|source| layer_error(layer, source))
+    }
+
+    fn verify(&self, layer: &ArchivedLayer) -> Result<(), LoadError> {
+        let member = self.open(layer)?;
+        let blob = layer.blob.as_ref();
+        let verified = verify_layer(member, &layer.diff_id, blob, &self.request.limits);
+        verified.map_err(|source| layer_error(layer, source))
+    }
+
+    fn open(&self, layer: &ArchivedLayer) -> Result<Member, LoadError> {
+        let member = self.files.open(&layer.name)?;
+        let member = member.ok_or_else(|| LoadError::Missing {
+            name: printable(layer.name.as_bytes()),
+            by: "an image",
+        })?;
+        (self.request.on_layer)(&layer.diff_id, member.size());
+        Ok(member)
+    }
+}
+
+fn layer_error(layer: &ArchivedLayer, source: crate::store::UnpackError) -> LoadError {
+    LoadError::Layer {
+        name: printable(layer.name.as_bytes()),
+        source: Box::new(source),
+    }
+}

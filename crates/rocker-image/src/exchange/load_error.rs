@@ -1,0 +1,169 @@
+//! Why an archive holds no images, or not those it says.
+
+use std::io;
+use std::path::PathBuf;
+
+use rocker_types::{Diagnose, Digest, ErrorKind, InvalidReference};
+
+use crate::document::DocumentError;
+use crate::store::{ArchiveError, LimitExceeded, StoreError, UnpackError, io_hint, io_kind};
+
+/// Why images could not be loaded. The store has at most layers more that nobody needs.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The archive could not be read.
+    #[error("cannot read the archive")]
+    Read {
+        /// What the source said.
+        source: io::Error,
+    },
+    /// The compressed stream is damaged or cut off.
+    #[error("cannot decompress the archive as {compression}")]
+    Inflate {
+        /// How it is compressed.
+        compression: &'static str,
+        /// What the decoder said.
+        source: io::Error,
+    },
+    /// The archive could not be kept while its images are taken out.
+    #[error("cannot keep the archive in the data directory")]
+    Spool {
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// It is no archive.
+    #[error("it is no usable tar archive")]
+    Archive {
+        /// What is wrong with it.
+        source: ArchiveError,
+    },
+    /// Too much of something.
+    #[error("the archive is too large")]
+    Limit(#[from] LimitExceeded),
+    /// An archive of something else.
+    #[error("the archive has neither manifest.json nor index.json, so it holds no images")]
+    NotImages,
+    /// A list without images.
+    #[error("{list} names no image")]
+    Empty {
+        /// Which list.
+        list: &'static str,
+    },
+    /// The directory cannot be used.
+    #[error("cannot open {path:?}")]
+    Open {
+        /// Which one.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Two files of one name, of which programs may take either.
+    #[error("the archive has {name:?} twice")]
+    Twice {
+        /// The name, escaped.
+        name: String,
+    },
+    /// A file that is named and not there.
+    #[error("{name:?} is not in the archive, though {by} names it")]
+    Missing {
+        /// The file, escaped.
+        name: String,
+        /// Who names it.
+        by: &'static str,
+    },
+    /// A list cannot be read.
+    #[error("{what} is malformed")]
+    Syntax {
+        /// Which list.
+        what: &'static str,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// A document is not what it should be.
+    #[error("{name:?} cannot be used")]
+    Document {
+        /// The file, escaped.
+        name: String,
+        /// What is wrong with it.
+        source: Box<DocumentError>,
+    },
+    /// A name that no image can have.
+    #[error("the archive gives an image the name {name:?}")]
+    Name {
+        /// The name, escaped.
+        name: String,
+        /// What is wrong with it.
+        source: InvalidReference,
+    },
+    /// A layer is not what the config promised, or could not be unpacked.
+    #[error("cannot load layer {name:?}")]
+    Layer {
+        /// The file, escaped.
+        name: String,
+        /// Why.
+        source: Box<UnpackError>,
+    },
+    /// The config is another than its name says.
+    #[error("{name:?} has digest {actual}")]
+    ConfigDigest {
+        /// The file, escaped.
+        name: String,
+        /// The digest of its content.
+        actual: Digest,
+    },
+    /// The store could not take the image.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<ArchiveError> for LoadError {
+    fn from(source: ArchiveError) -> Self {
+        Self::Archive { source }
+    }
+}
+
+impl Diagnose for LoadError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Read { source } | Self::Spool { source } | Self::Open { source, .. } => {
+                io_kind(source)
+            }
+            Self::Inflate { .. }
+            | Self::Archive { .. }
+            | Self::Limit(_)
+            | Self::NotImages
+            | Self::Empty { .. }
+            | Self::Twice { .. }
+            | Self::Missing { .. }
+            | Self::Syntax { .. }
+            | Self::Name { .. } => ErrorKind::Invalid,
+            Self::Document { source, .. } => source.kind(),
+            Self::Layer { source, .. } => source.kind(),
+            Self::ConfigDigest { .. } => ErrorKind::Tampered,
+            Self::Store(error) => error.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotImages => {
+                Some("if it is a root file system, use `rocker import` instead".to_owned())
+            }
+            Self::Spool { source } => io_hint(source),
+            Self::Document { source, .. } => source.hint(),
+            Self::Layer { source, .. } => source.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Read { .. }
+            | Self::Inflate { .. }
+            | Self::Archive { .. }
+            | Self::Limit(_)
+            | Self::Empty { .. }
+            | Self::Open { .. }
+            | Self::Twice { .. }
+            | Self::Missing { .. }
+            | Self::Syntax { .. }
+            | Self::Name { .. }
+            | Self::ConfigDigest { .. } => None,
+        }
+    }
+}

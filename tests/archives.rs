@@ -1,0 +1,467 @@
+//! save and load: images in files, for other tools and from them.
+
+use std::path::Path;
+
+use rocker_testkit::Host;
+use rocker_testkit::host::programs;
+use rocker_testkit::image::{Compression, Entry, EntryKind, Format, Image, ImageBuilder, Layer};
+use rocker_testkit::require;
+
+use crate::{host, inspect};
+
+/// Two layers with a bit of everything that tars can say.
+fn rich(above: Compression) -> ImageBuilder {
+    let long = "n".repeat(150);
+    let below = Layer::new()
+        .dir("d", 0o2775)
+        .file("d/old", "1")
+        .file("twice", "first content")
+        .file("twice", "second")
+        .file(&format!("{long}/{long}"), "far")
+        .hardlink("hard", "twice")
+        .entry(
+            Entry::new("ping", EntryKind::File(b"x".to_vec()))
+                .mode(0o4755)
+                .owner(70_000, 3),
+        )
+        .entry(Entry::new("null", EntryKind::CharDevice(1, 3)))
+        .entry(Entry::new("fifo", EntryKind::Fifo).xattr("user.dropped?", b"1"));
+    let above = Layer::new()
+        .whiteout("hard")
+        .opaque("d")
+        .file("d/new", "2")
+        .entry(Entry::new("noted", EntryKind::File(b"y".to_vec())).xattr("user.note", b"kept"))
+        .compression(above);
+    ImageBuilder::busybox().layer(below).layer(above)
+}
+
+fn path(host: &Host, name: &str) -> String {
+    host.scratch().join(name).to_string_lossy().into_owned()
+}
+
+/// Runs a program of the machine to its end, which must be good.
+fn program(host: &Host, words: &[&str]) -> String {
+    let command = words[1..]
+        .iter()
+        .fold(host.program(words[0]), |command, word| command.arg(word));
+    let output = command.run();
+    assert_eq!(output.exit_code, 0, "{words:?}: {output:?}");
+    output.stdout
+}
+
+fn shell(host: &Host, script: &str) {
+    program(host, &["sh", "-ec", script]);
+}
+
+/// The id of the only image, which is then removed.
+fn take_only_image(host: &Host) -> String {
+    let ids = host.ok(["images", "-q", "--no-trunc"]);
+    assert_eq!(ids.lines().count(), 1, "{ids}");
+    host.ok(["rmi", "-f", &ids]);
+    ids
+}
+
+#[test]
+fn what_is_saved_comes_back_as_the_same_image() {
+    let host = require!(host());
+    let before = host.snapshot();
+    let image = host.pulled("rich:1", rich(Compression::Zstd));
+    let id = inspect(&host, &image, "{{.Id}}");
+    let archive = path(&host, "a.tar");
+
+    host.ok(["save", "-o", &archive, &image]);
+    host.ok(["rmi", &image]);
+    let loaded = host.ok(["load", "-q", "-i", &archive]);
+
+    assert_eq!(loaded, format!("Loaded image: {image}"));
+    assert_eq!(inspect(&host, &image, "{{.Id}}"), id);
+    let read = host.ok(["run", "--rm", &image, "cat", "/twice", "/d/new"]);
+    assert_eq!(read, "second2");
+    let again = path(&host, "b.tar");
+    host.ok(["save", "-o", &again, &image]);
+    program(&host, &["cmp", &archive, &again]);
+    shell(
+        &host,
+        &format!(
+            "'{}' --root '{}' --runroot '{}' save {image} | cmp - {archive}",
+            host.binary().display(),
+            host.root().display(),
+            host.runroot().display()
+        ),
+    );
+    host.ok(["rmi", &image]);
+    host.assert_unchanged_since(&before);
+}
+
+#[test]
+fn images_share_their_layers_in_an_archive_and_keep_their_names() {
+    let host = require!(host());
+    let one = host.pulled(
+        "one:1",
+        ImageBuilder::busybox().layer(Layer::new().file("n", "1")),
+    );
+    let two = host.pulled(
+        "two:1",
+        ImageBuilder::busybox().layer(Layer::new().file("n", "2")),
+    );
+    let three = host.pulled(
+        "three:1",
+        ImageBuilder::busybox().layer(Layer::new().file("n", "3")),
+    );
+    let id = inspect(&host, &three, "{{.Id}}");
+    let archive = path(&host, "a.tar");
+
+    host.ok(["save", "-o", &archive, &one, &two, &id]);
+
+    let listed = program(&host, &["tar", "-tf", &archive]);
+    let blobs = listed
+        .lines()
+        .filter(|line| line.len() > "blobs/sha256/".len() && line.starts_with("blobs/"))
+        .count();
+    assert_eq!(blobs, 3 + 3 + 4, "configs, manifests and layers: {listed}");
+    for image in [&one, &two, &three] {
+        host.ok(["rmi", image]);
+    }
+    let loaded = host.ok(["load", "-i", &archive]);
+    let want = format!("Loaded image: {one}\nLoaded image: {two}\nLoaded image ID: {id}");
+    assert_eq!(loaded, want);
+    assert_eq!(host.ok(["run", "--rm", &two, "cat", "/n"]), "2");
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn other_tools_read_what_is_saved() {
+    let host = require!(host());
+    require!(programs(&["skopeo", "umoci"]));
+    let image = host.pulled("rich:1", rich(Compression::Zstd));
+    let id = inspect(&host, &image, "{{.Id}}");
+    let scratch = host.scratch();
+    let scratch = scratch.display();
+    host.ok(["save", "-o", &path(&host, "a.tar"), &image]);
+    host.ok([
+        "save",
+        "--format",
+        "oci-archive",
+        "-o",
+        &path(&host, "o.tar"),
+        &image,
+    ]);
+    host.ok([
+        "save",
+        "--format",
+        "oci-dir",
+        "-o",
+        &path(&host, "layout"),
+        &image,
+    ]);
+    host.ok(["rmi", &image]);
+
+    for (from, to, file) in [
+        (
+            format!("docker-archive:{scratch}/a.tar"),
+            "docker-archive",
+            "1",
+        ),
+        (format!("oci-archive:{scratch}/a.tar"), "oci-archive", "2"),
+        (format!("oci-archive:{scratch}/o.tar"), "oci", "3"),
+        (format!("oci:{scratch}/layout"), "oci-archive", "4"),
+    ] {
+        let copy = format!("{to}:{scratch}/{file}");
+        program(
+            &host,
+            &["skopeo", "copy", "--insecure-policy", &from, &copy],
+        );
+        host.ok(["load", "-i", &path(&host, file)]);
+        assert_eq!(take_only_image(&host), id, "{from} {to}");
+    }
+    shell(
+        &host,
+        &format!(
+            "cd {scratch}; tag=$(umoci ls --layout layout); umoci unpack --rootless --image layout:$tag bundle 2>/dev/null || umoci raw unpack --image layout:$tag bundle"
+        ),
+    );
+    // what skopeo makes of docker's list alone has a config of its own
+    let converted = format!("oci-archive:{scratch}/5");
+    program(
+        &host,
+        &[
+            "skopeo",
+            "copy",
+            "--insecure-policy",
+            &format!("docker-archive:{scratch}/a.tar"),
+            &converted,
+        ],
+    );
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn what_other_tools_save_is_loaded() {
+    let host = require!(host());
+    require!(programs(&["skopeo"]));
+    let image = host.pulled(
+        "rich:1",
+        rich(Compression::Gzip).format(Format::DockerSchema2),
+    );
+    let id = inspect(&host, &image, "{{.Id}}");
+    host.ok(["rmi", &image]);
+    let scratch = host.scratch();
+    let scratch = scratch.display();
+    let from = format!("docker://{image}");
+    let copy = |to: &str| {
+        program(
+            &host,
+            &[
+                "skopeo",
+                "copy",
+                "--insecure-policy",
+                "--src-tls-verify=false",
+                &from,
+                to,
+            ],
+        );
+    };
+
+    copy(&format!("docker-archive:{scratch}/d.tar:here/named:1"));
+    copy(&format!("dir:{scratch}/dir"));
+    let loaded = host.ok(["load", "-i", &path(&host, "d.tar")]);
+    assert_eq!(loaded, "Loaded image: here/named:1");
+    assert_eq!(
+        host.ok(["run", "--rm", "here/named:1", "cat", "/twice"]),
+        "second"
+    );
+    assert_eq!(take_only_image(&host), id);
+
+    shell(
+        &host,
+        &format!("cd {scratch}; gzip -k d.tar; bzip2 -k d.tar; xz -k d.tar; zstd -q d.tar"),
+    );
+    for suffix in ["gz", "bz2", "xz", "zst"] {
+        let bytes = fs_err::read(path(&host, &format!("d.tar.{suffix}"))).expect("an archive");
+        let loaded = host.command(["load", "-q"]).stdin(bytes).run();
+        assert_eq!(
+            (loaded.exit_code, loaded.stderr.as_str()),
+            (0, ""),
+            "{loaded:?}"
+        );
+        assert_eq!(take_only_image(&host), id, "{suffix}");
+    }
+    let refused = host.rocker(["load", "-i", &path(&host, "dir")]);
+    assert_eq!(refused.exit_code, 1, "{refused:?}");
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn the_layout_of_old_dockers_is_loaded() {
+    let host = require!(host());
+    let image = host.pulled(
+        "old:1",
+        ImageBuilder::busybox().layer(Layer::new().file("n", "1")),
+    );
+    let id = inspect(&host, &image, "{{.Id}}");
+    host.ok(["save", "-o", &path(&host, "a.tar"), &image]);
+    host.ok(["rmi", &image]);
+    // a directory for each layer, a link where one has the content of another, gzip inside
+    let script = r#"
+        cd "$0"; mkdir new old; tar -xf a.tar -C new; cd old
+        config=$(sed 's/.*"Config":"blobs.sha256.\([0-9a-f]*\)".*/\1/' ../new/manifest.json)
+        cp ../new/blobs/sha256/$config $config.json
+        n=0; list=
+        for layer in $(sed 's/.*"Layers":\[\([^]]*\)\].*/\1/; s/[",]/ /g' ../new/manifest.json); do
+            n=$((n + 1)); mkdir real$n layer$n; cat ../new/$layer | gzip > real$n/layer.tar
+            ln -s ../real$n/layer.tar layer$n/layer.tar; list="$list,\"layer$n/layer.tar\""
+        done
+        printf '[{"Config":"%s.json","RepoTags":["old:2"],"Layers":[%s]}]' $config "${list#,}" > manifest.json
+        tar -cf ../old.tar *"#;
+    program(
+        &host,
+        &["sh", "-ec", script, &host.scratch().to_string_lossy()],
+    );
+
+    assert_eq!(
+        host.ok(["load", "-i", &path(&host, "old.tar")]),
+        "Loaded image: old:2"
+    );
+
+    assert_eq!(host.ok(["run", "--rm", "old:2", "cat", "/n"]), "1");
+    assert_eq!(take_only_image(&host), id);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn an_index_of_platforms_gives_the_one_that_is_wanted() {
+    let host = require!(host());
+    let layout = host.scratch().join("layout");
+    let of = |architecture: &str| {
+        let layer = Layer::new().file("arch", architecture);
+        ImageBuilder::busybox()
+            .layer(layer)
+            .platform(architecture, None)
+            .build()
+    };
+    let (amd64, s390x) = (of("amd64"), of("s390x"));
+    for image in [&amd64, &s390x] {
+        image.write_oci_layout(&layout, "x").expect("a layout");
+    }
+    let nested = Image::index(&[&amd64, &s390x]);
+    let nested_path = layout
+        .join("blobs/sha256")
+        .join(nested.digest.trim_start_matches("sha256:"));
+    fs_err::write(nested_path, &nested.bytes).expect("a blob");
+    let mut entry = nested.descriptor();
+    entry["annotations"] =
+        serde_json::json!({ "org.opencontainers.image.ref.name": "docker.io/library/multi:1" });
+    let index = serde_json::json!({ "schemaVersion": 2, "manifests": [entry] });
+    fs_err::write(layout.join("index.json"), index.to_string()).expect("an index");
+    let layout = layout.to_string_lossy();
+
+    for (platform, want) in [("linux/amd64", "amd64"), ("linux/s390x", "s390x")] {
+        let loaded = host.ok(["load", "--platform", platform, "-i", &layout]);
+        assert_eq!(loaded, "Loaded image: multi:1");
+        assert_eq!(inspect(&host, "multi:1", "{{.Architecture}}"), want);
+        host.ok(["rmi", "multi:1"]);
+    }
+    let missing = host.rocker(["load", "--platform", "linux/riscv64", "-i", &layout]);
+    assert_eq!(missing.exit_code, 1, "{missing:?}");
+    assert!(missing.stderr.contains("linux/s390x"), "{missing:?}");
+    host.assert_nothing_left_behind();
+}
+
+/// Unpacks a saved archive, lets a script change it, and packs it again.
+fn bent(host: &Host, script: &str) -> String {
+    let script = format!(
+        "cd \"$0\"; rm -rf bent; mkdir bent; tar -xf a.tar -C bent; cd bent; {script}; tar -cf ../bent.tar *"
+    );
+    program(
+        host,
+        &["sh", "-ec", &script, &host.scratch().to_string_lossy()],
+    );
+    path(host, "bent.tar")
+}
+
+#[test]
+fn archives_that_lie_are_refused_and_leave_nothing() {
+    let host = require!(host());
+    let image = host.pulled(
+        "honest:1",
+        ImageBuilder::busybox().layer(Layer::new().file("n", "1")),
+    );
+    host.ok(["save", "-o", &path(&host, "a.tar"), &image]);
+    let layers = "grep -o 'blobs/sha256/[0-9a-f]*' manifest.json | tail -n +2 | awk '!seen[$0]++'";
+    let cases = [
+        (format!("last=$({layers} | tail -1); : > other; tar -cf $last other"), "promised"),
+        (format!("last=$({layers} | tail -1); first=$({layers} | head -1); cp $first $last"), "promised"),
+        (format!("last=$({layers} | tail -1); rm $last"), "not in the archive"),
+        (format!("last=$({layers} | tail -1); truncate -s 700 $last"), "cannot load layer"),
+        ("config=$(grep -o 'blobs/sha256/[0-9a-f]*' manifest.json | head -1); printf ' ' >> $config".to_owned(), "digest"),
+        ("sed -i 's/\"RepoTags\":\\[[^]]*\\]/\"RepoTags\":[\"UPPER\"]/' manifest.json".to_owned(), "UPPER"),
+        ("printf '{}' > manifest.json".to_owned(), "malformed"),
+        ("printf '[]' > manifest.json".to_owned(), "names no image"),
+        ("rm manifest.json index.json".to_owned(), "holds no images"),
+        ("rm manifest.json; last=$(ls -S blobs/sha256/* | head -1); printf x >> $last".to_owned(), "bytes"),
+        ("sed -i 's/\"Config\":\"/&..\\/..\\/..\\/..\\/..\\/..\\/..\\/..\\/etc\\/passwd\",\"x\":\"/' manifest.json".to_owned(), "not in the archive"),
+    ];
+    // with the layers in the store, and without
+    for warm in [true, false] {
+        if !warm {
+            host.ok(["rmi", &image]);
+        }
+        host.ok(["ps"]);
+        let before = host.snapshot();
+        for (script, why) in &cases {
+            let refused = host.rocker(["load", "-i", &bent(&host, script)]);
+            assert_eq!(
+                (refused.exit_code, refused.stdout.as_str()),
+                (1, ""),
+                "{script}: {refused:?}"
+            );
+            assert!(
+                refused.stderr.contains(why),
+                "warm {warm}, {script}: {refused:?}"
+            );
+            host.ok(["ps"]);
+            host.assert_unchanged_since(&before);
+        }
+        for bytes in [
+            &b""[..],
+            b"no tar at all",
+            &[0; 4096],
+            b"\x1f\x8bxxxx",
+            b"BZh9xx",
+            b"\xfd7zXZ\0xx",
+        ] {
+            let refused = host.command(["load"]).stdin(bytes).run();
+            assert_eq!(refused.exit_code, 1, "{refused:?}");
+        }
+        host.ok(["ps"]);
+        host.assert_unchanged_since(&before);
+    }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn terminals_get_no_archives_and_failures_leave_the_old_file() {
+    let host = require!(host());
+    let image = host.busybox();
+    let mut terminal = host.terminal(["save", &image]);
+    assert_eq!(terminal.wait(), 125);
+    terminal.await_text("to a terminal");
+    let mut terminal = host.terminal(["load"]);
+    assert_eq!(terminal.wait(), 125);
+
+    let archive = path(&host, "kept.tar");
+    fs_err::write(&archive, "old").expect("a file");
+    let missing = host.rocker(["save", "-o", &archive, &image, "nothing:1"]);
+    assert_eq!(missing.exit_code, 1, "{missing:?}");
+    assert_eq!(fs_err::read_to_string(&archive).expect("a file"), "old");
+    let full = host.rocker(["save", "-o", "/dev/full", &image]);
+    assert_eq!(full.exit_code, 1, "{full:?}");
+    let nowhere = host.rocker(["save", "-o", "/nowhere/x.tar", &image]);
+    assert_eq!(nowhere.exit_code, 1, "{nowhere:?}");
+
+    let layout = host.scratch().join("layout");
+    fs_err::create_dir_all(layout.join("mine")).expect("a directory");
+    let words = [
+        "save",
+        "--format",
+        "oci-dir",
+        "-o",
+        &layout.to_string_lossy(),
+        &image,
+    ];
+    let taken = host.rocker(words);
+    assert_eq!(taken.exit_code, 1, "{taken:?}");
+    fs_err::remove_dir(layout.join("mine")).expect("still there");
+    host.ok(words);
+    assert!(layout.join("index.json").exists());
+    assert_eq!(hidden(&host.scratch()), Vec::<String>::new());
+    host.assert_nothing_left_behind();
+}
+
+fn hidden(directory: &Path) -> Vec<String> {
+    let entries = fs_err::read_dir(directory).expect("a directory");
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter(|name| name.starts_with('.')).collect()
+}
+
+#[test]
+fn a_layer_changed_on_disk_is_not_saved() {
+    let host = require!(host());
+    let image = host.pulled(
+        "changed:1",
+        ImageBuilder::busybox().layer(Layer::new().file("n", "1")),
+    );
+    let script = "find \"$0/layers\" -name n -exec sh -c 'echo 2 > $0' {} \\;";
+    program(
+        &host,
+        &["sh", "-ec", script, &host.root().to_string_lossy()],
+    );
+    let archive = path(&host, "a.tar");
+
+    let refused = host.rocker(["save", "-o", &archive, &image]);
+
+    assert_eq!(refused.exit_code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("changed on disk"), "{refused:?}");
+    assert!(!Path::new(&archive).exists());
+    host.assert_nothing_left_behind();
+}
