@@ -16,6 +16,7 @@ mod host_report;
 mod images;
 mod lifecycle;
 mod limits;
+mod login;
 mod logs;
 mod network;
 mod one_liners;

@@ -50,8 +50,9 @@ pub use report::MonitorFailure;
 pub use request::{CreateRequest, PullPolicy};
 pub use resolve::{ResolveError, check_hostname};
 pub use rocker_image::registry::{
-    AuthFileError, Credential, Credentials, LayerState, NoProgress, PullEvent, PullProgress,
-    RegistryOptions, read_auth_file,
+    AuthFile, AuthFileError, Credential, Credentials, InvalidServer, KeyStyle, LayerState,
+    LoginError, LoginRequest, NoProgress, PullEvent, PullProgress, RegistryOptions, SavedIn,
+    Server, TlsPolicy, check_login, forget_all_logins, forget_login, save_login,
 };
 pub use rocker_runtime::{ExitStatus, Running, executable, main_init};
 

@@ -5,7 +5,7 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use crate::commands::{Context, Outcome};
 use crate::commands::{
     attach, completion, crash_points, create, exec, generate, images, import, info, inspect, kill,
-    logs, ps, pull, restart, rm, rmi, run, start, stop, system, version, volume, wait,
+    login, logs, ps, pull, restart, rm, rmi, run, start, stop, system, version, volume, wait,
 };
 
 /// One command: its names, its flags, and what it does.
@@ -160,6 +160,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
         [["import"], ["image", "import"]]
     ),
     entry!(inspect::OneKindArgs, inspect::image, [["image", "inspect"]]),
+    entry!(login::LoginArgs, login::login, [["login"]]),
+    entry!(login::LogoutArgs, login::logout, [["logout"]]),
     entry!(volume::CreateArgs, volume::create, [["volume", "create"]]),
     entry!(
         volume::LsArgs,

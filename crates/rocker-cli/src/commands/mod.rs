@@ -4,6 +4,7 @@
 //! [`exit_code`](crate::exit_code)) and prints no errors but those of one of several arguments.
 
 pub(crate) mod attach;
+mod auth_files;
 pub(crate) mod completion;
 pub(crate) mod container_args;
 mod context;
@@ -20,6 +21,7 @@ pub(crate) mod import;
 pub(crate) mod info;
 pub(crate) mod inspect;
 pub(crate) mod kill;
+pub(crate) mod login;
 pub(crate) mod logs;
 mod man_sections;
 pub(crate) mod ps;

@@ -1,19 +1,21 @@
 //! The client of one repository: redirects, authorisation and retries around plain
 //! exchanges.
 
+use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING};
 use reqwest::{Method, Request, Response, StatusCode, Url};
-use rocker_types::{Digest, ImageRef};
+use rocker_types::Digest;
 
-use super::auth::Authenticator;
+use super::auth::{Authenticator, Identity};
+use super::cause::ConnectCause;
 use super::http::{HttpClient, read_body};
 use super::origin::{InsecureHosts, Origin, base_url, shown};
 use super::patience::Patience;
 use super::redirect::Trail;
-use super::retry::{Attempts, is_rate_limit, retry_after};
+use super::retry::{Attempts, Retry, is_rate_limit, retry_after};
 use super::words::{parse_envelope, shorten};
-use super::{PullEvent, PullProgress, RegistryError, RegistryOptions};
+use super::{RegistryError, RegistryOptions, TlsPolicy};
 use crate::document::MAX_MANIFEST_BYTES;
 
 /// How often one request may be told that its token is no good.
@@ -38,7 +40,46 @@ pub(super) struct Repository<'a> {
     auth: Authenticator,
     registry: String,
     name: String,
-    progress: &'a dyn PullProgress,
+    on_retry: &'a dyn Fn(Retry<'_>),
+}
+
+/// What is to be done where.
+#[derive(Clone, Debug)]
+pub(super) struct Errand<'a> {
+    /// `HOST[:PORT]` as image references have it.
+    pub(super) registry: &'a str,
+    /// The repository; empty if it is about the registry itself.
+    pub(super) repository: &'a str,
+    /// What to ask a token service for.
+    pub(super) scopes: Vec<String>,
+}
+
+impl<'a> Errand<'a> {
+    /// Reading what is in a repository.
+    pub(super) fn pull(registry: &'a str, repository: &'a str) -> Self {
+        Self {
+            registry,
+            repository,
+            scopes: vec![pull_scope(repository)],
+        }
+    }
+}
+
+/// The right to read a repository.
+pub(super) fn pull_scope(repository: &str) -> String {
+    format!("repository:{repository}:pull")
+}
+
+/// One request, to be sent as often as it takes.
+pub(super) struct Exchange<'a> {
+    pub(super) method: Method,
+    pub(super) url: &'a Url,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: Option<Bytes>,
+    /// For "not found".
+    pub(super) what: &'a str,
+    /// The statuses that are no failure.
+    pub(super) good: &'a [u16],
 }
 
 /// A document to fetch.
@@ -62,32 +103,86 @@ pub(super) struct Body {
 }
 
 impl<'a> Repository<'a> {
-    /// The repository that `reference` names. Sends nothing.
-    pub(super) fn new(
-        reference: &ImageRef,
+    /// The repository that `errand` is about. Sends nothing, unless it has to be found out
+    /// whether the registry speaks TLS.
+    pub(super) async fn connect(
+        errand: &Errand<'_>,
         options: &RegistryOptions,
-        progress: &'a dyn PullProgress,
+        on_retry: &'a dyn Fn(Retry<'_>),
     ) -> Result<Self, RegistryError> {
-        let (registry, name) = (reference.registry(), reference.repository());
+        let repository = Self::at(errand, options, options.tls, on_retry)?;
+        if options.tls != TlsPolicy::Unverified || repository.speaks_tls().await? {
+            return Ok(repository);
+        }
+        let mut options = options.clone();
+        options.insecure_hosts.push(errand.registry.to_owned());
+        Self::at(errand, &options, TlsPolicy::Usual, on_retry)
+    }
+
+    fn at(
+        errand: &Errand<'_>,
+        options: &RegistryOptions,
+        policy: TlsPolicy,
+        on_retry: &'a dyn Fn(Retry<'_>),
+    ) -> Result<Self, RegistryError> {
+        let (registry, name) = (errand.registry, errand.repository);
         let insecure = InsecureHosts::new(&options.insecure_hosts);
-        let base = base_url(registry, &insecure)?;
+        let base = base_url(registry, &insecure, policy)?;
         let origin = Origin::of(&base).ok_or_else(|| RegistryError::BadHost {
             registry: registry.to_owned(),
         })?;
-        let credential = options.credentials.find(registry, name);
-        let auth = Authenticator::new(origin.clone(), registry, name, credential, insecure.clone());
-        let http = HttpClient::new(options.clone());
-        let (registry, name) = (registry.to_owned(), name.to_owned());
+        let identity = Identity {
+            registry: registry.to_owned(),
+            repository: name.to_owned(),
+            scopes: errand.scopes.clone(),
+            credential: options.credentials.find(registry, name).cloned(),
+        };
+        let auth = Authenticator::new(origin.clone(), identity, insecure.clone());
         Ok(Self {
-            http,
+            http: HttpClient::new(options.clone(), &origin),
             base,
             origin,
             insecure,
             auth,
-            registry,
-            name,
-            progress,
+            registry: registry.to_owned(),
+            name: name.to_owned(),
+            on_retry,
         })
+    }
+
+    /// Whether the registry's end of a connection speaks TLS, with whatever certificate.
+    async fn speaks_tls(&self) -> Result<bool, RegistryError> {
+        let mut patience = Patience::new(self.options().timeouts);
+        let request = Request::new(Method::HEAD, self.front_url()?);
+        match self.http.send(request, &mut patience).await {
+            Ok(_) => Ok(true),
+            Err(RegistryError::Connect { source, .. })
+                if matches!(
+                    ConnectCause::of(&source),
+                    ConnectCause::NotTls | ConnectCause::Refused
+                ) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn front_url(&self) -> Result<Url, RegistryError> {
+        self.base.join("v2/").map_err(|_| RegistryError::BadHost {
+            registry: self.registry.clone(),
+        })
+    }
+
+    /// Asks for the registry's front page, which whoever may log in may see.
+    pub(super) async fn front_page(&self) -> Result<(), RegistryError> {
+        let wanted = Wanted {
+            url: self.front_url()?,
+            headers: HeaderMap::new(),
+            what: "the registry's API (/v2/)".to_owned(),
+            limit: MAX_ERROR_BYTES,
+        };
+        self.document(&wanted).await.map(drop)
     }
 
     pub(super) const fn options(&self) -> &RegistryOptions {
@@ -205,7 +300,7 @@ impl<'a> Repository<'a> {
     ) {
         let (what, cause) = (shown(url), error.to_string());
         tracing::debug!(what, cause, ?delay, "retrying");
-        self.progress.event(PullEvent::Retrying {
+        (self.on_retry)(Retry {
             what: &what,
             cause: &cause,
             delay,
@@ -221,16 +316,35 @@ impl<'a> Repository<'a> {
         what: &str,
         patience: &mut Patience,
     ) -> Result<Response, RegistryError> {
+        let exchange = Exchange {
+            method: Method::GET,
+            url,
+            headers,
+            body: None,
+            what,
+            good: &[200, 206],
+        };
+        self.exchange(&exchange, patience).await
+    }
+
+    /// One answer with a good status, with redirects followed and a challenge answered.
+    pub(super) async fn exchange(
+        &self,
+        exchange: &Exchange<'_>,
+        patience: &mut Patience,
+    ) -> Result<Response, RegistryError> {
         let mut challenges = 0;
         loop {
             let authorization = self.auth.current();
             let response = self
-                .follow(url, headers, authorization.header.as_ref(), patience)
+                .follow(exchange, authorization.header.as_ref(), patience)
                 .await?;
             let challenged =
                 response.status() == StatusCode::UNAUTHORIZED && self.is_ours(response.url());
             if !challenged || challenges == MAX_CHALLENGES {
-                return self.check_status(response, what, patience).await;
+                return self
+                    .check_status(response, exchange.good, exchange.what, patience)
+                    .await;
             }
             challenges += 1;
             // the body, if any, stays unread: the connection is not worth waiting for
@@ -242,26 +356,27 @@ impl<'a> Repository<'a> {
         }
     }
 
-    /// Follows redirects. The authorisation goes to the registry's own origin and to no
-    /// other, wherever the way leads.
+    /// Follows redirects of what has no body. The authorisation goes to the registry's own
+    /// origin and to no other, wherever the way leads.
     async fn follow(
         &self,
-        url: &Url,
-        headers: &HeaderMap,
+        exchange: &Exchange<'_>,
         authorization: Option<&HeaderValue>,
         patience: &mut Patience,
     ) -> Result<Response, RegistryError> {
         let mut trail = Trail::new(&self.origin, &self.insecure);
-        let mut url = url.clone();
+        let mut url = exchange.url.clone();
         loop {
-            let mut request = Request::new(Method::GET, url.clone());
-            *request.headers_mut() = headers.clone();
+            let mut request = Request::new(exchange.method.clone(), url.clone());
+            *request.headers_mut() = exchange.headers.clone();
+            *request.body_mut() = exchange.body.clone().map(Into::into);
             if let Some(authorization) = authorization.filter(|_| self.is_ours(&url)) {
                 let headers = request.headers_mut();
                 headers.insert(AUTHORIZATION, authorization.clone());
             }
             let response = self.http.send(request, patience).await?;
-            if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+            let leads_on = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+            if !leads_on || exchange.body.is_some() {
                 return Ok(response);
             }
             url = trail.next(&url, location(&response)?)?;
@@ -275,11 +390,12 @@ impl<'a> Repository<'a> {
     async fn check_status(
         &self,
         response: Response,
+        good: &[u16],
         what: &str,
         patience: &mut Patience,
     ) -> Result<Response, RegistryError> {
         let status = response.status();
-        if matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+        if good.contains(&status.as_u16()) {
             return Ok(response);
         }
         let retry_after = retry_after(&response);
