@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::merged::Lower;
 use super::record::{Record, record_name};
+use super::remove::remove_tree;
 use super::settle::{check_base, settle};
 use super::staging::StagedLayer;
 use super::{Store, StoreError};
@@ -193,18 +194,27 @@ impl Store {
         };
         let record = record_name(diff_id);
         renameat(layer.staging().fd(), &record, self.layers_fd(), &record).map_err(failed)?;
-        let (from, to) = (layer.name().to_owned(), diff_id.hex());
+        let [attic, recipe, directory] = layer.names();
+        let staging = layer.staging().fd();
+        // What an earlier process left that died here would be in the way of the new attic.
+        remove_tree(self.layers_fd(), attic.1.as_bytes())
+            .map_err(StoreError::access("remove", self.layer_dir(diff_id)))?;
+        match renameat(staging, &attic.0, self.layers_fd(), &attic.1) {
+            // Most archives replace nothing of their own.
+            Err(Errno::NOENT) => {}
+            result => result.map_err(failed)?,
+        }
+        renameat(staging, &recipe.0, self.layers_fd(), &recipe.1).map_err(failed)?;
+        let (from, to) = directory;
         match renameat_with(
-            layer.staging().fd(),
+            staging,
             &from,
             self.layers_fd(),
-            to,
+            &to,
             RenameFlags::NOREPLACE,
         ) {
             // File systems without the flag; the lock keeps the name free.
-            Err(Errno::INVAL | Errno::NOSYS) => {
-                renameat(layer.staging().fd(), &from, self.layers_fd(), to)
-            }
+            Err(Errno::INVAL | Errno::NOSYS) => renameat(staging, &from, self.layers_fd(), &to),
             result => result,
         }
         .map_err(failed)?;

@@ -7,6 +7,7 @@ use rocker_types::{Diagnose, DiffId, Digest, ErrorKind};
 
 use super::Compression;
 use super::archive::ArchiveError;
+use super::kernel::{io_hint, io_kind};
 use super::limits::LimitExceeded;
 use super::text::printable;
 
@@ -253,6 +254,12 @@ pub enum UnpackError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// How the layer's archive is made could not be written down.
+    #[error("cannot write down how the layer's archive is made")]
+    Recipe {
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The staging directory could not be used.
     #[error("cannot prepare a place to unpack to")]
     Staging {
@@ -269,10 +276,19 @@ pub enum UnpackError {
 
 impl From<ArchiveError> for UnpackError {
     fn from(error: ArchiveError) -> Self {
-        if let ArchiveError::Limit(source) = error {
-            Self::Limit { source }
-        } else {
-            Self::Archive { source: error }
+        match error {
+            ArchiveError::Limit(source) => Self::Limit { source },
+            ArchiveError::Recipe { source } => Self::Recipe { source },
+            source @ (ArchiveError::Read { .. }
+            | ArchiveError::Truncated { .. }
+            | ArchiveError::Checksum { .. }
+            | ArchiveError::Number { .. }
+            | ArchiveError::Pax { .. }
+            | ArchiveError::Sparse { .. }
+            | ArchiveError::Ambiguous { .. }
+            | ArchiveError::UnsupportedType { .. }
+            | ArchiveError::DanglingExtension
+            | ArchiveError::AfterEnd { .. }) => Self::Archive { source },
         }
     }
 }
@@ -318,7 +334,9 @@ impl Diagnose for UnpackError {
             | Self::Archive { .. }
             | Self::Entry { .. }
             | Self::Limit { .. } => ErrorKind::Invalid,
-            Self::Write { source, .. } | Self::Thread { source } => io_kind(source),
+            Self::Write { source, .. } | Self::Recipe { source } | Self::Thread { source } => {
+                io_kind(source)
+            }
             Self::Staging { source } => source.kind(),
         }
     }
@@ -332,7 +350,9 @@ impl Diagnose for UnpackError {
             Self::ForeignCompression { name } => Some(format!(
                 "decompress it first, for example: {name} -dc FILE | rocker import -"
             )),
-            Self::Write { source, .. } | Self::Thread { source } => io_hint(source),
+            Self::Write { source, .. } | Self::Recipe { source } | Self::Thread { source } => {
+                io_hint(source)
+            }
             Self::Staging { source } => source.hint(),
             Self::Limit { source } if source.limit == "zstd_window_log" => {
                 Some("have the image compressed anew, without --ultra and --long".into())
@@ -354,36 +374,4 @@ pub(super) fn compression_name(compression: Compression) -> &'static str {
         Compression::Gzip => "gzip",
         Compression::Zstd => "zstd",
     }
-}
-
-fn io_kind(error: &io::Error) -> ErrorKind {
-    use io::ErrorKind as Io;
-    // The standard library's list of kinds grows.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "whatever else failed is internal"
-    )]
-    match error.kind() {
-        Io::NotFound => ErrorKind::NotFound,
-        Io::PermissionDenied | Io::ReadOnlyFilesystem => ErrorKind::Denied,
-        Io::StorageFull | Io::QuotaExceeded => ErrorKind::Unavailable,
-        Io::Unsupported => ErrorKind::Unsupported,
-        _ => ErrorKind::Internal,
-    }
-}
-
-fn io_hint(error: &io::Error) -> Option<String> {
-    use io::ErrorKind as Io;
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "most failures have no cure to name"
-    )]
-    let hint = match error.kind() {
-        Io::StorageFull => "free some space or inodes below the data directory, then try again",
-        Io::QuotaExceeded => "raise the disk quota of the data directory, then try again",
-        Io::ReadOnlyFilesystem => "the data directory is on a read-only file system",
-        Io::PermissionDenied => "rocker needs root",
-        _ => return None,
-    };
-    Some(hint.to_owned())
 }

@@ -8,6 +8,7 @@
 //! ```text
 //!   Store::stage ─▶ Staging ─ unpack_layer ─▶ StagedLayer ─ Store::commit ─▶ layers/<diff-id>/
 //!                      │                          │                          layers/<diff-id>.json
+//!                      │                          │                          layers/<diff-id>.recipe
 //!                      └── dropped, or its owner died: swept with everything in it
 //! ```
 //!
@@ -24,9 +25,11 @@ mod compression;
 mod digest;
 mod error;
 mod image_root;
+mod kernel;
 mod limits;
 mod merged;
 mod pipeline;
+mod recipe;
 mod record;
 mod remove;
 mod root;
@@ -43,5 +46,6 @@ pub use error::{StoreError, UnpackError};
 pub use image_root::root_layer;
 pub use limits::{LimitExceeded, UnpackLimits};
 pub use pipeline::{ExpectedLayer, import_layer, unpack_layer};
+pub use recipe::TarError;
 pub use root::Store;
 pub use staging::{StagedLayer, Staging};

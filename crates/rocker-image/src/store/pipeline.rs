@@ -19,6 +19,7 @@ use super::archive::ArchiveReader;
 use super::compression::{Decoder, agree, inflate_error};
 use super::digest::Hasher;
 use super::error::compression_name;
+use super::recipe::RecipeWriter;
 use super::record::VerifiedBlob;
 use super::source::{BlobSource, Promise};
 use super::staging::{StagedLayer, Staging};
@@ -124,7 +125,8 @@ fn run<R: Read + Send>(
             inflate.spawn_scoped(scope, || inflate_blob(source, compression, budget, output));
         let inflate = inflate.map_err(|source| UnpackError::Thread { source })?;
         let input = ChunkReader::new(chunks_out, used_in, algorithm);
-        let written = write_layer(Unpacker::new(directory.root()?, limits)?, input, limits);
+        let unpacker = Unpacker::new(directory.root()?, directory.attic()?, limits)?;
+        let written = write_layer(unpacker, directory.recipe()?, input, limits);
         Ok::<_, UnpackError>((inflate.join(), written))
     })?;
     match inflated {
@@ -259,11 +261,12 @@ fn explain<R: Read>(
 /// belongs to the diff id all the same.
 fn write_layer(
     mut unpacker: Unpacker<'_>,
+    recipe: RecipeWriter,
     input: ChunkReader,
     limits: &UnpackLimits,
 ) -> Result<(Unpacked, DiffId), UnpackError> {
     let mut input = input;
-    let mut archive = ArchiveReader::new(&mut input, limits);
+    let mut archive = ArchiveReader::new(&mut input, limits).recording(recipe);
     while let Some(entry) = archive.next()? {
         unpacker.add(entry, &mut archive)?;
     }
@@ -271,7 +274,10 @@ fn write_layer(
     if trailing > 0 {
         tracing::debug!(trailing, "bytes after the end of the archive");
     }
-    Ok((unpacker.finish()?, DiffId(input.finish())))
+    let recipe = archive.into_recipe();
+    let (unpacked, attic) = unpacker.finish()?;
+    recipe.map_or(Ok(()), |recipe| attic.finish(recipe))?;
+    Ok((unpacked, DiffId(input.finish())))
 }
 
 /// The tar side of the channel; hashes every chunk that it takes.

@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rocker_types::{DiffId, Digest, Layout};
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, fchmod, flock, fstat, mkdirat,
-    openat, renameat, statat, syncfs, unlinkat,
+    openat, renameat, statat, syncfs,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
+use super::recipe::{attic_name, recipe_name};
 use super::record::{Record, VerifiedBlob, record_name};
+use super::remove::remove_tree;
 use super::staging::{self, StagedLayer, Staging};
 use super::unpack::is_opaque;
 use super::{StoreError, UnpackError, UnpackLimits, pipeline};
@@ -22,6 +24,9 @@ const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
+
+/// How the names of what lies beside a layer end.
+const COMPANIONS: [&str; 3] = [".json", ".recipe", ".attic"];
 
 /// Layers, configs and manifests on disk.
 ///
@@ -93,7 +98,7 @@ impl Store {
     pub fn sweep(&self) -> Result<usize, StoreError> {
         let removed = staging::sweep(self.tmp.as_fd(), &self.layout.tmp())?;
         if removed > 0 {
-            self.sweep_records()?;
+            self.sweep_companions()?;
         }
         Ok(removed)
     }
@@ -188,27 +193,25 @@ impl Store {
             .collect()
     }
 
-    /// Removes records without a layer. Who dies between the renames of the two leaves one,
-    /// and always a staging directory as well.
-    fn sweep_records(&self) -> Result<(), StoreError> {
+    /// Removes records, recipes and attics without a layer. Who dies between the renames
+    /// leaves them, and always a staging directory as well.
+    fn sweep_companions(&self) -> Result<(), StoreError> {
         let _lock = self.lock_layers()?;
         for name in self.names_in_layers()? {
-            let layer = name.strip_suffix(".json").and_then(parse_layer);
+            let layer = COMPANIONS
+                .iter()
+                .find_map(|suffix| parse_layer(name.strip_suffix(suffix)?));
             if layer.is_some_and(|layer| !self.has_layer(&layer)) {
-                self.remove_record(&name)?;
+                self.remove_companion(&name)?;
             }
         }
         Ok(())
     }
 
-    fn remove_record(&self, name: &str) -> Result<(), StoreError> {
-        match unlinkat(&self.layers, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => {
-                let path = self.layout.layers().join(name);
-                Err(StoreError::access("remove", path)(errno.into()))
-            }
-        }
+    fn remove_companion(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.layout.layers().join(name);
+        remove_tree(self.layers.as_fd(), name.as_bytes())
+            .map_err(StoreError::access("remove", path))
     }
 
     /// Bytes of file content in the layer, as they were counted when it was unpacked.
@@ -242,12 +245,16 @@ impl Store {
         let staging = self.stage()?;
         {
             let _lock = self.lock_layers()?;
-            let path = self.layer_dir(layer);
-            match renameat(&self.layers, layer.hex(), staging.fd(), "trash") {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => return Err(StoreError::access("move away", path)(errno.into())),
+            let trash = [(layer.hex(), "trash"), (&attic_name(layer), "attic")];
+            for (name, trash) in trash {
+                let path = self.layer_dir(layer);
+                match renameat(&self.layers, name, staging.fd(), trash) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(errno) => return Err(StoreError::access("move away", path)(errno.into())),
+                }
             }
-            self.remove_record(&record_name(layer))?;
+            self.remove_companion(&record_name(layer))?;
+            self.remove_companion(&recipe_name(layer))?;
         }
         staging.remove()
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use fs_err::File;
 use rocker_types::DiffId;
 use rustix::fs::{
     AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstat, fstatvfs, mkdirat, openat, statat,
@@ -18,6 +19,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use super::recipe::{Attic, RecipeWriter, attic_name, recipe_name};
 use super::record::VerifiedBlob;
 use super::remove::remove_tree;
 use super::unpack::Unpacked;
@@ -179,6 +181,33 @@ impl LayerDirectory {
             .map_err(StoreError::access("keep open", self.path()))
     }
 
+    /// Where content goes that the layer's own archive replaces.
+    pub(super) fn attic(&self) -> Result<Attic, StoreError> {
+        let parent = self.staging.fd().try_clone_to_owned();
+        let parent = parent.map_err(StoreError::access("keep open", self.staging.path()))?;
+        Ok(Attic::new(parent, self.attic_name()))
+    }
+
+    /// Where it is written down how the layer's archive was made.
+    pub(super) fn recipe(&self) -> Result<RecipeWriter, StoreError> {
+        let path = self.staging.path().join(self.recipe_name());
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = openat(self.staging.fd(), self.recipe_name(), flags, mode)
+            .map_err(|errno| StoreError::access("create", &path)(errno.into()))?;
+        let file = File::from_parts(std::fs::File::from(file), path.as_path());
+        RecipeWriter::new(file).map_err(StoreError::access("write", path))
+    }
+
+    pub(super) fn attic_name(&self) -> String {
+        format!("{}.attic", self.name)
+    }
+
+    pub(super) fn recipe_name(&self) -> String {
+        format!("{}.recipe", self.name)
+    }
+
     pub(super) fn into_layer(
         self,
         diff_id: DiffId,
@@ -199,7 +228,9 @@ impl LayerDirectory {
 impl Drop for LayerDirectory {
     fn drop(&mut self) {
         if !self.is_committed {
-            remove_tree(self.staging.fd(), self.name.as_bytes()).unwrap_or_default();
+            for name in [&self.name, &self.recipe_name(), &self.attic_name()] {
+                remove_tree(self.staging.fd(), name.as_bytes()).unwrap_or_default();
+            }
         }
     }
 }
@@ -236,8 +267,16 @@ impl StagedLayer {
         &self.directory.staging
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.directory.name
+    /// What it consists of: each name in the staging directory, and the one in the store.
+    /// The directory comes last, since its name there is the promise that all is there.
+    pub(super) fn names(&self) -> [(String, String); 3] {
+        let LayerDirectory { name, .. } = &self.directory;
+        let layer = &self.diff_id;
+        [
+            (self.directory.attic_name(), attic_name(layer)),
+            (self.directory.recipe_name(), recipe_name(layer)),
+            (name.clone(), layer.hex().to_owned()),
+        ]
     }
 
     /// The directory has another name now and is the store's.

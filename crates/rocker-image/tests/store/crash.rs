@@ -98,10 +98,13 @@ fn a_removal_that_was_cut_short_is_finished_by_the_next_sweep() {
     std::os::unix::fs::symlink(host.victim(), orphan.join("trash/link")).unwrap();
     fs_err::write(host.path("root/tmp/stray"), "").unwrap();
 
-    // The record of a layer that is gone goes too, that of another stays.
+    // What lies beside a layer that is gone goes too, what belongs to another stays.
     let kept = host.committed(&archive(&[Member::file("f", "1")]));
     let layers = host.path("root/layers");
-    fs_err::write(layers.join(format!("{}.json", "a".repeat(64))), "{}").unwrap();
+    for suffix in ["json", "recipe"] {
+        let orphan = format!("{}.{suffix}", "a".repeat(64));
+        fs_err::write(layers.join(orphan), "{}").unwrap();
+    }
 
     assert_eq!(host.store.sweep().unwrap(), 2);
 
@@ -112,6 +115,7 @@ fn a_removal_that_was_cut_short_is_finished_by_the_next_sweep() {
         "d .".to_owned(),
         format!("d {kept}"),
         record,
+        format!("f {kept}.recipe"),
         format!("f {kept}/f"),
     ];
     assert_eq!(names(&layers), want);

@@ -15,5 +15,6 @@ mod hostile;
 mod integrity;
 mod listing;
 mod opening;
+mod recipe;
 mod resources;
 mod support;

@@ -87,7 +87,20 @@ impl Host {
             }
             ChainLayer::Staged(self.unpack(tar).unwrap_or_else(|error| panic!("{error:?}")))
         });
-        self.store.commit(chain.collect())
+        let committed = self.store.commit(chain.collect())?;
+        // Whatever a test is about, the archive can be had back.
+        for tar in tars {
+            self.assert_tar(tar);
+        }
+        Ok(committed)
+    }
+
+    /// The store gives the very bytes back that the layer was made of.
+    pub(crate) fn assert_tar(&self, tar: &[u8]) {
+        let mut again = Vec::new();
+        let bytes = self.store.write_tar(&diff_id(tar), &mut again).unwrap();
+        assert!(again == tar, "{} bytes are {bytes} others", tar.len());
+        assert_eq!(bytes, self.store.tar_bytes(&diff_id(tar)).unwrap());
     }
 
     /// Commits one layer and tells where it is.

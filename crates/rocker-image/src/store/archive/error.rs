@@ -78,6 +78,12 @@ pub enum ArchiveError {
         /// Where it goes on.
         offset: u64,
     },
+    /// How the archive is made could not be written down.
+    #[error("cannot write down how the archive is made")]
+    Recipe {
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// Too much of something.
     #[error(transparent)]
     Limit(#[from] LimitExceeded),

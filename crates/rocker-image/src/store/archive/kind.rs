@@ -129,7 +129,7 @@ impl<R: BufRead> ArchiveReader<R> {
     fn read_body_byte(&mut self) -> Result<Option<u8>, ArchiveError> {
         let byte = self.body_chunk()?.first().copied();
         if byte.is_some() {
-            self.consume(1);
+            self.consume(1)?;
         }
         Ok(byte)
     }

@@ -10,6 +10,7 @@
 //! "Standard Format" and "Storing Sparse Files".
 
 mod error;
+mod extensions;
 mod header;
 mod kind;
 mod number;

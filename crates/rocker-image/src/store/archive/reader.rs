@@ -3,11 +3,12 @@
 use std::io::BufRead;
 
 use super::ArchiveError;
+use super::extensions::{Extensions, merge_names, owner, set_once};
 use super::header::{BLOCK, BLOCK_BYTES, Header, until_nul};
 use super::kind::Stored;
 use super::pax::{Pax, parse_records};
 use super::sparse::Extent;
-use crate::store::text::printable;
+use crate::store::recipe::RecipeWriter;
 use crate::store::{LimitExceeded, UnpackLimits};
 
 /// One member of an archive. Names are as the archive has them: hostile.
@@ -67,35 +68,35 @@ pub(crate) struct Mtime {
 /// Reads entries one by one, and each one's data before the next.
 pub(crate) struct ArchiveReader<R> {
     source: R,
+    /// Is told of every byte that is taken from the source.
+    recipe: Option<RecipeWriter>,
     pub(super) offset: u64,
     pub(super) body_left: u64,
     padding_left: u64,
     pub(super) pax_bytes: u64,
 }
 
-/// What headers before an entry said about it.
-#[derive(Default)]
-struct Extensions {
-    pax: Option<Pax>,
-    long_name: Option<Vec<u8>>,
-    long_link: Option<Vec<u8>>,
-}
-
-impl Extensions {
-    fn is_empty(&self) -> bool {
-        self.pax.is_none() && self.long_name.is_none() && self.long_link.is_none()
-    }
-}
-
 impl<R: BufRead> ArchiveReader<R> {
     pub(crate) fn new(source: R, limits: &UnpackLimits) -> Self {
         Self {
             source,
+            recipe: None,
             offset: 0,
             body_left: 0,
             padding_left: 0,
             pax_bytes: limits.pax_bytes,
         }
+    }
+
+    /// Takes note in `recipe` of everything that is read from now on.
+    pub(crate) fn recording(self, recipe: RecipeWriter) -> Self {
+        let recipe = Some(recipe);
+        Self { recipe, ..self }
+    }
+
+    /// Ends the notes.
+    pub(crate) fn into_recipe(self) -> Option<RecipeWriter> {
+        self.recipe
     }
 
     /// The next entry, or `None` at the end of the archive. What is left of the data of
@@ -145,11 +146,43 @@ impl<R: BufRead> ArchiveReader<R> {
         Ok(&chunk[..chunk.len().min(limit)])
     }
 
-    /// Marks `bytes` of the last chunk as used.
-    pub(crate) fn consume(&mut self, bytes: usize) {
+    /// The data that is marked as stored from now on is in the file at `path`, a name
+    /// without links.
+    pub(crate) fn begin_file(&mut self, path: &[u8]) -> Result<(), ArchiveError> {
+        let named = self.recipe.as_mut().map(|recipe| recipe.file(path));
+        named
+            .unwrap_or(Ok(()))
+            .map_err(|source| ArchiveError::Recipe { source })
+    }
+
+    /// Marks bytes of the last chunk as used: they are in the file now, as `run`.
+    pub(crate) fn consume_stored(&mut self, run: Extent) {
+        if let Some(recipe) = &mut self.recipe {
+            recipe.run(run);
+        }
+        self.source
+            .consume(usize::try_from(run.length).unwrap_or(usize::MAX));
+        self.offset += run.length;
+        self.body_left -= run.length;
+    }
+
+    /// Marks `bytes` of the last chunk as used, for something that no file has.
+    pub(super) fn consume(&mut self, bytes: usize) -> Result<(), ArchiveError> {
+        self.pass(bytes)?;
+        self.body_left -= bytes as u64;
+        Ok(())
+    }
+
+    /// Goes on behind `bytes` that are buffered and that no file has.
+    fn pass(&mut self, bytes: usize) -> Result<(), ArchiveError> {
+        if let Some(recipe) = &mut self.recipe {
+            let chunk = fill(&mut self.source, self.offset)?;
+            let noted = recipe.literal(&chunk[..bytes.min(chunk.len())]);
+            noted.map_err(|source| ArchiveError::Recipe { source })?;
+        }
         self.source.consume(bytes);
         self.offset += bytes as u64;
-        self.body_left -= bytes as u64;
+        Ok(())
     }
 
     /// Reads whatever follows the end of the archive; says how many bytes that was.
@@ -160,15 +193,14 @@ impl<R: BufRead> ArchiveReader<R> {
             if length == 0 {
                 return Ok(self.offset - start);
             }
-            self.source.consume(length);
-            self.offset += length as u64;
+            self.pass(length)?;
         }
     }
 
     fn skip_body(&mut self) -> Result<(), ArchiveError> {
         while self.body_left > 0 {
             let length = self.body_chunk()?.len();
-            self.consume(length);
+            self.consume(length)?;
         }
         while self.padding_left > 0 {
             let available = fill(&mut self.source, self.offset)?.len() as u64;
@@ -177,9 +209,8 @@ impl<R: BufRead> ArchiveReader<R> {
                 // Some writers do not pad the last entry.
                 self.padding_left = 0;
             }
-            self.source.consume(usize::try_from(step).unwrap_or(0));
-            self.offset += step;
-            self.padding_left -= step;
+            self.pass(usize::try_from(step).unwrap_or(0))?;
+            self.padding_left = self.padding_left.saturating_sub(step);
         }
         Ok(())
     }
@@ -225,8 +256,7 @@ impl<R: BufRead> ArchiveReader<R> {
             }
             let step = chunk.len().min(buffer.len() - filled);
             buffer[filled..filled + step].copy_from_slice(&chunk[..step]);
-            self.source.consume(step);
-            self.offset += step as u64;
+            self.pass(step)?;
             filled += step;
         }
         Ok(filled)
@@ -342,45 +372,4 @@ fn fill<R: BufRead>(source: &mut R, offset: u64) -> Result<&[u8], ArchiveError> 
     source
         .fill_buf()
         .map_err(|source| ArchiveError::Read { offset, source })
-}
-
-fn set_once<T>(slot: &mut Option<T>, value: T, header: &Header) -> Result<(), ArchiveError> {
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(_) => {
-            let path = printable(&header.name());
-            Err(ArchiveError::Ambiguous {
-                path,
-                reason: "two extended headers of one kind describe one entry",
-            })
-        }
-    }
-}
-
-/// Go prefers GNU's long name to the pax name, GNU tar the other way round.
-fn merge_names(
-    short: Vec<u8>,
-    gnu: Option<Vec<u8>>,
-    pax: Option<Vec<u8>>,
-) -> Result<Vec<u8>, ArchiveError> {
-    match (gnu, pax) {
-        (Some(gnu), Some(pax)) if gnu != pax => {
-            let path = printable(&gnu);
-            Err(ArchiveError::Ambiguous {
-                path,
-                reason: "its GNU name and its pax name differ",
-            })
-        }
-        (Some(name), _) | (None, Some(name)) => Ok(name),
-        (None, None) => Ok(short),
-    }
-}
-
-/// An owner that chown(2) can set: 32 bits, and not the value that means "leave it".
-fn owner(pax: Option<u64>, header: i64) -> Option<u32> {
-    let id = match pax {
-        Some(id) => u32::try_from(id).ok()?,
-        None => u32::try_from(header).ok()?,
-    };
-    (id != u32::MAX).then_some(id)
 }

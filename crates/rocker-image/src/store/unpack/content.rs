@@ -25,9 +25,12 @@ pub(super) fn write_whole<R: BufRead>(
         if chunk.is_empty() {
             return Ok(total);
         }
-        let written = write(file, chunk).map_err(|error| place.error("write", error))?;
-        archive.consume(written);
-        total += written as u64;
+        let length = write(file, chunk).map_err(|error| place.error("write", error))? as u64;
+        archive.consume_stored(Extent {
+            offset: total,
+            length,
+        });
+        total += length;
     }
 }
 
@@ -46,10 +49,11 @@ pub(super) fn write_extents<R: BufRead>(
             let chunk = archive.body_chunk()?;
             let rest = usize::try_from(length - done).unwrap_or(usize::MAX);
             let chunk = &chunk[..chunk.len().min(rest)];
-            let written =
-                pwrite(file, chunk, offset + done).map_err(|error| place.error("write", error))?;
-            archive.consume(written);
-            done += written as u64;
+            let offset = offset + done;
+            let written = pwrite(file, chunk, offset);
+            let length = written.map_err(|error| place.error("write", error))? as u64;
+            archive.consume_stored(Extent { offset, length });
+            done += length;
         }
         total += done;
     }

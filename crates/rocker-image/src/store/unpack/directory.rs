@@ -15,7 +15,7 @@ use crate::store::archive::{Entry, Mtime, Xattr};
 
 /// A directory of the layer, by a name without links and by descriptor.
 #[derive(Clone)]
-pub(super) struct Directory {
+pub(crate) struct Directory {
     pub(super) path: Rc<[u8]>,
     pub(super) fd: Rc<OwnedFd>,
 }

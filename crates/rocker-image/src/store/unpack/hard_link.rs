@@ -48,8 +48,8 @@ impl Unpacker<'_> {
             (Some(Existing::Whiteout), _) => {
                 place.refuse("it is a hard link to a file that the layer deletes")
             }
-            (Some(Existing::Link | Existing::Other), Some(source)) => {
-                self.replacing(place, "create hard link", |place| {
+            (Some(Existing::Link | Existing::Content | Existing::Other), Some(source)) => self
+                .replacing(place, "create hard link", |place| {
                     linkat(
                         &source.directory,
                         source.leaf,
@@ -57,8 +57,7 @@ impl Unpacker<'_> {
                         place.leaf,
                         AtFlags::empty(),
                     )
-                })
-            }
+                }),
             _ => {
                 // A link to a link that waits for the layers below waits for the same file.
                 let waiting = named.and_then(|path| self.pending.get(&path).cloned());

@@ -17,6 +17,7 @@ mod whiteout;
 mod xattr;
 
 pub(crate) use name::split;
+pub(crate) use place::Place;
 pub(crate) use unpacker::{Unpacked, Unpacker};
 pub(crate) use whiteout::{is_opaque, is_whiteout};
 pub(crate) use xattr::is_kept as is_kept_xattr;

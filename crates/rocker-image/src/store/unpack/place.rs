@@ -10,9 +10,9 @@ use crate::store::UnpackError;
 use crate::store::text::printable;
 
 /// Where an entry goes.
-pub(super) struct Place<'a> {
-    pub(super) directory: Directory,
-    pub(super) leaf: &'a [u8],
+pub(crate) struct Place<'a> {
+    pub(crate) directory: Directory,
+    pub(crate) leaf: &'a [u8],
 }
 
 /// What a name of the layer is already.
@@ -21,17 +21,19 @@ pub(super) enum Existing {
     Directory,
     Link,
     Whiteout,
+    /// A regular file that is not empty.
+    Content,
     Other,
 }
 
 impl Place<'_> {
     /// The name without links, for messages and notes.
-    pub(super) fn path(&self) -> Vec<u8> {
+    pub(crate) fn path(&self) -> Vec<u8> {
         join(&self.directory.path, self.leaf)
     }
 
     /// What the kernel refused to do here.
-    pub(super) fn error(&self, attempt: &'static str, error: Errno) -> UnpackError {
+    pub(crate) fn error(&self, attempt: &'static str, error: Errno) -> UnpackError {
         UnpackError::write(attempt, &self.path())(error)
     }
 
@@ -54,6 +56,8 @@ impl Place<'_> {
             Existing::Link
         } else if is_whiteout(&stat) {
             Existing::Whiteout
+        } else if kind == FileType::RegularFile && stat.st_size > 0 {
+            Existing::Content
         } else {
             Existing::Other
         }))

@@ -19,8 +19,9 @@ use super::place::{Existing, Place, refuse};
 use super::whiteout::{WhiteoutName, looks_like_whiteout, make_whiteout, parse_leaf};
 use super::xattr;
 use crate::store::archive::{ArchiveReader, Entry, EntryKind, Mtime};
+use crate::store::recipe::Attic;
 use crate::store::text::printable;
-use crate::store::{LimitExceeded, UnpackError, UnpackLimits, remove};
+use crate::store::{LimitExceeded, UnpackError, UnpackLimits};
 
 /// Largest device numbers that Linux has.
 const MAJOR_MAX: u32 = 0xfff;
@@ -48,6 +49,7 @@ pub(crate) struct Unpacked {
 pub(crate) struct Unpacker<'a> {
     pub(super) directories: Directories,
     pub(super) limits: &'a UnpackLimits,
+    attic: Attic,
     umask: u32,
     entries: u64,
     bytes: u64,
@@ -59,8 +61,13 @@ pub(crate) struct Unpacker<'a> {
 }
 
 impl<'a> Unpacker<'a> {
-    /// `root` is an empty directory that nobody else knows.
-    pub(crate) fn new(root: OwnedFd, limits: &'a UnpackLimits) -> Result<Self, UnpackError> {
+    /// `root` is an empty directory that nobody else knows; content that the archive itself
+    /// replaces goes to `attic`.
+    pub(crate) fn new(
+        root: OwnedFd,
+        attic: Attic,
+        limits: &'a UnpackLimits,
+    ) -> Result<Self, UnpackError> {
         let umask = read_umask();
         let mut directories = Directories::new(root, limits, umask);
         directories.describe(
@@ -73,6 +80,7 @@ impl<'a> Unpacker<'a> {
         Ok(Self {
             directories,
             limits,
+            attic,
             umask,
             entries: 0,
             bytes: 0,
@@ -111,12 +119,13 @@ impl<'a> Unpacker<'a> {
     }
 
     /// Gives directories their attributes; nothing may be added after that.
-    pub(crate) fn finish(self) -> Result<Unpacked, UnpackError> {
-        Ok(Unpacked {
+    pub(crate) fn finish(self) -> Result<(Unpacked, Attic), UnpackError> {
+        let unpacked = Unpacked {
             bytes: self.bytes,
             implied: self.directories.finish()?,
             links: self.links,
-        })
+        };
+        Ok((unpacked, self.attic))
     }
 
     fn add_root(&mut self, entry: Entry) -> Result<(), UnpackError> {
@@ -142,12 +151,18 @@ impl<'a> Unpacker<'a> {
             EntryKind::File { size } => {
                 self.count_size(place, *size)?;
                 let file = self.create_file(place, entry.mode)?;
+                if *size > 0 {
+                    self.begin_content(place, archive)?;
+                }
                 self.bytes += write_whole(&file, place, archive)?;
                 finish_file(&file, place, &entry, self.umask)
             }
             EntryKind::SparseFile { size, extents } => {
                 self.count_size(place, *size)?;
                 let file = self.create_file(place, entry.mode)?;
+                if !extents.is_empty() {
+                    self.begin_content(place, archive)?;
+                }
                 self.bytes += write_extents(&file, place, extents, archive)?;
                 ftruncate(&file, *size).map_err(|error| place.error("set the size of", error))?;
                 finish_file(&file, place, &entry, self.umask)
@@ -172,6 +187,16 @@ impl<'a> Unpacker<'a> {
             }
             EntryKind::Fifo => self.add_node(place, &entry, FileType::Fifo, (0, 0)),
         }
+    }
+
+    /// What is stored from now on is in the file at `place`.
+    fn begin_content<R: BufRead>(
+        &mut self,
+        place: &Place<'_>,
+        archive: &mut ArchiveReader<R>,
+    ) -> Result<(), UnpackError> {
+        self.attic.count_file();
+        Ok(archive.begin_file(&place.path())?)
     }
 
     fn count_entry(&mut self) -> Result<(), UnpackError> {
@@ -295,7 +320,9 @@ impl<'a> Unpacker<'a> {
                 let directory = self.directories.open(&place.path(), EPOCH)?;
                 self.directories.hide(&directory)
             }
-            Some(Existing::Link | Existing::Whiteout | Existing::Other) => Ok(()),
+            Some(Existing::Link | Existing::Whiteout | Existing::Content | Existing::Other) => {
+                Ok(())
+            }
         }
     }
 
@@ -324,12 +351,12 @@ impl<'a> Unpacker<'a> {
         match existing {
             Existing::Directory => {
                 self.directories.forget(&place.path());
-                let source = remove::remove_tree(place.directory.as_fd(), place.leaf);
-                return source.map_err(|source| UnpackError::Write {
-                    attempt: "replace directory",
-                    path: printable(&place.path()),
-                    source,
-                });
+                let bytes = self.attic.take(place)?;
+                return self.directories.charge(bytes);
+            }
+            Existing::Content => {
+                let bytes = self.attic.take(place)?;
+                return self.directories.charge(bytes);
             }
             // Names may have been resolved through it.
             Existing::Link => self.directories.forget_open(),
