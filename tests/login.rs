@@ -251,12 +251,8 @@ fn a_password_is_asked_for_at_the_terminal_and_not_shown() {
     terminal.await_text("Password: ");
     terminal.await_settings(|now| !now.local_modes.contains(LocalModes::ECHO));
     terminal.type_in(&format!("{SECRET}\n"));
+    terminal.await_text("Login Succeeded");
     assert_eq!(terminal.wait(), 0, "{}", terminal.screen());
-    assert!(
-        terminal.screen().contains("Login Succeeded"),
-        "{}",
-        terminal.screen()
-    );
     assert!(!terminal.screen().contains(SECRET), "{}", terminal.screen());
     assert_eq!(terminal.settings().local_modes, before.local_modes);
     host.assert_nothing_left_behind();

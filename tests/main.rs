@@ -21,6 +21,7 @@ mod logs;
 mod network;
 mod one_liners;
 mod parallel;
+mod push;
 mod registry;
 mod restart;
 mod terminal;

@@ -79,6 +79,7 @@ fn cause(error: &EngineError) -> Option<&dyn Diagnose> {
         E::Db(e) => e,
         E::Resolve(e) => e,
         E::Pull(e) => e.as_ref(),
+        E::Push(e) => e.as_ref(),
         E::Store(e) => e,
         E::Import { source } => source.as_ref(),
         E::Attach { source, .. } => source.as_ref(),

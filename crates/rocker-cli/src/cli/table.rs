@@ -5,7 +5,7 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use crate::commands::{Context, Outcome};
 use crate::commands::{
     attach, completion, crash_points, create, exec, generate, images, import, info, inspect, kill,
-    login, logs, ps, pull, restart, rm, rmi, run, start, stop, system, version, volume, wait,
+    login, logs, ps, pull, push, restart, rm, rmi, run, start, stop, system, version, volume, wait,
 };
 
 /// One command: its names, its flags, and what it does.
@@ -144,6 +144,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
         [["container", "inspect"]]
     ),
     entry!(pull::PullArgs, pull::pull, [["pull"], ["image", "pull"]]),
+    entry!(push::PushArgs, push::push, [["push"], ["image", "push"]]),
     entry!(
         images::ImagesArgs,
         images::images,

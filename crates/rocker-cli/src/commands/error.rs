@@ -51,6 +51,10 @@ pub(crate) enum CommandError {
     NoAuthFile(PathBuf),
     #[error("there is no file to keep the login in: HOME is not set")]
     NoHome,
+    #[error("cannot push {0:?}: a digest is the registry's to give")]
+    PushByDigest(String),
+    #[error("cannot write the digest; the image was pushed")]
+    DigestFile(#[source] io::Error),
     #[error("not logged in to {0}")]
     NotLoggedIn(String),
     #[error("cannot perform an interactive login: stdin is not a terminal")]
@@ -103,6 +107,7 @@ impl Diagnose for CommandError {
             | Self::NotATerminal
             | Self::Config { .. }
             | Self::NoTerminalForLogin
+            | Self::PushByDigest(_)
             | Self::NoHome
             | Self::PasswordInput(_)
             | Self::Server(_) => ErrorKind::Invalid,
@@ -113,6 +118,7 @@ impl Diagnose for CommandError {
             | Self::Archive { .. }
             | Self::Generate { .. }
             | Self::ReadConfig(_)
+            | Self::DigestFile(_)
             | Self::Json(..) => ErrorKind::Internal,
         }
     }
@@ -131,10 +137,12 @@ impl Diagnose for CommandError {
             Self::NoTerminalForLogin => {
                 Some("give -u NAME and --password-stdin, or start rocker in a terminal".to_owned())
             }
+            Self::PushByDigest(_) => Some("name a tag: NAME[:TAG]".to_owned()),
             Self::NoHome => Some("name a file with --authfile".to_owned()),
             Self::Pump(_)
             | Self::Stopped { .. }
             | Self::Ended(_)
+            | Self::DigestFile(_)
             | Self::NoAuthFile(_)
             | Self::NotLoggedIn(_)
             | Self::PasswordInput(_)

@@ -26,6 +26,7 @@ pub(crate) mod logs;
 mod man_sections;
 pub(crate) mod ps;
 pub(crate) mod pull;
+pub(crate) mod push;
 mod registry;
 pub(crate) mod restart;
 pub(crate) mod rm;

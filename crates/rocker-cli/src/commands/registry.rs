@@ -111,6 +111,18 @@ impl RegistryArgs {
         Ok(options)
     }
 
+    /// The same for where an image came from: what `--creds` says is about one registry only.
+    pub(crate) fn options_elsewhere(
+        &self,
+        reference: &ImageRef,
+    ) -> Result<RegistryOptions, CommandError> {
+        let others = Self {
+            authfile: self.authfile.clone(),
+            ..Self::default()
+        };
+        others.options(reference)
+    }
+
     fn files(&self) -> Result<AuthFiles, CommandError> {
         let Some(path) = &self.authfile else {
             return Ok(AuthFiles::usual());

@@ -26,6 +26,7 @@ pub use error::DocumentError;
 pub use hash::{digest_of, verify};
 pub use index::{Index, IndexEntry};
 pub use manifest::{Document, Manifest};
+pub(crate) use media_type::Format;
 pub use media_type::{Compression, DocumentKind};
 pub(crate) use words::shorten;
 

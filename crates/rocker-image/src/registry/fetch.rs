@@ -1,28 +1,19 @@
-//! The client of one repository: redirects, authorisation and retries around plain
-//! exchanges.
+//! The client of one repository: where it is, who we are there, and its documents.
 
-use bytes::Bytes;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
-use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING};
-use reqwest::{Method, Request, Response, StatusCode, Url};
+use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, Request, Url};
 use rocker_types::Digest;
 
 use super::auth::{Authenticator, Identity};
 use super::cause::ConnectCause;
+use super::exchange::MAX_ERROR_BYTES;
 use super::http::{HttpClient, read_body};
 use super::origin::{InsecureHosts, Origin, base_url, shown};
 use super::patience::Patience;
-use super::redirect::Trail;
-use super::retry::{Attempts, Retry, is_rate_limit, retry_after};
-use super::words::{parse_envelope, shorten};
+use super::retry::{Attempts, Retry};
+use super::words::shorten;
 use super::{RegistryError, RegistryOptions, TlsPolicy};
 use crate::document::MAX_MANIFEST_BYTES;
-
-/// How often one request may be told that its token is no good.
-const MAX_CHALLENGES: u32 = 2;
-
-/// How much of an error's body is read for the registry's own words.
-const MAX_ERROR_BYTES: u64 = 64 << 10;
 
 /// The manifest types that we read, and no others: some registries convert to what is
 /// accepted.
@@ -33,14 +24,14 @@ const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
 
 /// One repository at one registry.
 pub(super) struct Repository<'a> {
-    http: HttpClient,
+    pub(super) http: HttpClient,
     base: Url,
-    origin: Origin,
-    insecure: InsecureHosts,
-    auth: Authenticator,
-    registry: String,
-    name: String,
-    on_retry: &'a dyn Fn(Retry<'_>),
+    pub(super) origin: Origin,
+    pub(super) insecure: InsecureHosts,
+    pub(super) auth: Authenticator,
+    pub(super) registry: String,
+    pub(super) name: String,
+    pub(super) on_retry: &'a dyn Fn(Retry<'_>),
 }
 
 /// What is to be done where.
@@ -68,18 +59,6 @@ impl<'a> Errand<'a> {
 /// The right to read a repository.
 pub(super) fn pull_scope(repository: &str) -> String {
     format!("repository:{repository}:pull")
-}
-
-/// One request, to be sent as often as it takes.
-pub(super) struct Exchange<'a> {
-    pub(super) method: Method,
-    pub(super) url: &'a Url,
-    pub(super) headers: &'a HeaderMap,
-    pub(super) body: Option<Bytes>,
-    /// For "not found".
-    pub(super) what: &'a str,
-    /// The statuses that are no failure.
-    pub(super) good: &'a [u16],
 }
 
 /// A document to fetch.
@@ -230,6 +209,16 @@ impl<'a> Repository<'a> {
         self.url("blobs", &digest.to_string())
     }
 
+    /// Where a manifest is.
+    pub(super) fn manifest_url(&self, tag: &str) -> Result<Url, RegistryError> {
+        self.url("manifests", tag)
+    }
+
+    /// Where uploads begin.
+    pub(super) fn uploads_url(&self) -> Result<Url, RegistryError> {
+        self.url("blobs", "uploads/")
+    }
+
     fn url(&self, kind: &str, last: &str) -> Result<Url, RegistryError> {
         let path = format!("v2/{}/{kind}/{last}", self.name);
         self.base.join(&path).map_err(|_| RegistryError::BadHost {
@@ -290,156 +279,6 @@ impl<'a> Repository<'a> {
             digest: text("docker-content-digest").and_then(|digest| digest.parse().ok()),
         })
     }
-
-    /// Tells the listener that something will be tried again.
-    pub(super) fn announce_retry(
-        &self,
-        url: &Url,
-        error: &RegistryError,
-        delay: std::time::Duration,
-    ) {
-        let (what, cause) = (shown(url), error.to_string());
-        tracing::debug!(what, cause, ?delay, "retrying");
-        (self.on_retry)(Retry {
-            what: &what,
-            cause: &cause,
-            delay,
-        });
-    }
-
-    /// One successful answer (200 or 206) to a GET, with redirects followed and a challenge
-    /// answered. `what` names the thing for "not found".
-    pub(super) async fn get(
-        &self,
-        url: &Url,
-        headers: &HeaderMap,
-        what: &str,
-        patience: &mut Patience,
-    ) -> Result<Response, RegistryError> {
-        let exchange = Exchange {
-            method: Method::GET,
-            url,
-            headers,
-            body: None,
-            what,
-            good: &[200, 206],
-        };
-        self.exchange(&exchange, patience).await
-    }
-
-    /// One answer with a good status, with redirects followed and a challenge answered.
-    pub(super) async fn exchange(
-        &self,
-        exchange: &Exchange<'_>,
-        patience: &mut Patience,
-    ) -> Result<Response, RegistryError> {
-        let mut challenges = 0;
-        loop {
-            let authorization = self.auth.current();
-            let response = self
-                .follow(exchange, authorization.header.as_ref(), patience)
-                .await?;
-            let challenged =
-                response.status() == StatusCode::UNAUTHORIZED && self.is_ours(response.url());
-            if !challenged || challenges == MAX_CHALLENGES {
-                return self
-                    .check_status(response, exchange.good, exchange.what, patience)
-                    .await;
-            }
-            challenges += 1;
-            // the body, if any, stays unread: the connection is not worth waiting for
-            let head = response.headers().clone();
-            drop(response);
-            self.auth
-                .answer(&self.http, &head, &authorization, patience)
-                .await?;
-        }
-    }
-
-    /// Follows redirects of what has no body. The authorisation goes to the registry's own
-    /// origin and to no other, wherever the way leads.
-    async fn follow(
-        &self,
-        exchange: &Exchange<'_>,
-        authorization: Option<&HeaderValue>,
-        patience: &mut Patience,
-    ) -> Result<Response, RegistryError> {
-        let mut trail = Trail::new(&self.origin, &self.insecure);
-        let mut url = exchange.url.clone();
-        loop {
-            let mut request = Request::new(exchange.method.clone(), url.clone());
-            *request.headers_mut() = exchange.headers.clone();
-            *request.body_mut() = exchange.body.clone().map(Into::into);
-            if let Some(authorization) = authorization.filter(|_| self.is_ours(&url)) {
-                let headers = request.headers_mut();
-                headers.insert(AUTHORIZATION, authorization.clone());
-            }
-            let response = self.http.send(request, patience).await?;
-            let leads_on = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-            if !leads_on || exchange.body.is_some() {
-                return Ok(response);
-            }
-            url = trail.next(&url, location(&response)?)?;
-        }
-    }
-
-    fn is_ours(&self, url: &Url) -> bool {
-        Origin::of(url).as_ref() == Some(&self.origin)
-    }
-
-    async fn check_status(
-        &self,
-        response: Response,
-        good: &[u16],
-        what: &str,
-        patience: &mut Patience,
-    ) -> Result<Response, RegistryError> {
-        let status = response.status();
-        if good.contains(&status.as_u16()) {
-            return Ok(response);
-        }
-        let retry_after = retry_after(&response);
-        let ours = self.is_ours(response.url());
-        let url = shown(response.url());
-        // an error's text is a nicety: what goes wrong while it is read is no new error
-        let body = read_body(response, MAX_ERROR_BYTES, patience)
-            .await
-            .unwrap_or_default();
-        let message = parse_envelope(&body);
-        let registry = self.registry.clone();
-        let authenticated = self.auth.has_credential();
-        let code = status.as_u16();
-        Err(match code {
-            // what another host thinks of us says nothing about our credentials
-            401 | 403 if ours => {
-                let repository = self.name.clone();
-                RegistryError::Denied {
-                    registry,
-                    repository,
-                    status: code,
-                    authenticated,
-                    message,
-                }
-            }
-            404 => RegistryError::NotFound {
-                what: what.to_owned(),
-                registry,
-                message,
-            },
-            _ if is_rate_limit(code, retry_after) => RegistryError::RateLimited {
-                registry,
-                status: code,
-                retry_after,
-                authenticated,
-                message,
-            },
-            _ => RegistryError::Status {
-                url,
-                status: code,
-                message,
-            },
-        })
-    }
 }
 
 impl std::fmt::Debug for Repository<'_> {
@@ -458,18 +297,4 @@ fn media_type(text: &str) -> String {
         .unwrap_or_default()
         .trim()
         .to_ascii_lowercase()
-}
-
-/// Where an answer redirects to.
-fn location(response: &Response) -> Result<&str, RegistryError> {
-    let value = response.headers().get(LOCATION);
-    let text = value.and_then(|value| value.to_str().ok());
-    text.ok_or_else(|| {
-        let bytes = value.map(HeaderValue::as_bytes).unwrap_or_default();
-        RegistryError::Header {
-            url: shown(response.url()),
-            header: "Location",
-            value: shorten(&String::from_utf8_lossy(bytes)),
-        }
-    })
 }

@@ -1,4 +1,4 @@
-//! Talking to registries: fetching images, and finding out whether a login is good.
+//! Talking to registries: fetching images, pushing them, and finding out whether a login is good.
 //!
 //! [`pull`] is most of it: a reference in, an image in the store out. Inside, one
 //! thread runs an async client that does nothing but move bytes; each layer has two threads
@@ -30,6 +30,7 @@ mod cause;
 mod credentials;
 mod diagnose;
 mod error;
+mod exchange;
 mod fetch;
 mod http;
 mod layers;
@@ -39,6 +40,7 @@ mod patience;
 mod pipe;
 mod progress;
 mod pull;
+mod push;
 mod redirect;
 mod request;
 mod resolve;
@@ -55,4 +57,8 @@ pub use error::{PullError, RegistryError};
 pub use login::{LoginError, LoginRequest, check_login};
 pub use progress::{LayerState, NoProgress, PullEvent, PullProgress};
 pub use pull::{PulledImage, PulledLayer, pull};
+pub use push::{
+    KnownBlob, NoPushProgress, PushCompression, PushError, PushEvent, PushProgress, PushRequest,
+    PushState, PushedImage, push,
+};
 pub use request::{KnownLayer, PullRequest, RegistryOptions, RetryPolicy, Timeouts, TlsPolicy};

@@ -227,6 +227,11 @@ impl Registry {
         self.shared.content().uploads.len()
     }
 
+    /// Forgets all of a repository.
+    pub fn remove_repository(&self, name: &str) {
+        self.shared.content().repositories.remove(name);
+    }
+
     /// Forgets a blob, so that requests for it get 404.
     pub fn remove_blob(&self, repository: &str, digest: &str) {
         self.with_repository(repository, |repository| {
