@@ -56,7 +56,9 @@ pub(crate) fn of_error(entry: &Entry, error: &CommandError) -> u8 {
     match (entry.failures, error) {
         (_, CommandError::Usage(usage)) => of_usage(usage),
         (_, CommandError::NotATerminal) => FAILED,
-        (_, CommandError::Stopped { signal, .. }) => Status::Interrupted(*signal).code(),
+        (_, CommandError::Stopped { signal, .. } | CommandError::Ended(signal)) => {
+            Status::Interrupted(*signal).code()
+        }
         _ if interrupted => Status::Interrupted(Signal::INT).code(),
         (Failures::OfRun, CommandError::Engine(error)) => error.run_exit_code(),
         (Failures::OfRun, _) => ROCKER_FAILED,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rocker_db::{DbError, LockError};
 use rocker_image::exchange::{LoadError, SaveError};
-use rocker_image::registry::PullError;
+use rocker_image::registry::{PullError, PushError};
 use rocker_image::store::{StoreError, UnpackError};
 use rocker_runtime::{CreateError, ExecError, SignalError, StartError};
 
@@ -29,6 +29,8 @@ pub enum EngineError {
     Resolve(#[from] ResolveError),
     #[error(transparent)]
     Pull(Box<PullError>),
+    #[error(transparent)]
+    Push(Box<PushError>),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("cannot save")]

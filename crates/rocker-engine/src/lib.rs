@@ -44,15 +44,20 @@ pub use crash::CrashPoint;
 pub use definition::{Definition, MountDefinition, NetworkMode, Resources};
 pub use engine::Engine;
 pub use error::EngineError;
-pub use images::{BuildStep, ImageSummary, ImportOptions, PullRequest, Pulled, RemovedImage};
+pub use images::{
+    BuildStep, ImageSummary, ImportOptions, PullRequest, Pulled, PushRequest, PushWatch, Pushed,
+    RemovedImage,
+};
 pub use lifecycle::monitor_main;
 pub use report::MonitorFailure;
 pub use request::{CreateRequest, PullPolicy};
 pub use resolve::{ResolveError, check_hostname};
 pub use rocker_image::exchange::{ArchiveFormat, LoadRequest, LoadSource, LoadedImage};
 pub use rocker_image::registry::{
-    AuthFileError, Credential, Credentials, LayerState, NoProgress, PullEvent, PullProgress,
-    RegistryOptions, read_auth_file,
+    AuthFile, AuthFileError, Credential, Credentials, InvalidServer, KeyStyle, LayerState,
+    LoginError, LoginRequest, NoProgress, NoPushProgress, PullEvent, PullProgress, PushCompression,
+    PushEvent, PushProgress, PushState, RegistryOptions, SavedIn, Server, TlsPolicy, check_login,
+    forget_all_logins, forget_login, save_login,
 };
 pub use rocker_image::store::UnpackLimits;
 pub use rocker_runtime::{ExitStatus, Running, executable, main_init};

@@ -5,8 +5,8 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use crate::commands::{Context, Outcome};
 use crate::commands::{
     attach, completion, crash_points, create, exec, generate, history, image_exists, image_prune,
-    images, import, info, inspect, kill, load, logs, ps, pull, restart, rm, rmi, run, save, start,
-    stop, system, tag, version, volume, wait,
+    images, import, info, inspect, kill, load, login, logs, ps, pull, push, restart, rm, rmi, run,
+    save, start, stop, system, tag, version, volume, wait,
 };
 
 /// One command: its names, its flags, and what it does.
@@ -145,6 +145,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
         [["container", "inspect"]]
     ),
     entry!(pull::PullArgs, pull::pull, [["pull"], ["image", "pull"]]),
+    entry!(push::PushArgs, push::push, [["push"], ["image", "push"]]),
     entry!(
         images::ImagesArgs,
         images::images,
@@ -180,6 +181,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
         image_prune::prune,
         [["image", "prune"]]
     ),
+    entry!(login::LoginArgs, login::login, [["login"]]),
+    entry!(login::LogoutArgs, login::logout, [["logout"]]),
     entry!(volume::CreateArgs, volume::create, [["volume", "create"]]),
     entry!(
         volume::LsArgs,

@@ -49,6 +49,26 @@ pub(crate) enum CommandError {
     ReadConfig(#[source] io::Error),
     #[error("cannot use the stored credentials")]
     AuthFile(#[source] Box<rocker_engine::AuthFileError>),
+    #[error("cannot read the credentials file {0:?}: there is none")]
+    NoAuthFile(PathBuf),
+    #[error("there is no file to keep the login in: HOME is not set")]
+    NoHome,
+    #[error("cannot push {0:?}: a digest is the registry's to give")]
+    PushByDigest(String),
+    #[error("cannot write the digest; the image was pushed")]
+    DigestFile(#[source] io::Error),
+    #[error("not logged in to {0}")]
+    NotLoggedIn(String),
+    #[error("cannot perform an interactive login: stdin is not a terminal")]
+    NoTerminalForLogin,
+    #[error("cannot read the password from stdin")]
+    PasswordInput(#[source] io::Error),
+    #[error("stopped by {0}")]
+    Ended(Signal),
+    #[error(transparent)]
+    Login(#[from] rocker_engine::LoginError),
+    #[error(transparent)]
+    Server(#[from] rocker_engine::InvalidServer),
     #[error("cannot print {0} as JSON")]
     Json(&'static str, #[source] serde_json::Error),
     #[error("no such object: {0}")]
@@ -79,7 +99,10 @@ impl Diagnose for CommandError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Engine(error) => error.kind(),
-            Self::Stopped { .. } => ErrorKind::Interrupted,
+            Self::Stopped { .. } | Self::Ended(_) => ErrorKind::Interrupted,
+            Self::Login(error) => error.kind(),
+            Self::AuthFile(error) => error.kind(),
+            Self::NotLoggedIn(_) | Self::NoAuthFile(_) => ErrorKind::NotFound,
             Self::Pump(PumpError::Session(error)) => error.kind(),
             Self::NoSuchObject(_) => ErrorKind::NotFound,
             Self::NotConfirmed => ErrorKind::Conflict,
@@ -88,7 +111,11 @@ impl Diagnose for CommandError {
             | Self::Template(_)
             | Self::NotATerminal
             | Self::Config { .. }
-            | Self::AuthFile(_) => ErrorKind::Invalid,
+            | Self::NoTerminalForLogin
+            | Self::PushByDigest(_)
+            | Self::NoHome
+            | Self::PasswordInput(_)
+            | Self::Server(_) => ErrorKind::Invalid,
             Self::Pump(_)
             | Self::Output(_)
             | Self::Terminal(_)
@@ -97,6 +124,7 @@ impl Diagnose for CommandError {
             | Self::WriteArchive { .. }
             | Self::Generate { .. }
             | Self::ReadConfig(_)
+            | Self::DigestFile(_)
             | Self::Json(..) => ErrorKind::Internal,
         }
     }
@@ -112,8 +140,20 @@ impl Diagnose for CommandError {
             )),
             Self::AuthFile(error) => error.hint(),
             Self::NotConfirmed => Some("--force does not ask".to_owned()),
+            Self::Login(error) => error.hint(),
+            Self::NoTerminalForLogin => {
+                Some("give -u NAME and --password-stdin, or start rocker in a terminal".to_owned())
+            }
+            Self::PushByDigest(_) => Some("name a tag: NAME[:TAG]".to_owned()),
+            Self::NoHome => Some("name a file with --authfile".to_owned()),
             Self::Pump(_)
             | Self::Stopped { .. }
+            | Self::Ended(_)
+            | Self::DigestFile(_)
+            | Self::NoAuthFile(_)
+            | Self::NotLoggedIn(_)
+            | Self::PasswordInput(_)
+            | Self::Server(_)
             | Self::Reference(_)
             | Self::Template(_)
             | Self::Config { .. }

@@ -2,6 +2,7 @@
 
 use super::container_args::PullWhen;
 use super::pull::{self, Wish};
+use super::registry::RegistryArgs;
 use super::{CommandError, Context};
 use crate::report;
 
@@ -31,6 +32,7 @@ pub(crate) fn ensure(
             reference,
             platform: None,
             quiet: false,
+            registry: RegistryArgs::default(),
         },
     )
     .map(drop)

@@ -34,8 +34,9 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "$REGISTRY_AUTH_FILE, $XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json, ~/.docker/config.json",
-        "Credentials for registries: those of the first file that knows the registry. Credential helpers \
-         are not asked.",
+        "Credentials for registries: those of the first file that knows the registry, in itself or in the \
+         credential helper that it names (credHelpers, credsStore: docker-credential-NAME on PATH). A login \
+         is kept in the first that exists, but for docker's; in ~/.config/containers/auth.json if none does.",
     ),
     ("/var/lib/rocker", "Images, containers and volumes."),
     (

@@ -4,6 +4,7 @@
 //! [`exit_code`](crate::exit_code)) and prints no errors but those of one of several arguments.
 
 pub(crate) mod attach;
+mod auth_files;
 pub(crate) mod completion;
 mod confirm;
 pub(crate) mod container_args;
@@ -26,10 +27,12 @@ pub(crate) mod info;
 pub(crate) mod inspect;
 pub(crate) mod kill;
 pub(crate) mod load;
+pub(crate) mod login;
 pub(crate) mod logs;
 mod man_sections;
 pub(crate) mod ps;
 pub(crate) mod pull;
+pub(crate) mod push;
 mod registry;
 pub(crate) mod restart;
 pub(crate) mod rm;

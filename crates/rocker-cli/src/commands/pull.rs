@@ -5,7 +5,8 @@ use std::cell::Cell;
 use rocker_engine::{PullRequest, Pulled};
 use rocker_types::{Diagnose as _, ErrorKind, ImageRef, Platform};
 
-use super::{CommandError, Context, Outcome, print, registry};
+use super::registry::RegistryArgs;
+use super::{CommandError, Context, Outcome, print};
 use crate::exit_code::Status;
 use crate::report;
 use crate::terminal::{SignalPlan, Signals};
@@ -27,6 +28,9 @@ pub(crate) struct PullArgs {
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
 
+    #[command(flatten)]
+    registry: RegistryArgs,
+
     /// The image: NAME[:TAG][@DIGEST]
     #[arg(value_name = "IMAGE")]
     image: String,
@@ -38,6 +42,7 @@ pub(crate) struct Wish {
     pub(crate) reference: ImageRef,
     pub(crate) platform: Option<Platform>,
     pub(crate) quiet: bool,
+    pub(crate) registry: RegistryArgs,
 }
 
 pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
@@ -46,6 +51,7 @@ pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
         reference,
         platform: args.platform,
         quiet: args.quiet,
+        registry: args.registry,
     };
     fetch(context, &wish)?;
     print(&format!("{}\n", wish.reference.canonical()))?;
@@ -57,7 +63,7 @@ pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, Comman
     let request = PullRequest {
         reference: wish.reference.clone(),
         platform: wish.platform.clone(),
-        registry: registry::options(&wish.reference)?,
+        registry: wish.registry.options(&wish.reference)?,
     };
     let progress = match wish.quiet {
         true => Progress::Quiet,

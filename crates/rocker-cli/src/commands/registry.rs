@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use rocker_engine::{Credentials, RegistryOptions};
+use rocker_engine::{Credential, KeyStyle, RegistryOptions, TlsPolicy};
 use rocker_types::ImageRef;
 use serde::Deserialize;
 
 use super::CommandError;
+use super::auth_files::{AuthFiles, variable};
+use crate::terminal::prompt;
 
 /// The system's configuration; `ROCKER_CONFIG` names another file.
 const CONFIG: &str = "/etc/rocker/config.toml";
@@ -19,17 +21,131 @@ struct Config {
     insecure: Vec<String>,
 }
 
-/// How to talk to the registry of `reference`.
-///
-/// # Errors
-///
-/// A configuration or credentials file that is there and cannot be understood.
-pub(crate) fn options(reference: &ImageRef) -> Result<RegistryOptions, CommandError> {
-    Ok(RegistryOptions {
-        insecure_hosts: config()?.insecure,
-        credentials: credentials(reference)?,
-        ..RegistryOptions::default()
-    })
+/// How a command line says to talk to the registry.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(crate) struct RegistryArgs {
+    /// A file with credentials, to be used instead of the usual ones
+    #[arg(long, value_name = "FILE", help_heading = "Registry")]
+    authfile: Option<PathBuf>,
+
+    /// Who to be at the registry; a password that is left out is asked for
+    #[arg(long, value_name = "USER[:PASSWORD]", help_heading = "Registry")]
+    creds: Option<Creds>,
+
+    #[command(flatten)]
+    transport: TransportArgs,
+}
+
+/// What the registry's connection has to be.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(crate) struct TransportArgs {
+    /// Demand TLS with a good certificate, on loopback too; false takes any, and plain HTTP
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = crate::cli::values::truth, help_heading = "Registry")]
+    tls_verify: Option<bool>,
+}
+
+/// A user's name and perhaps a password. `Debug` hides it.
+#[derive(Clone)]
+struct Creds {
+    username: String,
+    password: Option<String>,
+}
+
+impl std::fmt::Debug for Creds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Creds(…)")
+    }
+}
+
+impl std::str::FromStr for Creds {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (username, password) = match text.split_once(':') {
+            Some((username, password)) => (username, Some(password.to_owned())),
+            None => (text, None),
+        };
+        Ok(Self {
+            username: username.to_owned(),
+            password,
+        })
+    }
+}
+
+impl TransportArgs {
+    /// How to talk to registries, as nobody in particular.
+    ///
+    /// # Errors
+    ///
+    /// A configuration that is there and cannot be understood.
+    pub(crate) fn options(&self) -> Result<RegistryOptions, CommandError> {
+        Ok(RegistryOptions {
+            insecure_hosts: config()?.insecure,
+            tls: match self.tls_verify {
+                None => TlsPolicy::Usual,
+                Some(true) => TlsPolicy::Required,
+                Some(false) => TlsPolicy::Unverified,
+            },
+            ..RegistryOptions::default()
+        })
+    }
+}
+
+impl RegistryArgs {
+    /// How to talk to the registry of `reference`.
+    ///
+    /// # Errors
+    ///
+    /// A configuration or credentials file that is there and cannot be understood, a helper that
+    /// fails, a password that cannot be asked for.
+    pub(crate) fn options(&self, reference: &ImageRef) -> Result<RegistryOptions, CommandError> {
+        let mut options = self.transport.options()?;
+        let (registry, repository) = (reference.registry(), reference.repository());
+        let credential = match &self.creds {
+            Some(creds) => Some(creds.clone().complete()?),
+            None => self.files()?.find(registry, repository)?,
+        };
+        if let Some(credential) = credential {
+            options.credentials.insert(registry, credential);
+        }
+        Ok(options)
+    }
+
+    /// The same for where an image came from: what `--creds` says is about one registry only.
+    pub(crate) fn options_elsewhere(
+        &self,
+        reference: &ImageRef,
+    ) -> Result<RegistryOptions, CommandError> {
+        let others = Self {
+            authfile: self.authfile.clone(),
+            ..Self::default()
+        };
+        others.options(reference)
+    }
+
+    fn files(&self) -> Result<AuthFiles, CommandError> {
+        let Some(path) = &self.authfile else {
+            return Ok(AuthFiles::usual());
+        };
+        let files = AuthFiles::only(path, KeyStyle::Containers);
+        if files.any_exists() {
+            return Ok(files);
+        }
+        Err(CommandError::NoAuthFile(path.clone()))
+    }
+}
+
+impl Creds {
+    fn complete(self) -> Result<Credential, CommandError> {
+        let password = match self.password {
+            Some(password) => password,
+            None => prompt::password()?,
+        };
+        Ok(Credential::Basic {
+            username: self.username,
+            password,
+        })
+    }
 }
 
 fn config() -> Result<Config, CommandError> {
@@ -53,43 +169,4 @@ fn misread(path: PathBuf, text: &str, error: &toml::de::Error) -> CommandError {
         line: 1 + before.unwrap_or_default().matches('\n').count(),
         message: error.message().to_owned(),
     }
-}
-
-/// A variable that is set to something.
-fn variable(name: &str) -> Option<PathBuf> {
-    let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
-    Some(value.into())
-}
-
-/// Those of the first file that knows this registry, in the order of the container tools.
-fn credentials(reference: &ImageRef) -> Result<Credentials, CommandError> {
-    for path in auth_files() {
-        let found = rocker_engine::read_auth_file(&path)
-            .map_err(|source| CommandError::AuthFile(Box::new(source)))?;
-        let fits = |c: &Credentials| {
-            c.find(reference.registry(), reference.repository())
-                .is_some()
-        };
-        if let Some(credentials) = found.filter(fits) {
-            return Ok(credentials);
-        }
-    }
-    Ok(Credentials::none())
-}
-
-fn auth_files() -> Vec<PathBuf> {
-    let home = variable("HOME");
-    let below_home = |path: &str| home.as_ref().map(|home| home.join(path));
-    let runtime = variable("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json"));
-    let config = variable("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
-    let docker = variable("DOCKER_CONFIG").or_else(|| below_home(".docker"));
-    [
-        variable("REGISTRY_AUTH_FILE"),
-        runtime,
-        config.map(|dir| dir.join("containers/auth.json")),
-        docker.map(|dir| dir.join("config.json")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
 }

@@ -7,6 +7,7 @@ mod child;
 mod detach_keys;
 pub(crate) mod guard;
 mod program;
+pub(crate) mod prompt;
 mod pump;
 mod raw_mode;
 mod signals;

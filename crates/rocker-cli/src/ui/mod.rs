@@ -3,6 +3,7 @@
 pub(crate) mod human;
 mod list;
 pub(crate) mod progress;
+mod push_progress;
 mod table;
 
 pub(crate) use list::{Column, ListFormat, Listing};

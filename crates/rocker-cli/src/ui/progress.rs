@@ -1,4 +1,4 @@
-//! How a pull shows on standard error: bars on a terminal, plain lines elsewhere.
+//! How a pull or a push shows on standard error: bars on a terminal, plain lines elsewhere.
 
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
@@ -13,13 +13,13 @@ use crate::report;
 /// Redraws per second; more is flicker.
 const REDRAWS: u8 = 10;
 
-/// Shows a pull to the user.
+/// Shows a pull or a push to the user.
 #[derive(Debug)]
 pub(crate) enum Progress {
     /// Nothing at all (`--quiet`).
     Quiet,
     /// One line per change of state: logs, pipes, dumb terminals.
-    Lines(Mutex<HashMap<Digest, &'static str>>),
+    Lines(Mutex<HashMap<Digest, String>>),
     /// One bar per layer.
     Bars(Box<Bars>),
 }
@@ -64,7 +64,7 @@ impl PullProgress for Progress {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -79,12 +79,19 @@ fn words(state: LayerState) -> &'static str {
     }
 }
 
-/// The line for an event, unless it says what the layer's last line said.
-fn plain_line(seen: &mut HashMap<Digest, &'static str>, event: &PullEvent<'_>) -> Option<String> {
+/// The line for a layer's state, unless it says what the layer's last line said.
+pub(super) fn layer_line(
+    seen: &mut HashMap<Digest, String>,
+    digest: &Digest,
+    words: &str,
+) -> Option<String> {
+    let before = seen.insert(digest.clone(), words.to_owned());
+    (before.as_deref() != Some(words)).then(|| format!("{}: {words}", digest.short()))
+}
+
+fn plain_line(seen: &mut HashMap<Digest, String>, event: &PullEvent<'_>) -> Option<String> {
     if let PullEvent::Layer { digest, state } = event {
-        let words = words(*state);
-        let before = seen.insert((*digest).clone(), words);
-        return (before != Some(words)).then(|| format!("{}: {words}", digest.short()));
+        return layer_line(seen, digest, words(*state));
     }
     match event {
         PullEvent::Retrying { what, cause, delay } => Some(retrying(what, cause, *delay)),
@@ -96,7 +103,7 @@ fn plain_line(seen: &mut HashMap<Digest, &'static str>, event: &PullEvent<'_>) -
     }
 }
 
-fn retrying(what: &str, cause: &str, delay: std::time::Duration) -> String {
+pub(super) fn retrying(what: &str, cause: &str, delay: std::time::Duration) -> String {
     format!(
         "{what}: {cause}; trying again in {:.1} s",
         delay.as_secs_f32()
@@ -106,8 +113,8 @@ fn retrying(what: &str, cause: &str, delay: std::time::Duration) -> String {
 /// One bar per layer, and a line for what is not about a layer.
 #[derive(Debug)]
 pub(crate) struct Bars {
-    screen: MultiProgress,
-    layers: Mutex<HashMap<Digest, ProgressBar>>,
+    pub(super) screen: MultiProgress,
+    pub(super) layers: Mutex<HashMap<Digest, ProgressBar>>,
 }
 
 impl Bars {
@@ -121,12 +128,8 @@ impl Bars {
     fn event(&self, event: &PullEvent<'_>) {
         match event {
             PullEvent::Resolved { layers, .. } => {
-                let mut bars = lock(&self.layers);
                 for layer in *layers {
-                    let bar = self.screen.add(ProgressBar::new(layer.size));
-                    bar.set_style(waiting_style());
-                    bar.set_prefix(layer.digest.short().to_owned());
-                    bars.insert(layer.digest.clone(), bar);
+                    self.add(&layer.digest, layer.size);
                 }
             }
             PullEvent::Layer { digest, state } => {
@@ -139,6 +142,18 @@ impl Bars {
             }
             PullEvent::Resolving | PullEvent::Committing | _ => {}
         }
+    }
+
+    /// A bar for a layer that has none yet.
+    pub(super) fn add(&self, digest: &Digest, size: u64) {
+        let mut bars = lock(&self.layers);
+        if bars.contains_key(digest) {
+            return;
+        }
+        let bar = self.screen.add(ProgressBar::new(size));
+        bar.set_style(waiting_style());
+        bar.set_prefix(digest.short().to_owned());
+        bars.insert(digest.clone(), bar);
     }
 
     fn finish(&self) {
@@ -164,11 +179,11 @@ fn show(bar: &ProgressBar, state: LayerState) {
     }
 }
 
-fn waiting_style() -> ProgressStyle {
+pub(super) fn waiting_style() -> ProgressStyle {
     style("{prefix}: {msg}")
 }
 
-fn loading_style() -> ProgressStyle {
+pub(super) fn loading_style() -> ProgressStyle {
     style(
         "{prefix}: {msg:12} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",
     )

@@ -6,6 +6,7 @@ mod import;
 mod load;
 mod names;
 mod pull;
+mod push;
 mod remove;
 mod save;
 
@@ -13,4 +14,5 @@ pub use find::ImageSummary;
 pub use history::BuildStep;
 pub use import::ImportOptions;
 pub use pull::{PullRequest, Pulled};
+pub use push::{PushRequest, PushWatch, Pushed};
 pub use remove::RemovedImage;

@@ -34,6 +34,53 @@ impl DocumentKind {
     }
 }
 
+/// The two families of media types for one and the same thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Docker's schema 2.
+    Docker,
+    /// That of the OCI.
+    Oci,
+}
+
+impl Format {
+    /// The family of a manifest's media type.
+    pub(crate) fn of_manifest(media_type: &str) -> Self {
+        match media_type {
+            media::IMAGE_MANIFEST_MEDIA_TYPE => Self::Docker,
+            _ => Self::Oci,
+        }
+    }
+
+    /// The media type of a manifest.
+    pub(crate) const fn manifest(self) -> &'static str {
+        match self {
+            Self::Docker => media::IMAGE_MANIFEST_MEDIA_TYPE,
+            Self::Oci => media::OCI_IMAGE_MEDIA_TYPE,
+        }
+    }
+
+    /// The media type of a config.
+    pub(crate) const fn config(self) -> &'static str {
+        match self {
+            Self::Docker => media::IMAGE_DOCKER_CONFIG_MEDIA_TYPE,
+            Self::Oci => media::IMAGE_CONFIG_MEDIA_TYPE,
+        }
+    }
+
+    /// The media type of a layer.
+    pub(crate) const fn layer(self, compression: Compression) -> &'static str {
+        match (self, compression) {
+            (Self::Docker, Compression::None) => DOCKER_LAYER_PLAIN,
+            (Self::Docker, Compression::Gzip) => media::IMAGE_DOCKER_LAYER_GZIP_MEDIA_TYPE,
+            (Self::Docker, Compression::Zstd) => DOCKER_LAYER_ZSTD,
+            (Self::Oci, Compression::None) => media::IMAGE_LAYER_MEDIA_TYPE,
+            (Self::Oci, Compression::Gzip) => media::IMAGE_LAYER_GZIP_MEDIA_TYPE,
+            (Self::Oci, Compression::Zstd) => OCI_LAYER_ZSTD,
+        }
+    }
+}
+
 /// How a layer's tar is packed, as its media type says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {

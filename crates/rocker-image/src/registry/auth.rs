@@ -36,13 +36,21 @@ enum Challenge {
     },
 }
 
-/// Who we are at one registry, for one repository.
+/// Who we are at one registry, and what we want there.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    pub(super) registry: String,
+    pub(super) repository: String,
+    /// What to ask a token service for, whatever a challenge says.
+    pub(super) scopes: Vec<String>,
+    pub(super) credential: Option<Credential>,
+}
+
+/// Proves who we are, in the way that the registry wants it.
 #[derive(Debug)]
 pub(super) struct Authenticator {
     origin: Origin,
-    registry: String,
-    repository: String,
-    credential: Option<Credential>,
+    identity: Identity,
     insecure: InsecureHosts,
     current: RefCell<Authorization>,
     /// Held while a token is fetched, so that requests that run side by side fetch one.
@@ -57,22 +65,14 @@ pub(super) struct Authorization {
 }
 
 impl Authenticator {
-    pub(super) fn new(
-        origin: Origin,
-        registry: &str,
-        repository: &str,
-        credential: Option<&Credential>,
-        insecure: InsecureHosts,
-    ) -> Self {
-        let header = match credential {
+    pub(super) fn new(origin: Origin, identity: Identity, insecure: InsecureHosts) -> Self {
+        let header = match &identity.credential {
             Some(Credential::Bearer(token)) => secret(format!("Bearer {token}")),
             Some(Credential::Basic { .. } | Credential::Identity(_)) | None => None,
         };
         Self {
             origin,
-            registry: registry.to_owned(),
-            repository: repository.to_owned(),
-            credential: credential.cloned(),
+            identity,
             insecure,
             current: RefCell::new(Authorization {
                 header,
@@ -89,7 +89,7 @@ impl Authenticator {
 
     /// Whether we have something to show.
     pub(super) const fn has_credential(&self) -> bool {
-        self.credential.is_some()
+        self.identity.credential.is_some()
     }
 
     /// Answers the challenge in `headers`, which a request got that carried `used`.
@@ -130,13 +130,13 @@ impl Authenticator {
                 .filter_map(|value| value.to_str().ok())
         };
         choose_challenge(values()).ok_or_else(|| RegistryError::Challenge {
-            registry: self.registry.clone(),
+            registry: self.identity.registry.clone(),
             challenge: shorten(&values().collect::<Vec<_>>().join(", ")),
         })
     }
 
     fn basic(&self, used: &Authorization) -> Result<HeaderValue, RegistryError> {
-        match &self.credential {
+        match &self.identity.credential {
             Some(Credential::Basic { username, password }) if used.header.is_none() => {
                 basic_header(username, password).ok_or_else(|| self.denied(None))
             }
@@ -184,8 +184,8 @@ impl Authenticator {
         })
     }
 
-    /// Asks for the right to pull this one repository, whatever the challenge's `scope`
-    /// says: a registry has no business in making us ask for more.
+    /// Asks for the rights that the errand needs, whatever the challenge's `scope` says: a
+    /// registry has no business in making us ask for more.
     async fn ask_for_token(
         &self,
         http: &HttpClient,
@@ -193,10 +193,16 @@ impl Authenticator {
         service: Option<&str>,
         patience: &mut Patience,
     ) -> Result<Response, RegistryError> {
-        let scope = format!("repository:{}:pull", self.repository);
-        let mut parameters = vec![("scope", scope.as_str())];
+        let scopes = &self.identity.scopes;
+        let mut parameters: Vec<_> = scopes.iter().map(|s| ("scope", s.as_str())).collect();
+        let together = scopes.join(" ");
         parameters.extend(service.map(|service| ("service", service)));
-        if let Some(Credential::Identity(refresh)) = &self.credential {
+        if let Some(Credential::Identity(refresh)) = &self.identity.credential {
+            // the one form takes them all in one
+            parameters.retain(|(name, _)| *name != "scope");
+            if !together.is_empty() {
+                parameters.insert(0, ("scope", &together));
+            }
             parameters.extend([
                 ("grant_type", "refresh_token"),
                 ("client_id", "rocker"),
@@ -208,7 +214,7 @@ impl Authenticator {
             *request.body_mut() = Some(form_body(&parameters).into());
             return http.send(request, patience).await;
         }
-        let basic = match &self.credential {
+        let basic = match &self.identity.credential {
             Some(Credential::Basic { username, password }) => {
                 parameters.push(("account", username));
                 basic_header(username, password)
@@ -227,7 +233,7 @@ impl Authenticator {
     /// spoken to in plain HTTP: credentials go there.
     fn realm_url(&self, realm: &str) -> Result<Url, RegistryError> {
         let refuse = |problem| RegistryError::Realm {
-            registry: self.registry.clone(),
+            registry: self.identity.registry.clone(),
             realm: Url::parse(realm).map_or_else(|_| shorten(realm), |url| shown(&url)),
             problem,
         };
@@ -250,7 +256,7 @@ impl Authenticator {
         let message = None;
         if is_rate_limit(status, retry_after) {
             return RegistryError::RateLimited {
-                registry: self.registry.clone(),
+                registry: self.identity.registry.clone(),
                 status,
                 retry_after,
                 authenticated: self.has_credential(),
@@ -266,8 +272,8 @@ impl Authenticator {
 
     fn denied(&self, status: Option<StatusCode>) -> RegistryError {
         RegistryError::Denied {
-            registry: self.registry.clone(),
-            repository: self.repository.clone(),
+            registry: self.identity.registry.clone(),
+            repository: self.identity.repository.clone(),
             status: status.unwrap_or(StatusCode::UNAUTHORIZED).as_u16(),
             authenticated: self.has_credential(),
             message: None,
@@ -447,7 +453,13 @@ mod tests {
 
     fn realm(registry: &str, realm: &str) -> Result<Url, RegistryError> {
         let origin = Origin::of(&Url::parse(registry).unwrap()).unwrap();
-        Authenticator::new(origin, "r", "x", None, InsecureHosts::default()).realm_url(realm)
+        let identity = Identity {
+            registry: "r".to_owned(),
+            repository: "x".to_owned(),
+            scopes: Vec::new(),
+            credential: None,
+        };
+        Authenticator::new(origin, identity, InsecureHosts::default()).realm_url(realm)
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Streaming a blob, over as many connections as it takes.
 
+use bytes::Bytes;
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE};
 use reqwest::{Response, StatusCode, Url};
 
@@ -11,6 +12,18 @@ use super::pipe::{PipeWriter, ReaderGone};
 use super::retry::Attempts;
 use super::words::shorten;
 use crate::document::Descriptor;
+
+/// Where a blob's bytes go.
+pub(super) trait Sink {
+    /// Waits for space and hands `piece` over.
+    async fn write(&self, piece: Bytes) -> Result<(), ReaderGone>;
+}
+
+impl Sink for PipeWriter {
+    async fn write(&self, piece: Bytes) -> Result<(), ReaderGone> {
+        Self::write(self, piece).await
+    }
+}
 
 /// How the streaming of a blob ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,11 +53,11 @@ impl From<ReaderGone> for Stop {
 }
 
 /// A blob on its way into a pipe.
-struct Transfer<'a> {
+struct Transfer<'a, S> {
     repository: &'a Repository<'a>,
     blob: &'a Descriptor,
     url: Url,
-    pipe: &'a PipeWriter,
+    pipe: &'a S,
     on_bytes: &'a dyn Fn(u64),
     patience: Patience,
     /// Bytes that went into the pipe.
@@ -55,15 +68,16 @@ struct Transfer<'a> {
     ranges_broken: bool,
 }
 
-/// Fetches `blob` and writes it into `pipe`, exactly `blob.size` bytes; the reader checks
-/// the digest. When a connection breaks, the rest is asked for with a range; a server that
+/// Fetches `blob` from the byte `first` on and writes it into `pipe`, up to its exact size; the
+/// reader checks the digest. When a connection breaks, the rest is asked for with a range; a server that
 /// does not know ranges sends all of it again, and what was there is passed over.
 ///
 /// `on_bytes` is told the number of bytes so far.
 pub(super) async fn stream(
     repository: &Repository<'_>,
     blob: &Descriptor,
-    pipe: &PipeWriter,
+    pipe: &impl Sink,
+    first: u64,
     on_bytes: &dyn Fn(u64),
 ) -> Result<Streamed, RegistryError> {
     let url = repository.blob_url(&blob.digest)?;
@@ -76,7 +90,7 @@ pub(super) async fn stream(
         pipe,
         on_bytes,
         patience,
-        done: 0,
+        done: first,
         validator: None,
         ranges_broken: false,
     };
@@ -101,7 +115,7 @@ pub(super) async fn stream(
     }
 }
 
-impl Transfer<'_> {
+impl<S: Sink> Transfer<'_, S> {
     async fn attempt(&mut self) -> Result<(), Stop> {
         let what = format!("blob {}", self.blob.digest);
         let headers = self.range_headers();

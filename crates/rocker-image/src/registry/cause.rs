@@ -25,7 +25,8 @@ impl RegistryError {
             Self::Connect { .. }
             | Self::Transport { .. }
             | Self::Truncated { .. }
-            | Self::Stalled { .. } => Transience::Passing,
+            | Self::Stalled { .. }
+            | Self::Reauthorised { .. } => Transience::Passing,
             Self::RateLimited {
                 retry_after: Some(wait),
                 ..

@@ -47,6 +47,7 @@ impl Diagnose for RegistryError {
             | Self::Truncated { .. }
             | Self::Stalled { .. }
             | Self::Header { .. }
+            | Self::Reauthorised { .. }
             | Self::RateLimited { .. }
             | Self::Status { .. }
             | Self::TokenSyntax { .. } => ErrorKind::Unavailable,
@@ -81,6 +82,7 @@ impl Diagnose for RegistryError {
             | Self::WrongLength { .. }
             | Self::Header { .. }
             | Self::NotFound { .. }
+            | Self::Reauthorised { .. }
             | Self::RateLimited { .. }
             | Self::Status { .. }
             | Self::Redirect { .. }

@@ -196,6 +196,14 @@ pub enum RegistryError {
         message: Option<String>,
     },
 
+    /// A request was sent with a token that the registry does not take any more. A new one is
+    /// there for the next attempt.
+    #[error("{url} wants a new token")]
+    Reauthorised {
+        /// What was asked for.
+        url: String,
+    },
+
     /// The registry wants a break that is too long, or goes on wanting one.
     #[error("{registry} allows no more requests for now (status {status}){}{}", wait(.retry_after), detail(.message))]
     RateLimited {

@@ -1,26 +1,19 @@
-//! The client of one repository: redirects, authorisation and retries around plain
-//! exchanges.
+//! The client of one repository: where it is, who we are there, and its documents.
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
-use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING};
-use reqwest::{Method, Request, Response, StatusCode, Url};
-use rocker_types::{Digest, ImageRef};
+use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, Request, Url};
+use rocker_types::Digest;
 
-use super::auth::Authenticator;
+use super::auth::{Authenticator, Identity};
+use super::cause::ConnectCause;
+use super::exchange::MAX_ERROR_BYTES;
 use super::http::{HttpClient, read_body};
 use super::origin::{InsecureHosts, Origin, base_url, shown};
 use super::patience::Patience;
-use super::redirect::Trail;
-use super::retry::{Attempts, is_rate_limit, retry_after};
-use super::words::{parse_envelope, shorten};
-use super::{PullEvent, PullProgress, RegistryError, RegistryOptions};
+use super::retry::{Attempts, Retry};
+use super::words::shorten;
+use super::{RegistryError, RegistryOptions, TlsPolicy};
 use crate::document::MAX_MANIFEST_BYTES;
-
-/// How often one request may be told that its token is no good.
-const MAX_CHALLENGES: u32 = 2;
-
-/// How much of an error's body is read for the registry's own words.
-const MAX_ERROR_BYTES: u64 = 64 << 10;
 
 /// The manifest types that we read, and no others: some registries convert to what is
 /// accepted.
@@ -31,14 +24,41 @@ const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
 
 /// One repository at one registry.
 pub(super) struct Repository<'a> {
-    http: HttpClient,
+    pub(super) http: HttpClient,
     base: Url,
-    origin: Origin,
-    insecure: InsecureHosts,
-    auth: Authenticator,
-    registry: String,
-    name: String,
-    progress: &'a dyn PullProgress,
+    pub(super) origin: Origin,
+    pub(super) insecure: InsecureHosts,
+    pub(super) auth: Authenticator,
+    pub(super) registry: String,
+    pub(super) name: String,
+    pub(super) on_retry: &'a dyn Fn(Retry<'_>),
+}
+
+/// What is to be done where.
+#[derive(Clone, Debug)]
+pub(super) struct Errand<'a> {
+    /// `HOST[:PORT]` as image references have it.
+    pub(super) registry: &'a str,
+    /// The repository; empty if it is about the registry itself.
+    pub(super) repository: &'a str,
+    /// What to ask a token service for.
+    pub(super) scopes: Vec<String>,
+}
+
+impl<'a> Errand<'a> {
+    /// Reading what is in a repository.
+    pub(super) fn pull(registry: &'a str, repository: &'a str) -> Self {
+        Self {
+            registry,
+            repository,
+            scopes: vec![pull_scope(repository)],
+        }
+    }
+}
+
+/// The right to read a repository.
+pub(super) fn pull_scope(repository: &str) -> String {
+    format!("repository:{repository}:pull")
 }
 
 /// A document to fetch.
@@ -62,32 +82,86 @@ pub(super) struct Body {
 }
 
 impl<'a> Repository<'a> {
-    /// The repository that `reference` names. Sends nothing.
-    pub(super) fn new(
-        reference: &ImageRef,
+    /// The repository that `errand` is about. Sends nothing, unless it has to be found out
+    /// whether the registry speaks TLS.
+    pub(super) async fn connect(
+        errand: &Errand<'_>,
         options: &RegistryOptions,
-        progress: &'a dyn PullProgress,
+        on_retry: &'a dyn Fn(Retry<'_>),
     ) -> Result<Self, RegistryError> {
-        let (registry, name) = (reference.registry(), reference.repository());
+        let repository = Self::at(errand, options, options.tls, on_retry)?;
+        if options.tls != TlsPolicy::Unverified || repository.speaks_tls().await? {
+            return Ok(repository);
+        }
+        let mut options = options.clone();
+        options.insecure_hosts.push(errand.registry.to_owned());
+        Self::at(errand, &options, TlsPolicy::Usual, on_retry)
+    }
+
+    fn at(
+        errand: &Errand<'_>,
+        options: &RegistryOptions,
+        policy: TlsPolicy,
+        on_retry: &'a dyn Fn(Retry<'_>),
+    ) -> Result<Self, RegistryError> {
+        let (registry, name) = (errand.registry, errand.repository);
         let insecure = InsecureHosts::new(&options.insecure_hosts);
-        let base = base_url(registry, &insecure)?;
+        let base = base_url(registry, &insecure, policy)?;
         let origin = Origin::of(&base).ok_or_else(|| RegistryError::BadHost {
             registry: registry.to_owned(),
         })?;
-        let credential = options.credentials.find(registry, name);
-        let auth = Authenticator::new(origin.clone(), registry, name, credential, insecure.clone());
-        let http = HttpClient::new(options.clone());
-        let (registry, name) = (registry.to_owned(), name.to_owned());
+        let identity = Identity {
+            registry: registry.to_owned(),
+            repository: name.to_owned(),
+            scopes: errand.scopes.clone(),
+            credential: options.credentials.find(registry, name).cloned(),
+        };
+        let auth = Authenticator::new(origin.clone(), identity, insecure.clone());
         Ok(Self {
-            http,
+            http: HttpClient::new(options.clone(), &origin),
             base,
             origin,
             insecure,
             auth,
-            registry,
-            name,
-            progress,
+            registry: registry.to_owned(),
+            name: name.to_owned(),
+            on_retry,
         })
+    }
+
+    /// Whether the registry's end of a connection speaks TLS, with whatever certificate.
+    async fn speaks_tls(&self) -> Result<bool, RegistryError> {
+        let mut patience = Patience::new(self.options().timeouts);
+        let request = Request::new(Method::HEAD, self.front_url()?);
+        match self.http.send(request, &mut patience).await {
+            Ok(_) => Ok(true),
+            Err(RegistryError::Connect { source, .. })
+                if matches!(
+                    ConnectCause::of(&source),
+                    ConnectCause::NotTls | ConnectCause::Refused
+                ) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn front_url(&self) -> Result<Url, RegistryError> {
+        self.base.join("v2/").map_err(|_| RegistryError::BadHost {
+            registry: self.registry.clone(),
+        })
+    }
+
+    /// Asks for the registry's front page, which whoever may log in may see.
+    pub(super) async fn front_page(&self) -> Result<(), RegistryError> {
+        let wanted = Wanted {
+            url: self.front_url()?,
+            headers: HeaderMap::new(),
+            what: "the registry's API (/v2/)".to_owned(),
+            limit: MAX_ERROR_BYTES,
+        };
+        self.document(&wanted).await.map(drop)
     }
 
     pub(super) const fn options(&self) -> &RegistryOptions {
@@ -133,6 +207,16 @@ impl<'a> Repository<'a> {
     /// Where a blob is.
     pub(super) fn blob_url(&self, digest: &Digest) -> Result<Url, RegistryError> {
         self.url("blobs", &digest.to_string())
+    }
+
+    /// Where a manifest is.
+    pub(super) fn manifest_url(&self, tag: &str) -> Result<Url, RegistryError> {
+        self.url("manifests", tag)
+    }
+
+    /// Where uploads begin.
+    pub(super) fn uploads_url(&self) -> Result<Url, RegistryError> {
+        self.url("blobs", "uploads/")
     }
 
     fn url(&self, kind: &str, last: &str) -> Result<Url, RegistryError> {
@@ -195,135 +279,6 @@ impl<'a> Repository<'a> {
             digest: text("docker-content-digest").and_then(|digest| digest.parse().ok()),
         })
     }
-
-    /// Tells the listener that something will be tried again.
-    pub(super) fn announce_retry(
-        &self,
-        url: &Url,
-        error: &RegistryError,
-        delay: std::time::Duration,
-    ) {
-        let (what, cause) = (shown(url), error.to_string());
-        tracing::debug!(what, cause, ?delay, "retrying");
-        self.progress.event(PullEvent::Retrying {
-            what: &what,
-            cause: &cause,
-            delay,
-        });
-    }
-
-    /// One successful answer (200 or 206) to a GET, with redirects followed and a challenge
-    /// answered. `what` names the thing for "not found".
-    pub(super) async fn get(
-        &self,
-        url: &Url,
-        headers: &HeaderMap,
-        what: &str,
-        patience: &mut Patience,
-    ) -> Result<Response, RegistryError> {
-        let mut challenges = 0;
-        loop {
-            let authorization = self.auth.current();
-            let response = self
-                .follow(url, headers, authorization.header.as_ref(), patience)
-                .await?;
-            let challenged =
-                response.status() == StatusCode::UNAUTHORIZED && self.is_ours(response.url());
-            if !challenged || challenges == MAX_CHALLENGES {
-                return self.check_status(response, what, patience).await;
-            }
-            challenges += 1;
-            // the body, if any, stays unread: the connection is not worth waiting for
-            let head = response.headers().clone();
-            drop(response);
-            self.auth
-                .answer(&self.http, &head, &authorization, patience)
-                .await?;
-        }
-    }
-
-    /// Follows redirects. The authorisation goes to the registry's own origin and to no
-    /// other, wherever the way leads.
-    async fn follow(
-        &self,
-        url: &Url,
-        headers: &HeaderMap,
-        authorization: Option<&HeaderValue>,
-        patience: &mut Patience,
-    ) -> Result<Response, RegistryError> {
-        let mut trail = Trail::new(&self.origin, &self.insecure);
-        let mut url = url.clone();
-        loop {
-            let mut request = Request::new(Method::GET, url.clone());
-            *request.headers_mut() = headers.clone();
-            if let Some(authorization) = authorization.filter(|_| self.is_ours(&url)) {
-                let headers = request.headers_mut();
-                headers.insert(AUTHORIZATION, authorization.clone());
-            }
-            let response = self.http.send(request, patience).await?;
-            if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return Ok(response);
-            }
-            url = trail.next(&url, location(&response)?)?;
-        }
-    }
-
-    fn is_ours(&self, url: &Url) -> bool {
-        Origin::of(url).as_ref() == Some(&self.origin)
-    }
-
-    async fn check_status(
-        &self,
-        response: Response,
-        what: &str,
-        patience: &mut Patience,
-    ) -> Result<Response, RegistryError> {
-        let status = response.status();
-        if matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
-            return Ok(response);
-        }
-        let retry_after = retry_after(&response);
-        let ours = self.is_ours(response.url());
-        let url = shown(response.url());
-        // an error's text is a nicety: what goes wrong while it is read is no new error
-        let body = read_body(response, MAX_ERROR_BYTES, patience)
-            .await
-            .unwrap_or_default();
-        let message = parse_envelope(&body);
-        let registry = self.registry.clone();
-        let authenticated = self.auth.has_credential();
-        let code = status.as_u16();
-        Err(match code {
-            // what another host thinks of us says nothing about our credentials
-            401 | 403 if ours => {
-                let repository = self.name.clone();
-                RegistryError::Denied {
-                    registry,
-                    repository,
-                    status: code,
-                    authenticated,
-                    message,
-                }
-            }
-            404 => RegistryError::NotFound {
-                what: what.to_owned(),
-                registry,
-                message,
-            },
-            _ if is_rate_limit(code, retry_after) => RegistryError::RateLimited {
-                registry,
-                status: code,
-                retry_after,
-                authenticated,
-                message,
-            },
-            _ => RegistryError::Status {
-                url,
-                status: code,
-                message,
-            },
-        })
-    }
 }
 
 impl std::fmt::Debug for Repository<'_> {
@@ -342,18 +297,4 @@ fn media_type(text: &str) -> String {
         .unwrap_or_default()
         .trim()
         .to_ascii_lowercase()
-}
-
-/// Where an answer redirects to.
-fn location(response: &Response) -> Result<&str, RegistryError> {
-    let value = response.headers().get(LOCATION);
-    let text = value.and_then(|value| value.to_str().ok());
-    text.ok_or_else(|| {
-        let bytes = value.map(HeaderValue::as_bytes).unwrap_or_default();
-        RegistryError::Header {
-            url: shown(response.url()),
-            header: "Location",
-            value: shorten(&String::from_utf8_lossy(bytes)),
-        }
-    })
 }

@@ -8,7 +8,7 @@ use reqwest::{Client, Request, Response, Url};
 
 use super::origin::{Origin, Reach, shown};
 use super::patience::Patience;
-use super::{RegistryError, RegistryOptions, tls};
+use super::{RegistryError, RegistryOptions, TlsPolicy, tls};
 
 /// The connections of one pull.
 ///
@@ -19,7 +19,9 @@ use super::{RegistryError, RegistryOptions, tls};
 #[derive(Debug)]
 pub(super) struct HttpClient {
     options: RegistryOptions,
-    clients: [OnceCell<Client>; 4],
+    /// The host that may have any certificate, if one may.
+    unverified: Option<String>,
+    clients: [OnceCell<Client>; 8],
 }
 
 /// What sets one client apart from another.
@@ -27,30 +29,33 @@ pub(super) struct HttpClient {
 struct ClientKind {
     secure: bool,
     loopback: bool,
+    verified: bool,
 }
 
 impl ClientKind {
-    fn of(url: &Url) -> Self {
+    fn of(url: &Url, unverified: Option<&str>) -> Self {
         let origin = Origin::of(url);
-        let loopback = origin
-            .as_ref()
-            .is_some_and(|origin| Reach::of(&origin.host) == Reach::Loopback);
+        let host = origin.as_ref().map(|origin| origin.host.as_str());
         Self {
+            loopback: host.is_some_and(|host| Reach::of(host) == Reach::Loopback),
+            verified: host.is_none() || host != unverified,
             secure: origin.is_some_and(|origin| origin.secure),
-            loopback,
         }
     }
 
     fn index(self) -> usize {
-        usize::from(self.secure) * 2 + usize::from(self.loopback)
+        usize::from(self.secure) * 4 + usize::from(self.loopback) * 2 + usize::from(self.verified)
     }
 }
 
 impl HttpClient {
-    pub(super) const fn new(options: RegistryOptions) -> Self {
+    /// Clients for what starts at `registry`.
+    pub(super) fn new(options: RegistryOptions, registry: &Origin) -> Self {
+        let anything_goes = options.tls == TlsPolicy::Unverified;
         Self {
             options,
-            clients: [const { OnceCell::new() }; 4],
+            unverified: anything_goes.then(|| registry.host.clone()),
+            clients: [const { OnceCell::new() }; 8],
         }
     }
 
@@ -74,7 +79,7 @@ impl HttpClient {
     }
 
     fn client(&self, url: &Url) -> Result<&Client, RegistryError> {
-        let kind = ClientKind::of(url);
+        let kind = ClientKind::of(url, self.unverified.as_deref());
         let cell = &self.clients[kind.index()];
         if let Some(client) = cell.get() {
             return Ok(client);
@@ -84,10 +89,12 @@ impl HttpClient {
     }
 
     fn build(&self, kind: ClientKind) -> Result<Client, RegistryError> {
-        let tls = if kind.secure {
-            tls::trust_system(&self.options.extra_roots)?
-        } else {
-            tls::trust_nobody()?
+        let tls = match kind {
+            ClientKind { secure: false, .. } => tls::trust_nobody()?,
+            ClientKind {
+                verified: false, ..
+            } => tls::trust_anybody()?,
+            ClientKind { .. } => tls::trust_system(&self.options.extra_roots)?,
         };
         let mut builder = Client::builder()
             .tls_backend_preconfigured(tls)

@@ -162,7 +162,7 @@ impl Pull<'_> {
         let on_bytes = |done| meter.tell(done);
         let streamed = tokio::select! {
             biased;
-            streamed = blob::stream(site.repository, &layer.blob, &writer, &on_bytes) => streamed,
+            streamed = blob::stream(site.repository, &layer.blob, &writer, 0, &on_bytes) => streamed,
             // a network that is silent must not hide that the unpacking failed
             () = writer.reader_gone() => Ok(Streamed::ReaderGone),
         };

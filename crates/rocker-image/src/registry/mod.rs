@@ -1,6 +1,6 @@
-//! Fetching images from registries.
+//! Talking to registries: fetching images, pushing them, and finding out whether a login is good.
 //!
-//! [`pull`] is the whole of it: a reference in, an image in the store out. Inside, one
+//! [`pull`] is most of it: a reference in, an image in the store out. Inside, one
 //! thread runs an async client that does nothing but move bytes; each layer has two threads
 //! of the store's that inflate and unpack what comes through a bounded pipe. The runtime, the
 //! threads and every socket are gone when `pull` returns, but for a name lookup that hangs in
@@ -25,30 +25,40 @@
 //! * Nothing becomes visible in the store before every digest of the image was checked.
 
 mod auth;
-mod auth_file;
 mod blob;
 mod cause;
 mod credentials;
 mod diagnose;
 mod error;
+mod exchange;
 mod fetch;
 mod http;
 mod layers;
+mod login;
 mod origin;
 mod patience;
 mod pipe;
 mod progress;
 mod pull;
+mod push;
 mod redirect;
 mod request;
 mod resolve;
 mod retry;
+mod runtime;
 mod tls;
 mod words;
 
-pub use auth_file::{AuthFileError, parse_auth_file, read_auth_file};
-pub use credentials::{Credential, Credentials};
+pub use credentials::{
+    AuthFile, AuthFileError, Credential, Credentials, HelperError, InvalidServer, KeyStyle,
+    SavedIn, Server, forget_all_logins, forget_login, save_login,
+};
 pub use error::{PullError, RegistryError};
+pub use login::{LoginError, LoginRequest, check_login};
 pub use progress::{LayerState, NoProgress, PullEvent, PullProgress};
 pub use pull::{PulledImage, PulledLayer, pull};
-pub use request::{KnownLayer, PullRequest, RegistryOptions, RetryPolicy, Timeouts};
+pub use push::{
+    KnownBlob, NoPushProgress, PushCompression, PushError, PushEvent, PushProgress, PushRequest,
+    PushState, PushedImage, push,
+};
+pub use request::{KnownLayer, PullRequest, RegistryOptions, RetryPolicy, Timeouts, TlsPolicy};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use reqwest::Url;
 
-use super::RegistryError;
+use super::{RegistryError, TlsPolicy};
 
 /// Scheme, host and port: what a credential belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,9 +138,13 @@ impl InsecureHosts {
 
 /// The base URL of `registry` as an image reference writes it.
 ///
-/// Docker Hub's API lives at another name than its images. The scheme is https but for
-/// loopback and hosts that are named insecure.
-pub(super) fn base_url(registry: &str, insecure: &InsecureHosts) -> Result<Url, RegistryError> {
+/// Docker Hub's API lives at another name than its images. By the usual policy the scheme is
+/// https but for loopback and hosts that are named insecure; by the others it is https.
+pub(super) fn base_url(
+    registry: &str,
+    insecure: &InsecureHosts,
+    policy: TlsPolicy,
+) -> Result<Url, RegistryError> {
     let bad_host = || RegistryError::BadHost {
         registry: registry.to_owned(),
     };
@@ -155,10 +159,11 @@ pub(super) fn base_url(registry: &str, insecure: &InsecureHosts) -> Result<Url, 
     // the port as written: without one, plain HTTP is meant to go to port 80
     let plain = Url::parse(&format!("http://{host}/")).map_err(|_| bad_host())?;
     let port = plain.port_or_known_default().unwrap_or(80);
-    if Reach::of(&name) == Reach::Loopback || insecure.names(&name, port) {
-        return Ok(plain);
+    let may_be_plain = Reach::of(&name) == Reach::Loopback || insecure.names(&name, port);
+    match policy {
+        TlsPolicy::Usual if may_be_plain => Ok(plain),
+        TlsPolicy::Usual | TlsPolicy::Required | TlsPolicy::Unverified => Ok(secure),
     }
-    Ok(secure)
 }
 
 /// `url` without user, query and fragment, for messages: queries hold signatures.
@@ -203,10 +208,16 @@ mod tests {
         ];
         for (registry, url) in cases {
             assert_eq!(
-                base_url(registry, &insecure).unwrap().as_str(),
+                base_url(registry, &insecure, TlsPolicy::Usual)
+                    .unwrap()
+                    .as_str(),
                 url,
                 "{registry}"
             );
+        }
+        for policy in [TlsPolicy::Required, TlsPolicy::Unverified] {
+            let base = base_url("127.0.0.1:5000", &insecure, policy).unwrap();
+            assert_eq!(base.as_str(), "https://127.0.0.1:5000/");
         }
         for bad in [
             "a b",
@@ -216,7 +227,7 @@ mod tests {
             "host?x",
             "[::1",
         ] {
-            assert!(base_url(bad, &insecure).is_err(), "{bad}");
+            assert!(base_url(bad, &insecure, TlsPolicy::Usual).is_err(), "{bad}");
         }
     }
 

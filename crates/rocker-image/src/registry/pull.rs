@@ -1,20 +1,14 @@
 //! From a reference to an image in the store.
 
 use std::thread::Scope;
-use std::time::Duration;
 
 use rocker_types::{DiffId, Digest, ImageConfig, ImageRef};
 
-use super::fetch::Repository;
+use super::fetch::{Errand, Repository};
 use super::resolve::{Resolved, Resolver};
-use super::{PullError, PullEvent, PullProgress, PullRequest, RegistryError};
+use super::retry::Retry;
+use super::{PullError, PullEvent, PullProgress, PullRequest, RegistryError, runtime};
 use crate::store::{ChainLayer, CommittedLayer, Store, StoreError};
-
-/// How often the caller is asked whether it still wants the image.
-const CANCEL_POLL: Duration = Duration::from_millis(50);
-
-/// How long to wait for a thread that resolves a name for nobody.
-const RESOLVER_GRACE: Duration = Duration::from_millis(50);
 
 /// An image whose layers and documents are in the store; what the database is to record.
 #[derive(Clone, Debug)]
@@ -90,30 +84,17 @@ impl<'a> Pull<'a> {
     /// Does all that needs the network. Afterwards every layer of the chain is either in
     /// the store or staged and verified.
     fn fetch(&self) -> Result<(Resolved, Vec<ChainLayer>), PullError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build();
-        let runtime = runtime.map_err(|source| self.start_error("network client", source))?;
         let outcome = std::thread::scope(|threads| {
-            runtime.block_on(async {
+            runtime::block_on(async {
                 // a pull that is interrupted drops its pipes, and with them go the threads
                 tokio::select! {
                     biased;
-                    () = self.cancelled() => Err(self.interrupted()),
+                    () = runtime::cancelled(self.request.cancelled) => Err(self.interrupted()),
                     outcome = self.fetch_all(threads) => outcome,
                 }
             })
         });
-        // threads that resolved names end here; one that still does is not waited for
-        runtime.shutdown_timeout(RESOLVER_GRACE);
-        outcome
-    }
-
-    async fn cancelled(&self) {
-        while !(self.request.cancelled)() {
-            tokio::time::sleep(CANCEL_POLL).await;
-        }
+        outcome.map_err(|source| self.start_error("network client", source))?
     }
 
     async fn fetch_all<'scope>(
@@ -122,7 +103,13 @@ impl<'a> Pull<'a> {
     ) -> Result<(Resolved, Vec<ChainLayer>), PullError> {
         let request = self.request;
         self.progress.event(PullEvent::Resolving);
-        let repository = Repository::new(&request.reference, &request.registry, self.progress)
+        let on_retry = |Retry { what, cause, delay }: Retry<'_>| {
+            let retrying = PullEvent::Retrying { what, cause, delay };
+            self.progress.event(retrying);
+        };
+        let errand = Errand::pull(request.reference.registry(), request.reference.repository());
+        let repository = Repository::connect(&errand, &request.registry, &on_retry)
+            .await
             .map_err(|error| self.registry_error(error))?;
         let (reference, platform) = (&request.reference, request.platform.as_ref());
         let resolver = Resolver {

@@ -37,50 +37,67 @@ impl<'a> Trail<'a> {
     /// something at a service that trusts our network position (CVE-2020-15157 is the
     /// same with credentials, which the caller withholds from other origins).
     pub(super) fn next(&mut self, from: &Url, location: &str) -> Result<Url, RegistryError> {
-        let refuse = |target: String, problem: &'static str| RegistryError::Redirect {
-            url: shown(from),
-            target,
-            problem,
-        };
-        let target = from
-            .join(location)
-            .map_err(|_| refuse(shorten(location), "that is not a URL"))?;
-        let problem = match Origin::of(&target) {
-            None => Some("only http and https are followed"),
-            Some(origin) => self.problem(from, &target, &origin),
-        };
-        if let Some(problem) = problem {
-            return Err(refuse(shown(&target), problem));
-        }
+        let target = permitted(self.start, self.insecure, from, location)?;
+        let refuse = |problem| refused(from, shown(&target), problem);
         self.visited.push(from.clone());
         if self.visited.contains(&target) {
-            return Err(refuse(shown(&target), "that is a loop"));
+            return Err(refuse("that is a loop"));
         }
         if self.visited.len() > MAX_HOPS {
-            return Err(refuse(shown(&target), "that is one redirect too many"));
+            return Err(refuse("that is one redirect too many"));
         }
         Ok(target)
     }
+}
 
-    fn problem(&self, from: &Url, target: &Url, origin: &Origin) -> Option<&'static str> {
-        if !target.username().is_empty() || target.password().is_some() {
-            return Some("a redirect must not bring credentials along");
-        }
-        if from.scheme() == "https" && !origin.secure {
-            return Some("a redirect must not lead from https to http");
-        }
-        let problem = "plain HTTP is spoken only to loopback and to hosts named insecure";
-        let is_plain = !origin.secure && !self.may_be_plain(origin);
-        forbidden_reach(self.start, origin, self.insecure).or(is_plain.then_some(problem))
+/// Where `location` leads from `from`, if we may go there: see [`Trail::next`].
+pub(super) fn permitted(
+    start: &Origin,
+    insecure: &InsecureHosts,
+    from: &Url,
+    location: &str,
+) -> Result<Url, RegistryError> {
+    let target = from
+        .join(location)
+        .map_err(|_| refused(from, shorten(location), "that is not a URL"))?;
+    let problem = match Origin::of(&target) {
+        None => Some("only http and https are followed"),
+        Some(origin) => problem((start, insecure), from, &target, &origin),
+    };
+    match problem {
+        Some(problem) => Err(refused(from, shown(&target), problem)),
+        None => Ok(target),
     }
+}
 
-    /// The start is either on https or a host that the user agreed to; its other ports are as
-    /// good.
-    fn may_be_plain(&self, target: &Origin) -> bool {
-        Reach::of(&target.host) == Reach::Loopback
-            || (!self.start.secure && target.host == self.start.host)
-            || self.insecure.names(&target.host, target.port)
+fn refused(from: &Url, target: String, problem: &'static str) -> RegistryError {
+    RegistryError::Redirect {
+        url: shown(from),
+        target,
+        problem,
     }
+}
+
+fn problem(
+    (start, insecure): (&Origin, &InsecureHosts),
+    from: &Url,
+    target: &Url,
+    origin: &Origin,
+) -> Option<&'static str> {
+    if !target.username().is_empty() || target.password().is_some() {
+        return Some("a redirect must not bring credentials along");
+    }
+    if from.scheme() == "https" && !origin.secure {
+        return Some("a redirect must not lead from https to http");
+    }
+    // the start is either on https or a host that the user agreed to; its other ports are as
+    // good
+    let may_be_plain = Reach::of(&origin.host) == Reach::Loopback
+        || (!start.secure && origin.host == start.host)
+        || insecure.names(&origin.host, origin.port);
+    let problem = "plain HTTP is spoken only to loopback and to hosts named insecure";
+    let is_plain = !origin.secure && !may_be_plain;
+    forbidden_reach(start, origin, insecure).or(is_plain.then_some(problem))
 }
 
 /// Why a server at `start` may not send us to `target`, judged by where both are.

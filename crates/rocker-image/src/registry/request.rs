@@ -73,6 +73,8 @@ pub struct RegistryOptions {
     pub insecure_hosts: Vec<String>,
     /// Who we are.
     pub credentials: Credentials,
+    /// Which transport the registry has to offer.
+    pub tls: TlsPolicy,
     /// Certificate authorities to trust besides the system's, in DER.
     pub extra_roots: Vec<Vec<u8>>,
     /// How many layers are fetched and unpacked at once.
@@ -81,6 +83,20 @@ pub struct RegistryOptions {
     pub retry: RetryPolicy,
     /// When to give up waiting.
     pub timeouts: Timeouts,
+}
+
+/// Which transport the registry that was asked for has to offer. Where it sends us is judged
+/// by its own rules, whatever is said here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsPolicy {
+    /// TLS with a certificate that the system trusts; plain HTTP for loopback and for hosts
+    /// that the user called insecure.
+    #[default]
+    Usual,
+    /// TLS with a certificate that the system trusts, wherever the registry is.
+    Required,
+    /// TLS with any certificate or, from a registry that does not speak TLS, plain HTTP.
+    Unverified,
 }
 
 /// One layer more than there are processors, so that one can wait for the network or the
@@ -97,6 +113,7 @@ impl Default for RegistryOptions {
         Self {
             insecure_hosts: Vec::new(),
             credentials: Credentials::default(),
+            tls: TlsPolicy::default(),
             extra_roots: Vec::new(),
             concurrency: default_concurrency(),
             retry: RetryPolicy::default(),

@@ -12,6 +12,17 @@ use super::{RegistryError, RetryPolicy};
 /// Wait before a request is repeated that got somewhere the last time.
 const AFTER_PROGRESS: Duration = Duration::from_millis(40);
 
+/// A request that failed in a way that may pass, and will be repeated.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retry<'a> {
+    /// A URL without its query.
+    pub(super) what: &'a str,
+    /// Why it failed.
+    pub(super) cause: &'a str,
+    /// How long until the next attempt.
+    pub(super) delay: Duration,
+}
+
 /// Counts the attempts at one request.
 #[derive(Debug)]
 pub(super) struct Attempts {

@@ -14,5 +14,6 @@ mod ground;
 mod hostile;
 mod interrupt;
 mod pulling;
+mod pushing;
 mod redirects;
 mod tls;

@@ -63,6 +63,9 @@ impl RockerCommand {
             "ROCKER_RUNROOT",
             "ROCKER_CONFIG",
             "DOCKER_CONFIG",
+            "REGISTRY_AUTH_FILE",
+            "XDG_RUNTIME_DIR",
+            "XDG_CONFIG_HOME",
             "NO_COLOR",
         ] {
             command.env_remove(name);

@@ -1,16 +1,15 @@
-//! Who may read: no questions, a name and a password, or a token.
+//! Who may do what: no questions, a name and a password, or a token.
 
-use hyper::Request;
-use hyper::body::Incoming;
+use hyper::Method;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use serde_json::json;
 
-use super::serve::{Answer, error, header, respond, with_header};
+use super::serve::{Answer, Head, error, header, respond, with_header};
 use super::{Auth, Shared};
 use crate::image::sha256;
 
 /// `None` if the caller may go on, else the 401.
-pub(super) fn refuse(shared: &Shared, request: &Request<Incoming>) -> Option<Answer> {
+pub(super) fn refuse(shared: &Shared, request: &Head) -> Option<Answer> {
     let given = header(request, AUTHORIZATION);
     let challenge = match &shared.auth {
         Auth::Open => return None,
@@ -21,9 +20,8 @@ pub(super) fn refuse(shared: &Shared, request: &Request<Incoming>) -> Option<Ans
             "Basic realm=\"test registry\"".to_owned()
         }
         Auth::Token { .. } => {
-            let scope = scope_of(request.uri().path());
-            let token = given.and_then(|value| value.strip_prefix("Bearer "));
-            if token.is_some_and(|token| token_is_good(shared, token, scope.as_deref())) {
+            let scope = scope_of(&request.method, request.uri.path());
+            if may(shared, request, scope.as_deref()) {
                 return None;
             }
             let scope = scope.map_or_else(String::new, |scope| format!(",scope=\"{scope}\""));
@@ -40,25 +38,57 @@ pub(super) fn refuse(shared: &Shared, request: &Request<Incoming>) -> Option<Ans
     ))
 }
 
-fn token_is_good(shared: &Shared, token: &str, scope: Option<&str>) -> bool {
+/// Whether the request's token is good for `scope`.
+fn may(shared: &Shared, request: &Head, scope: Option<&str>) -> bool {
+    let given = header(request, AUTHORIZATION);
+    let Some(token) = given.and_then(|value| value.strip_prefix("Bearer ")) else {
+        return false;
+    };
     let content = shared.content();
-    content
-        .tokens
-        .iter()
-        .any(|(known, granted)| known == token && scope.is_none_or(|scope| scope == granted))
+    let granted = content.tokens.iter().find(|(known, _)| known == token);
+    granted.is_some_and(|(_, granted)| {
+        scope.is_none_or(|scope| granted.iter().any(|granted| covers(granted, scope)))
+    })
 }
 
-/// `repository:NAME:pull` of a manifest's or blob's path.
-fn scope_of(path: &str) -> Option<String> {
+/// Whether the request may read a repository, which is not the one that it is about.
+pub(super) fn may_read(shared: &Shared, request: &Head, repository: &str) -> bool {
+    match &shared.auth {
+        Auth::Open | Auth::Basic { .. } => true,
+        Auth::Token { .. } => may(
+            shared,
+            request,
+            Some(&format!("repository:{repository}:pull")),
+        ),
+    }
+}
+
+/// Whether `granted` is about the same repository and has every action of `wanted`.
+fn covers(granted: &str, wanted: &str) -> bool {
+    let (Some((have, can)), Some((need, must))) =
+        (granted.rsplit_once(':'), wanted.rsplit_once(':'))
+    else {
+        return false;
+    };
+    have == need
+        && must
+            .split(',')
+            .all(|must| can.split(',').any(|can| can == must))
+}
+
+/// `repository:NAME:pull` of a manifest's or blob's path, with `push` where it is written to.
+fn scope_of(method: &Method, path: &str) -> Option<String> {
     let rest = path.strip_prefix("/v2/")?;
-    let (repository, _) = rest
+    let (repository, rest) = rest
         .split_once("/manifests/")
         .or_else(|| rest.split_once("/blobs/"))?;
-    Some(format!("repository:{repository}:pull"))
+    let reads = matches!(*method, Method::GET | Method::HEAD) && !rest.starts_with("uploads/");
+    let actions = if reads { "pull" } else { "pull,push" };
+    Some(format!("repository:{repository}:{actions}"))
 }
 
 /// Hands out a token for the scope that is asked for.
-pub(super) fn token(shared: &Shared, request: &Request<Incoming>) -> Answer {
+pub(super) fn token(shared: &Shared, request: &Head) -> Answer {
     let Auth::Token { user } = &shared.auth else {
         return error(404, "NOT_FOUND", "this registry hands out no tokens");
     };
@@ -66,21 +96,17 @@ pub(super) fn token(shared: &Shared, request: &Request<Incoming>) -> Answer {
     if wanted.is_some() && header(request, AUTHORIZATION) != wanted.as_deref() {
         return error(401, "UNAUTHORIZED", "wrong name or password");
     }
-    let scope = request
-        .uri()
-        .query()
-        .and_then(|query| {
-            query
-                .split('&')
-                .find_map(|pair| pair.strip_prefix("scope="))
-        })
+    let query = request.uri.query().unwrap_or_default();
+    let scopes: Vec<String> = query
+        .split('&')
+        .filter_map(|pair| pair.strip_prefix("scope="))
         .map(percent_decode)
-        .unwrap_or_default();
+        .collect();
     let mut content = shared.content();
     // Looks like a token, and differs from every other one of this registry.
-    let token = sha256(format!("{}{scope}{}", shared.address, content.tokens.len()).as_bytes())
+    let token = sha256(format!("{}{scopes:?}{}", shared.address, content.tokens.len()).as_bytes())
         .replace(':', "-");
-    content.tokens.push((token.clone(), scope));
+    content.tokens.push((token.clone(), scopes));
     let document = json!({ "token": token, "access_token": token, "expires_in": 300 });
     with_header(
         respond(200, document.to_string().into()),
@@ -89,7 +115,7 @@ pub(super) fn token(shared: &Shared, request: &Request<Incoming>) -> Answer {
     )
 }
 
-fn percent_decode(text: &str) -> String {
+pub(super) fn percent_decode(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
@@ -140,6 +166,18 @@ mod tests {
             ("foob", "Zm9vYg=="),
         ] {
             assert_eq!(base64(plain.as_bytes()), coded, "{plain}");
+        }
+    }
+
+    #[test]
+    fn a_scope_covers_its_parts() {
+        for (granted, wanted, covered) in [
+            ("repository:a:pull,push", "repository:a:pull", true),
+            ("repository:a:pull", "repository:a:pull,push", false),
+            ("repository:b:pull,push", "repository:a:pull", false),
+            ("", "repository:a:pull", false),
+        ] {
+            assert_eq!(covers(granted, wanted), covered, "{granted} {wanted}");
         }
     }
 

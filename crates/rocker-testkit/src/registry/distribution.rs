@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,62 @@ pub struct Distribution {
     host: String,
 }
 
+/// Whom a [`Distribution`] lets in, and how it is spoken to.
+#[derive(Clone, Debug, Default)]
+pub struct Entrance {
+    /// The name and the password that every request has to show.
+    pub user: Option<(String, String)>,
+    /// The certificate and the key with which to speak TLS, as [`certificate`] makes them.
+    pub tls: Option<(PathBuf, PathBuf)>,
+}
+
+impl Entrance {
+    /// What belongs below `http:` and beside it in the server's configuration.
+    fn settings(&self, directory: &Path) -> (String, String) {
+        let tls = self
+            .tls
+            .as_ref()
+            .map_or_else(String::new, |(certificate, key)| {
+                format!(
+                    ", tls: {{certificate: '{}', key: '{}'}}",
+                    certificate.display(),
+                    key.display()
+                )
+            });
+        let auth = self
+            .user
+            .as_ref()
+            .map_or_else(String::new, |(user, password)| {
+                let line = crate::host::run_program(&["htpasswd", "-Bbn", user, password]);
+                let users = directory.join("htpasswd");
+                fs_err::write(&users, line).expect("a file of users");
+                format!(
+                    "auth: {{htpasswd: {{realm: test, path: '{}'}}}}\n",
+                    users.display()
+                )
+            });
+        (tls, auth)
+    }
+}
+
+/// A certificate for 127.0.0.1 that signed itself, and its key, in files of `directory`.
+///
+/// # Errors
+///
+/// When openssl is not installed.
+pub fn certificate(directory: &Path) -> Result<(PathBuf, PathBuf), Missing> {
+    programs(&["openssl"])?;
+    let files = (directory.join("server.pem"), directory.join("server.key"));
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let (certificate, key) = (text(&files.0), text(&files.1));
+    let words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+        -subj /CN=test -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=IP:127.0.0.1";
+    let mut words: Vec<_> = words.split_whitespace().collect();
+    words.extend(["-keyout", &key, "-out", &certificate]);
+    crate::host::run_program(&words);
+    Ok(files)
+}
+
 impl Distribution {
     /// Starts the server on `port` of 127.0.0.1 with its storage below `directory`. In a
     /// [`crate::Host`]'s network namespace every port is free.
@@ -21,14 +77,27 @@ impl Distribution {
     ///
     /// When the program is not installed.
     pub fn start(directory: &Path, port: u16) -> Result<Self, Missing> {
+        Self::start_with(directory, port, &Entrance::default())
+    }
+
+    /// As [`Distribution::start`], with an entrance to be got through.
+    ///
+    /// # Errors
+    ///
+    /// When a program is not installed.
+    pub fn start_with(directory: &Path, port: u16, entrance: &Entrance) -> Result<Self, Missing> {
         programs(&["docker-registry"])?;
+        if entrance.user.is_some() {
+            programs(&["htpasswd"])?;
+        }
+        let (tls, auth) = entrance.settings(directory);
         let host = format!("127.0.0.1:{port}");
         let config = directory.join("distribution.yml");
         let storage = directory.join("distribution");
         fs_err::write(
             &config,
             format!(
-                "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}}}\nhttp: {{addr: '{host}'}}\n",
+                "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}}}\nhttp: {{addr: '{host}'{tls}}}\n{auth}",
                 storage.display()
             ),
         )
@@ -50,6 +119,11 @@ impl Distribution {
             log.text()
         );
         Ok(distribution)
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// Pushes `image` under `name` (`repository:tag`) as any client would and returns the whole

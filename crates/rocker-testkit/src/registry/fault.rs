@@ -13,18 +13,21 @@ pub enum On {
     Manifest,
     /// Blobs: configs and layers.
     Blob,
+    /// Requests with this method.
+    Method(&'static str),
     /// Requests whose path and query contain this text, a digest for example.
     Path(String),
 }
 
 impl On {
-    pub(super) fn matches(&self, path: &str) -> bool {
+    pub(super) fn matches(&self, method: &str, path: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Ping => path == "/v2/",
             Self::Token => path.starts_with("/token"),
             Self::Manifest => path.contains("/manifests/"),
             Self::Blob => path.contains("/blobs/"),
+            Self::Method(name) => method == *name,
             Self::Path(text) => path.contains(text),
         }
     }
@@ -57,6 +60,10 @@ pub enum Action {
     Hangup,
     /// The body breaks off after so many bytes of this answer, although more were announced.
     CutAfter(usize),
+    /// The request's body is taken up to so many bytes, then the connection closes.
+    CutUploadAfter(usize),
+    /// The request's body is taken up to so many bytes; then nothing happens any more.
+    StallUploadAfter(usize),
     /// Nothing more comes after so many bytes of the body, and the connection stays open.
     StallAfter(usize),
     /// The answer's head comes only after this time.

@@ -12,16 +12,17 @@
 //! assert!(registry.requests().is_empty());
 //! ```
 //!
-//! It speaks the pull half of the distribution API: ping, manifests by tag and digest, blobs
-//! with `Range`, bearer tokens. It listens in the network namespace of the thread that started it.
+//! It speaks the distribution API: ping, manifests by tag and digest, blobs with `Range`, uploads
+//! in one piece or many, mounts, bearer tokens. It listens in the network namespace of the thread that started it.
 
 mod authorize;
 mod body;
 mod distribution;
 mod fault;
 mod serve;
+mod upload;
 
-pub use distribution::Distribution;
+pub use distribution::{Distribution, Entrance, certificate};
 pub use fault::{Action, On};
 
 use std::collections::HashMap;
@@ -33,6 +34,7 @@ use tokio::sync::oneshot;
 
 use crate::image::{Blob, Image};
 use fault::Fault;
+use upload::Upload;
 
 /// Whom the registry lets in.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -66,6 +68,8 @@ pub struct RequestRecord {
     pub authorization: Option<String>,
     /// The `Range` header.
     pub range: Option<String>,
+    /// The `Content-Range` header.
+    pub content_range: Option<String>,
     /// The `Accept` headers, joined with a comma.
     pub accept: String,
     /// The status of the answer.
@@ -85,7 +89,10 @@ struct Content {
     repositories: HashMap<String, Repository>,
     faults: Vec<Fault>,
     requests: Vec<RequestRecord>,
-    tokens: Vec<(String, String)>,
+    tokens: Vec<(String, Vec<String>)>,
+    uploads: HashMap<String, Upload>,
+    /// How many uploads were ever begun.
+    begun: usize,
 }
 
 #[derive(Debug)]
@@ -194,6 +201,35 @@ impl Registry {
         self.with_repository(repository, |repository| {
             repository.blobs.insert(blob.digest.clone(), blob);
         });
+    }
+
+    /// The manifest that `name` (`repository:tag`) means.
+    pub fn manifest(&self, name: &str) -> Option<Blob> {
+        let tag = name.rsplit_once(':').map_or("latest", |(_, tag)| tag);
+        let content = self.shared.content();
+        let repository = content.repositories.get(repository_of(name))?;
+        repository.manifests.get(repository.tags.get(tag)?).cloned()
+    }
+
+    /// A blob of a repository.
+    pub fn blob(&self, repository: &str, digest: &str) -> Option<Blob> {
+        let content = self.shared.content();
+        content
+            .repositories
+            .get(repository)?
+            .blobs
+            .get(digest)
+            .cloned()
+    }
+
+    /// How many uploads were begun and neither finished nor cancelled.
+    pub fn open_uploads(&self) -> usize {
+        self.shared.content().uploads.len()
+    }
+
+    /// Forgets all of a repository.
+    pub fn remove_repository(&self, name: &str) {
+        self.shared.content().repositories.remove(name);
     }
 
     /// Forgets a blob, so that requests for it get 404.

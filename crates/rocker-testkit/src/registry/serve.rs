@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use super::authorize::{refuse, token};
 use super::body::{End, ServedBody};
 use super::fault::Action;
-use super::{RequestRecord, Shared};
+use super::{RequestRecord, Shared, upload};
 
 /// Serves until `stopped` fires. Runs on a thread of its own with a runtime of its own.
 pub(super) fn run(listener: TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
@@ -54,14 +54,30 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 pub(super) type Answer = Response<ServedBody>;
 
+/// A request without its body.
+pub(super) type Head = hyper::http::request::Parts;
+
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Answer> {
+    let (request, body) = request.into_parts();
     let path = request
-        .uri()
+        .uri
         .path_and_query()
         .map_or_else(String::new, ToString::to_string);
-    let action = take_fault(&shared, &path);
+    let action = take_fault(&shared, &request.method, &path);
     let result = match action {
+        Some(Action::CutUploadAfter(bytes)) => {
+            let _rest = upload::take_part(&shared, &request, body, bytes).await;
+            Err(io::Error::other("the test asked for a broken upload"))
+        }
+        Some(Action::StallUploadAfter(bytes)) => {
+            let _connection = upload::take_part(&shared, &request, body, bytes).await;
+            std::future::pending().await
+        }
         Some(action) => misbehave(&shared, &request, action).await,
+        None if upload::is_meant(&request) => Ok(match refuse(&shared, &request) {
+            Some(refusal) => refusal,
+            None => upload::answer(&shared, &request, body).await,
+        }),
         None => Ok(behave(&shared, &request, Leniency::default())),
     };
     let status = result.as_ref().map_or(0, |answer| answer.status().as_u16());
@@ -72,36 +88,37 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<A
     result
 }
 
-fn record(request: &Request<Incoming>, path: String, status: u16) -> RequestRecord {
+fn record(request: &Head, path: String, status: u16) -> RequestRecord {
     let accept: Vec<_> = request
-        .headers()
+        .headers
         .get_all(ACCEPT)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .collect();
     RequestRecord {
-        method: request.method().to_string(),
+        method: request.method.to_string(),
         path,
         authorization: header(request, AUTHORIZATION).map(str::to_owned),
         range: header(request, RANGE).map(str::to_owned),
+        content_range: header(request, CONTENT_RANGE).map(str::to_owned),
         accept: accept.join(","),
         status,
     }
 }
 
-pub(super) fn header(request: &Request<Incoming>, name: HeaderName) -> Option<&str> {
+pub(super) fn header(request: &Head, name: HeaderName) -> Option<&str> {
     request
-        .headers()
+        .headers
         .get(name)
         .and_then(|value| value.to_str().ok())
 }
 
-fn take_fault(shared: &Shared, path: &str) -> Option<Action> {
+fn take_fault(shared: &Shared, method: &Method, path: &str) -> Option<Action> {
     let mut content = shared.content();
     let fault = content
         .faults
         .iter_mut()
-        .find(|fault| fault.left > 0 && fault.on.matches(path))?;
+        .find(|fault| fault.left > 0 && fault.on.matches(method.as_str(), path))?;
     fault.left -= 1;
     Some(fault.action.clone())
 }
@@ -112,11 +129,7 @@ struct Leniency {
     ignore_range: bool,
 }
 
-async fn misbehave(
-    shared: &Shared,
-    request: &Request<Incoming>,
-    action: Action,
-) -> io::Result<Answer> {
+async fn misbehave(shared: &Shared, request: &Head, action: Action) -> io::Result<Answer> {
     let right = || behave(shared, request, Leniency::default());
     Ok(match action {
         Action::Status(status) => error(status, "FAULT", "the test asked for this"),
@@ -145,6 +158,9 @@ async fn misbehave(
         Action::DigestHeader(value) => with_header(right(), DIGEST.clone(), &value),
         Action::IgnoreRange => behave(shared, request, Leniency { ignore_range: true }),
         Action::Chunked => right().map(ServedBody::chunked),
+        Action::CutUploadAfter(_) | Action::StallUploadAfter(_) => {
+            unreachable!("they are about the request's body")
+        }
     })
 }
 
@@ -168,18 +184,18 @@ fn flip_middle_byte(bytes: &mut [u8]) {
     }
 }
 
-static DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+pub(super) static DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
-fn behave(shared: &Shared, request: &Request<Incoming>, leniency: Leniency) -> Answer {
-    let path = request.uri().path();
+fn behave(shared: &Shared, request: &Head, leniency: Leniency) -> Answer {
+    let path = request.uri.path();
     if path == "/token" {
         return token(shared, request);
     }
     if let Some(refusal) = refuse(shared, request) {
         return refusal;
     }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return error(405, "UNSUPPORTED", "this registry only serves");
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        return error(405, "UNSUPPORTED", "nobody does this");
     }
     let Some(rest) = path.strip_prefix("/v2/") else {
         return error(404, "NOT_FOUND", "no such page");
@@ -217,12 +233,7 @@ fn manifest(shared: &Shared, repository: &str, reference: &str) -> Answer {
     with_header(answer, DIGEST.clone(), &manifest.digest)
 }
 
-fn blob(
-    shared: &Shared,
-    request: &Request<Incoming>,
-    name: (&str, &str),
-    leniency: Leniency,
-) -> Answer {
+fn blob(shared: &Shared, request: &Head, name: (&str, &str), leniency: Leniency) -> Answer {
     let (repository, digest) = name;
     let content = shared.content();
     let Some(blob) = content
@@ -255,7 +266,7 @@ fn blob(
 
 /// Where `Range: bytes=N-` wants the answer to start; `None` for no range, one that another
 /// `If-Range` rules out, or a form that clients of a registry do not use.
-fn wanted_range(request: &Request<Incoming>, digest: &str, len: usize) -> Option<usize> {
+fn wanted_range(request: &Head, digest: &str, len: usize) -> Option<usize> {
     if header(request, IF_RANGE).is_some_and(|etag| etag.trim_matches('"') != digest) {
         return None;
     }

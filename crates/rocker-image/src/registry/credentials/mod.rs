@@ -1,7 +1,19 @@
-//! Who we are at which registry.
+//! Who we are at which registry, and the files and programs that know it.
+
+mod edit;
+mod file;
+mod helper;
+mod server;
 
 use std::collections::BTreeMap;
 use std::fmt;
+
+pub use edit::{KeyStyle, SavedIn, forget_all_logins, forget_login, save_login};
+pub use file::{AuthFile, AuthFileError};
+pub use helper::HelperError;
+pub use server::{InvalidServer, Server};
+
+use server::normalise;
 
 /// What identifies us at one registry. Never shown: `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,6 +29,17 @@ pub enum Credential {
     Identity(String),
     /// A ready bearer token (`registrytoken` in docker's file).
     Bearer(String),
+}
+
+impl Credential {
+    /// The name of the user, where there is one.
+    #[must_use]
+    pub fn username(&self) -> Option<&str> {
+        match self {
+            Self::Basic { username, .. } => Some(username),
+            Self::Identity(_) | Self::Bearer(_) => None,
+        }
+    }
 }
 
 impl fmt::Debug for Credential {
@@ -49,13 +72,12 @@ impl Credentials {
     /// The credential with the longest key that covers `repository` at `registry`.
     #[must_use]
     pub fn find(&self, registry: &str, repository: &str) -> Option<&Credential> {
-        let mut key = format!("{}/{repository}", normalise(registry));
-        loop {
-            if let Some(credential) = self.0.get(&key) {
-                return Some(credential);
-            }
-            key.truncate(key.rfind('/')?);
-        }
+        keys_of(registry, repository).find_map(|key| self.0.get(&key))
+    }
+
+    /// The keys that there are.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 
     /// Whether there is none at all.
@@ -65,27 +87,15 @@ impl Credentials {
     }
 }
 
-/// Docker Hub goes by several names in auth files; and docker's old files have URLs as keys.
-fn normalise(key: &str) -> String {
-    let bare = key
-        .strip_prefix("https://")
-        .or_else(|| key.strip_prefix("http://"))
-        .unwrap_or(key);
-    let bare = bare.trim_end_matches('/');
-    let bare = bare
-        .strip_suffix("/v1")
-        .or_else(|| bare.strip_suffix("/v2"))
-        .unwrap_or(bare);
-    let (host, path) = bare
-        .split_once('/')
-        .map_or((bare, None), |(host, path)| (host, Some(path)));
-    let host = match host {
-        "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => {
-            "docker.io".to_owned()
-        }
-        other => other.to_ascii_lowercase(),
+/// The keys that cover `repository` at `registry`, the longest first.
+fn keys_of(registry: &str, repository: &str) -> impl Iterator<Item = String> {
+    let longest = match repository {
+        "" => normalise(registry),
+        path => format!("{}/{path}", normalise(registry)),
     };
-    path.map_or_else(|| host.clone(), |path| format!("{host}/{path}"))
+    std::iter::successors(Some(longest), |key| {
+        Some(key.get(..key.rfind('/')?)?.to_owned())
+    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,463 @@
+//! Auth files: `~/.docker/config.json`, `containers/auth.json`.
+//!
+//! Whatever a file holds, no error shows it.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use rocker_types::{Diagnose, ErrorKind};
+use serde::Deserialize;
+
+use super::helper::Helper;
+use super::server::normalise;
+use super::{Credential, Credentials, HelperError, Server, keys_of};
+
+/// The largest auth file, in bytes.
+pub(super) const MAX_BYTES: u64 = 1 << 20;
+
+/// Why an auth file is of no use. No text of the file is part of it.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthFileError {
+    /// The file cannot be read.
+    #[error("cannot read the auth file {path:?}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+
+    /// The file is larger than any auth file.
+    #[error("auth file {path:?} is larger than {MAX_BYTES} bytes")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// Not the JSON of an auth file.
+    #[error("auth file {path:?} is not the JSON of one (line {line}, column {column})")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+    },
+
+    /// An entry whose `auth` is not the base64 of `USER:PASSWORD`.
+    #[error("auth file {path:?}: the entry for {key:?} is not base64 of USER:PASSWORD")]
+    Entry {
+        /// The file.
+        path: PathBuf,
+        /// The registry.
+        key: String,
+    },
+
+    /// A credential helper that the file names failed.
+    #[error("cannot use the credential helper that {path:?} names")]
+    Helper {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: HelperError,
+    },
+
+    /// The file cannot be changed.
+    #[error("cannot write the auth file {path:?}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+
+    /// Somebody else has been changing the file for long.
+    #[error("auth file {path:?} is locked by another process")]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// What an auth file cannot hold.
+    #[error("{problem}")]
+    Unfit {
+        /// Which part, and why.
+        problem: &'static str,
+    },
+}
+
+impl Diagnose for AuthFileError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Read { .. }
+            | Self::TooLarge { .. }
+            | Self::Syntax { .. }
+            | Self::Entry { .. }
+            | Self::Unfit { .. } => ErrorKind::Invalid,
+            Self::Helper { source, .. } => source.kind(),
+            Self::Locked { .. } => ErrorKind::Conflict,
+            Self::Write { .. } => ErrorKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Entry { key, .. } => Some(format!("log in to {key} again, or remove the entry")),
+            Self::Helper { source, .. } => source.hint(),
+            Self::Read { .. }
+            | Self::TooLarge { .. }
+            | Self::Syntax { .. }
+            | Self::Write { .. }
+            | Self::Locked { .. }
+            | Self::Unfit { .. } => None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(default)]
+    auths: BTreeMap<String, Entry>,
+    #[serde(default, rename = "credHelpers")]
+    helpers: BTreeMap<String, String>,
+    #[serde(default, rename = "credsStore")]
+    store: Option<String>,
+}
+
+/// What one auth file knows: credentials, and helpers that know others.
+#[derive(Debug)]
+pub struct AuthFile {
+    path: PathBuf,
+    auths: Credentials,
+    /// By registry, or by registry and the start of a path.
+    helpers: BTreeMap<String, String>,
+    /// For all registries that have no helper of their own.
+    store: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Entry {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+    registrytoken: Option<String>,
+}
+
+/// Docker writes padding, some tools do not.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+impl AuthFile {
+    /// Reads the auth file at `path`; `None` when there is no such file.
+    ///
+    /// Entries without a secret (credential helpers leave such) are passed over.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthFileError`]; a file that is there and cannot be understood is an error, because
+    /// going on without credentials would fail later with a misleading text.
+    pub fn read(path: &Path) -> Result<Option<Self>, AuthFileError> {
+        read_bytes(path)?
+            .map(|bytes| Self::parse(&bytes, path))
+            .transpose()
+    }
+
+    /// Reads the bytes of an auth file; `path` is for the errors.
+    ///
+    /// # Errors
+    ///
+    /// All but those about reading and helpers.
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Self, AuthFileError> {
+        let mut file = Self {
+            path: path.to_owned(),
+            auths: Credentials::none(),
+            helpers: BTreeMap::new(),
+            store: None,
+        };
+        if bytes.trim_ascii().is_empty() {
+            return Ok(file);
+        }
+        // serde would take an array for a struct as well
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            let path = path.to_owned();
+            let (line, column) = (1, 1);
+            return Err(AuthFileError::Syntax { path, line, column });
+        }
+        let document: Document = serde_json::from_slice(bytes).map_err(syntax(path))?;
+        for (key, entry) in document.auths {
+            let malformed = || AuthFileError::Entry {
+                path: path.to_owned(),
+                key: key.clone(),
+            };
+            if let Some(credential) = entry.credential().map_err(|Malformed| malformed())? {
+                file.auths.insert(&key, credential);
+            }
+        }
+        let helpers = document.helpers.into_iter();
+        file.helpers = helpers
+            .filter(|(_, name)| !name.is_empty())
+            .map(|(key, name)| (normalise(&key), name))
+            .collect();
+        file.store = document.store.filter(|name| !name.is_empty());
+        Ok(file)
+    }
+
+    /// The credential for `repository` at `registry`, which may be all of a registry (empty):
+    /// that of a helper first, then the entry with the longest key.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthFileError::Helper`].
+    pub fn find(
+        &self,
+        registry: &str,
+        repository: &str,
+    ) -> Result<Option<Credential>, AuthFileError> {
+        let own = keys_of(registry, repository)
+            .find_map(|key| self.helpers.get(&key).map(|name| (key, name)));
+        let all = || {
+            let name = self.store.as_ref()?;
+            Some((normalise(registry), name))
+        };
+        if let Some((key, name)) = own.or_else(all) {
+            let helper = self.helper(name)?;
+            let Ok(server) = key.parse::<Server>() else {
+                return Ok(None);
+            };
+            for address in server.addresses() {
+                let found = helper.get(address);
+                if let Some(found) = found.map_err(|source| self.helper_failed(source))? {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        Ok(self.auths.find(registry, repository).cloned())
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the file has something to say about `server`, in itself or in a helper.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthFileError::Helper`].
+    pub fn knows(&self, server: &Server) -> Result<bool, AuthFileError> {
+        Ok(self.find(server.registry(), server.path())?.is_some())
+    }
+
+    /// The helper that keeps what belongs to `server`, if one does.
+    pub(super) fn keeper(&self, server: &Server) -> Result<Option<Helper>, AuthFileError> {
+        let own = self.helpers.get(server.key());
+        own.or(self.store.as_ref())
+            .map(|name| self.helper(name))
+            .transpose()
+    }
+
+    /// Every helper that the file names, with the key that it is for; the one for all comes
+    /// last, without a key.
+    pub(super) fn helpers(&self) -> Result<Vec<(Option<&str>, Helper)>, AuthFileError> {
+        let own = self
+            .helpers
+            .iter()
+            .map(|(key, name)| (Some(key.as_str()), name));
+        own.chain(self.store.iter().map(|name| (None, name)))
+            .map(|(key, name)| Ok((key, self.helper(name)?)))
+            .collect()
+    }
+
+    /// The credentials that are in the file itself.
+    pub(super) const fn auths(&self) -> &Credentials {
+        &self.auths
+    }
+
+    fn helper(&self, name: &str) -> Result<Helper, AuthFileError> {
+        Helper::named(name).map_err(|source| self.helper_failed(source))
+    }
+
+    pub(super) fn helper_failed(&self, source: HelperError) -> AuthFileError {
+        AuthFileError::Helper {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+/// The bytes of the file; `None` when there is none.
+pub(super) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, AuthFileError> {
+    let read = |source| AuthFileError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = match fs_err::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(read(error)),
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(read)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(AuthFileError::TooLarge {
+            path: path.to_owned(),
+        });
+    }
+    Ok(Some(bytes))
+}
+
+/// Where the JSON is wrong; serde_json's own text could quote a secret.
+pub(super) fn syntax(path: &Path) -> impl Fn(serde_json::Error) -> AuthFileError {
+    move |error| AuthFileError::Syntax {
+        path: path.to_owned(),
+        line: error.line(),
+        column: error.column(),
+    }
+}
+
+struct Malformed;
+
+impl Entry {
+    fn credential(self) -> Result<Option<Credential>, Malformed> {
+        let filled = |value: Option<String>| value.filter(|value| !value.is_empty());
+        if let Some(token) = filled(self.identitytoken) {
+            return Ok(Some(Credential::Identity(token)));
+        }
+        if let Some(token) = filled(self.registrytoken) {
+            return Ok(Some(Credential::Bearer(token)));
+        }
+        if let Some(auth) = filled(self.auth) {
+            return decode(&auth).map(Some).ok_or(Malformed);
+        }
+        match (filled(self.username), filled(self.password)) {
+            (Some(username), Some(password)) => Ok(Some(Credential::Basic { username, password })),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn decode(auth: &str) -> Option<Credential> {
+    let text = String::from_utf8(BASE64.decode(auth.trim()).ok()?).ok()?;
+    let (username, password) = text.split_once(':')?;
+    // docker pads what it encodes with NUL bytes in some versions
+    let password = password.trim_end_matches('\0');
+    Some(Credential::Basic {
+        username: username.to_owned(),
+        password: password.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<AuthFile, AuthFileError> {
+        AuthFile::parse(text.as_bytes(), Path::new("/auth.json"))
+    }
+
+    fn basic(username: &str, password: &str) -> Credential {
+        Credential::Basic {
+            username: username.to_owned(),
+            password: password.to_owned(),
+        }
+    }
+
+    #[test]
+    fn entries_are_read() {
+        let file = parse(
+            r#"{"auths": {
+                "https://index.docker.io/v1/": {"auth": "dXNlcjpwYTpzcw=="},
+                "quay.io": {"auth": "dXNlcjpwdw"},
+                "ghcr.io": {"username": "u", "password": "p"},
+                "acr.io": {"auth": "MDAwMDo=", "identitytoken": "refresh"},
+                "helper.io": {}
+            }, "credHelpers": {"gcr.io": ""}, "HttpHeaders": {"X": "y"}}"#,
+        )
+        .unwrap();
+        let cases = [
+            ("docker.io", Some(basic("user", "pa:ss"))),
+            ("quay.io", Some(basic("user", "pw"))),
+            ("ghcr.io", Some(basic("u", "p"))),
+            ("acr.io", Some(Credential::Identity("refresh".to_owned()))),
+            ("helper.io", None),
+            ("gcr.io", None),
+        ];
+        for (registry, expected) in cases {
+            assert_eq!(file.find(registry, "x/y").unwrap(), expected, "{registry}");
+        }
+    }
+
+    #[test]
+    fn the_helper_that_keeps_a_login_is_that_of_its_registry() {
+        let file = parse(
+            r#"{"credsStore": "all", "credHelpers": {"https://GCR.io": "gcr", "quay.io/team": "team"}}"#,
+        )
+        .unwrap();
+        let keeper = |server: &str| {
+            let keeper = file.keeper(&server.parse().unwrap()).unwrap();
+            keeper.map(|helper| helper.program().to_owned())
+        };
+        for (server, program) in [
+            ("gcr.io", "docker-credential-gcr"),
+            ("quay.io/team", "docker-credential-team"),
+            ("quay.io", "docker-credential-all"),
+        ] {
+            assert_eq!(keeper(server).as_deref(), Some(program), "{server}");
+        }
+        assert!(
+            parse(r#"{"credsStore": "../sh"}"#)
+                .unwrap()
+                .find("a.io", "x")
+                .is_err()
+        );
+        for text in ["[]", r#"{"credHelpers": []}"#, r#"{"credsStore": 1}"#] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn empty_files_have_no_credentials() {
+        for text in ["", " \n", "{}", r#"{"auths":{}}"#] {
+            assert!(parse(text).unwrap().auths.is_empty(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_registry_and_no_secret() {
+        let secret = "c2VjcmV0"; // "secret": no colon
+        let cases = [
+            format!(r#"{{"auths":{{"quay.io":{{"auth":"{secret}"}}}}}}"#),
+            format!(r#"{{"auths":{{"quay.io":{{"auth":"!{secret}"}}}}}}"#),
+            format!(r#"{{"auths":{{"quay.io":{{"auth":["{secret}"]}}}}}}"#),
+            format!(r#"{{"auths":"{secret}"}}"#),
+            format!(r#"{{"auths":{{"quay.io":"{secret}"#),
+        ];
+        for text in cases {
+            let error = parse(&text).unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(
+                shown.contains("auth.json") && !shown.contains(secret),
+                "{text}: {shown}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_not_an_error() {
+        let read = |path| AuthFile::read(Path::new(path));
+        assert!(read("/nonexistent/auth.json").unwrap().is_none());
+        assert!(read("/dev/zero").is_err());
+    }
+}

@@ -1,0 +1,206 @@
+//! One layer on its way to a registry.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use reqwest::Url;
+use rocker_types::{DiffId, ImageRef};
+
+use super::source::{Source, SourceError, Tar};
+use super::upload::{Mount, UploadError};
+use super::{KnownBlob, Push, PushError, PushEvent, PushState, Site};
+use crate::document::{Descriptor, Format};
+use crate::registry::fetch::{Errand, Repository};
+use crate::registry::retry::Retry;
+
+/// How many blobs that a layer is known as are asked for.
+const MOST_BLOBS: usize = 4;
+
+impl Push<'_> {
+    /// Sees that a layer is there, and says as which blob.
+    pub(super) async fn layer(
+        &self,
+        site: &Site<'_, '_, '_>,
+        id: &DiffId,
+        blobs: &[KnownBlob],
+    ) -> Result<Descriptor, PushError> {
+        self.state(id, PushState::Waiting);
+        let _permit = site.permits.acquire().await;
+        let blobs = blobs.get(..MOST_BLOBS).unwrap_or(blobs);
+        for known in blobs {
+            let there = site.uploader.has(&known.blob.digest).await;
+            if there.map_err(|error| self.registry_error(error))? {
+                self.state(id, PushState::AlreadyExists);
+                return Ok(known.blob.clone());
+            }
+        }
+        let mut begun = None;
+        for known in blobs {
+            match self.mount(site, known, &mut begun).await? {
+                Some(from) => {
+                    self.state(id, PushState::Mounted { from });
+                    return Ok(known.blob.clone());
+                }
+                None => continue,
+            }
+        }
+        for known in blobs {
+            if self.pass_through(site, id, known, &mut begun).await? {
+                self.state(id, PushState::Pushed);
+                return Ok(known.blob.clone());
+            }
+        }
+        let blob = self.compress(site, id, begun).await?;
+        self.state(id, PushState::Pushed);
+        Ok(blob)
+    }
+
+    /// Asks for a mount from each repository that had the blob; gives back which it was. An
+    /// upload that a registry began instead is left in `begun`.
+    async fn mount<'s>(
+        &self,
+        site: &Site<'s, '_, '_>,
+        known: &KnownBlob,
+        begun: &mut Option<Url>,
+    ) -> Result<Option<&'s str>, PushError> {
+        let target = &self.request.reference;
+        for from in &site.mounts {
+            let had_it = known
+                .seen_in
+                .iter()
+                .any(|seen| seen.registry() == target.registry() && seen.repository() == *from);
+            // a second upload for the same blob would never be finished
+            if !had_it || begun.is_some() {
+                continue;
+            }
+            let mounted = site.uploader.mount(&known.blob.digest, from).await;
+            match mounted.map_err(|error| self.registry_error(error))? {
+                Mount::Mounted => return Ok(Some(from)),
+                Mount::Begun(place) => *begun = Some(place),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lets the blob's bytes pass through from a registry that has them; `false` if none does.
+    async fn pass_through(
+        &self,
+        site: &Site<'_, '_, '_>,
+        id: &DiffId,
+        known: &KnownBlob,
+        begun: &mut Option<Url>,
+    ) -> Result<bool, PushError> {
+        for origin in &known.seen_in {
+            if is_same_repository(origin, &self.request.reference) {
+                continue;
+            }
+            let Some(options) = (self.request.elsewhere)(origin) else {
+                continue;
+            };
+            let on_retry = |Retry { what, cause, delay }: Retry<'_>| {
+                self.progress
+                    .event(PushEvent::Retrying { what, cause, delay });
+            };
+            let errand = Errand::pull(origin.registry(), origin.repository());
+            let repository = match Repository::connect(&errand, &options, &on_retry).await {
+                Ok(repository) => repository,
+                Err(error) => {
+                    tracing::debug!(%origin, %error, "the layer's registry cannot be asked");
+                    continue;
+                }
+            };
+            let source = Source::Elsewhere {
+                repository: &repository,
+                blob: &known.blob,
+            };
+            let total = known.blob.size;
+            let tell = |done: u64| {
+                let done = done.min(total);
+                self.state(id, PushState::Pushing { done, total });
+            };
+            match site.uploader.stream(&source, begun.take(), &tell).await {
+                Ok(_) => return Ok(true),
+                Err(UploadError::Source(error)) => {
+                    tracing::debug!(%origin, ?error, "the layer's registry does not serve it");
+                }
+                Err(UploadError::Registry(error)) => return Err(self.registry_error(error)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Makes the layer a tar again, compresses it and uploads what comes out.
+    async fn compress(
+        &self,
+        site: &Site<'_, '_, '_>,
+        id: &DiffId,
+        begun: Option<Url>,
+    ) -> Result<Descriptor, PushError> {
+        let compression = self.request.compression;
+        let done = Arc::new(AtomicU64::new(0));
+        let total = self
+            .store
+            .tar_bytes(id)
+            .map_err(|source| PushError::Layer {
+                reference: self.reference(),
+                layer: id.clone(),
+                source: Box::new(source),
+            })?;
+        let source = Source::Tar(Tar {
+            threads: site.threads,
+            store: site.store,
+            layer: id.clone(),
+            compression,
+            done: Arc::clone(&done),
+        });
+        let tell = |_| {
+            let done = done.load(Ordering::Relaxed).min(total);
+            self.state(id, PushState::Pushing { done, total });
+        };
+        let (digest, size) = match site.uploader.stream(&source, begun, &tell).await {
+            Ok(blob) => blob,
+            Err(UploadError::Registry(error)) => return Err(self.registry_error(error)),
+            Err(UploadError::Source(error)) => return Err(self.source_error(id, error)),
+        };
+        Ok(Descriptor {
+            media_type: Format::Oci.layer(compression.of_layer()).to_owned(),
+            digest,
+            size,
+        })
+    }
+
+    fn source_error(&self, id: &DiffId, error: SourceError) -> PushError {
+        let (reference, layer) = (self.reference(), id.clone());
+        match error {
+            SourceError::Registry(source) => self.registry_error(source),
+            SourceError::OtherBlob { actual } => PushError::Compress {
+                reference,
+                layer,
+                source: std::io::Error::other(format!("it became {actual}")),
+            },
+            SourceError::Tar(source) => PushError::Layer {
+                reference,
+                layer,
+                source: Box::new(source),
+            },
+            SourceError::Compress(source) => PushError::Compress {
+                reference,
+                layer,
+                source,
+            },
+            SourceError::Start(source) => PushError::Start {
+                reference,
+                what: "compressing thread",
+                source,
+            },
+        }
+    }
+
+    fn state(&self, layer: &DiffId, state: PushState<'_>) {
+        self.progress.event(PushEvent::Layer { layer, state });
+    }
+}
+
+fn is_same_repository(one: &ImageRef, other: &ImageRef) -> bool {
+    (one.registry(), one.repository()) == (other.registry(), other.repository())
+}

@@ -1,0 +1,313 @@
+//! From an image in the store to a registry.
+//!
+//! Layers are kept unpacked here, so the bytes that a registry wants are not at hand. For each
+//! layer the cheapest way is taken that leads to a blob at the registry:
+//!
+//! 1. a blob that the layer is known as is there already;
+//! 2. it is in another repository of the same registry, which mounts it;
+//! 3. the registry that the layer came from still has it: its bytes pass through;
+//! 4. the layer's tar is written again and compressed, which makes another blob.
+//!
+//! As long as every layer stays the blob that the image's manifest names, that manifest is
+//! pushed byte for byte and keeps its digest.
+
+mod body;
+mod error;
+mod layer;
+mod manifest;
+mod progress;
+mod source;
+mod upload;
+
+use std::fmt;
+use std::thread::Scope;
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use rocker_types::{DiffId, Digest, ImageRef};
+use tokio::sync::Semaphore;
+
+pub use error::PushError;
+pub use manifest::PushCompression;
+pub use progress::{NoPushProgress, PushEvent, PushProgress, PushState};
+
+use super::fetch::{Errand, Repository, pull_scope};
+use super::retry::Retry;
+use super::{RegistryError, RegistryOptions, runtime};
+use crate::document::{Descriptor, Document, Manifest};
+use crate::store::Store;
+use upload::Uploader;
+
+/// An image to push, and all that helps with it.
+pub struct PushRequest<'a> {
+    /// What the image is to be called there.
+    pub reference: ImageRef,
+    /// How to talk to that registry.
+    pub registry: RegistryOptions,
+    /// The digest of the image's config, which is a blob of the store.
+    pub image_id: Digest,
+    /// The digest of the manifest that the image came with, a blob of the store; `None` for an
+    /// image that was made here.
+    pub manifest: Option<Digest>,
+    /// The layers, base first.
+    pub layers: Vec<DiffId>,
+    /// What is known about where a layer's blobs are. Asked from the calling thread.
+    pub known_blobs: &'a dyn Fn(&DiffId) -> Vec<KnownBlob>,
+    /// How to talk to a registry that a layer came from. Asked from the calling thread.
+    pub elsewhere: &'a dyn Fn(&ImageRef) -> Option<RegistryOptions>,
+    /// How layers are compressed that have to be.
+    pub compression: PushCompression,
+    /// Asked about every 50 ms, from the calling thread; once it says `true` the push ends with
+    /// [`PushError::Interrupted`].
+    pub cancelled: &'a dyn Fn() -> bool,
+}
+
+impl fmt::Debug for PushRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PushRequest")
+            .field("reference", &self.reference)
+            .field("registry", &self.registry)
+            .field("image_id", &self.image_id)
+            .field("manifest", &self.manifest)
+            .field("layers", &self.layers)
+            .field("compression", &self.compression)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A blob that unpacks to a layer, and where it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownBlob {
+    /// The blob as a manifest describes it.
+    pub blob: Descriptor,
+    /// Repositories that had it.
+    pub seen_in: Vec<ImageRef>,
+}
+
+/// An image that is at the registry now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushedImage {
+    /// The digest of the manifest.
+    pub digest: Digest,
+    /// The manifest's bytes.
+    pub manifest: Vec<u8>,
+}
+
+/// Pushes an image under its tag. Blocks; an async runtime and the threads that compress live
+/// only inside. The store is read and nothing else.
+///
+/// # Errors
+///
+/// [`PushError`]; the tag means what it meant before, and what was half uploaded is cancelled.
+pub fn push(
+    store: &Store,
+    request: &PushRequest<'_>,
+    progress: &dyn PushProgress,
+) -> Result<PushedImage, PushError> {
+    let push = Push {
+        store,
+        request,
+        progress,
+    };
+    let outcome = std::thread::scope(|threads| runtime::block_on(push.run(threads)));
+    outcome.map_err(|source| PushError::Start {
+        reference: request.reference.familiar(),
+        what: "network client",
+        source,
+    })?
+}
+
+/// One push, and the way its errors name the image.
+#[derive(Clone, Copy)]
+pub(super) struct Push<'a> {
+    store: &'a Store,
+    request: &'a PushRequest<'a>,
+    progress: &'a dyn PushProgress,
+}
+
+/// What layers are pushed with.
+struct Site<'s, 'scope, 'env> {
+    threads: &'scope Scope<'scope, 'env>,
+    store: &'scope Store,
+    uploader: &'s Uploader<'s>,
+    permits: Semaphore,
+    /// The repositories of the same registry that may be mounted from.
+    mounts: Vec<&'s str>,
+}
+
+impl<'a> Push<'a> {
+    async fn run<'scope>(
+        &'scope self,
+        threads: &'scope Scope<'scope, '_>,
+    ) -> Result<PushedImage, PushError> {
+        let request = self.request;
+        let known: Vec<_> = request.layers.iter().map(request.known_blobs).collect();
+        let mounts = self.mounts(&known);
+        let (registry, repository) = (request.reference.registry(), request.reference.repository());
+        let mut scopes = vec![format!("repository:{repository}:pull,push")];
+        scopes.extend(mounts.iter().map(|repository| pull_scope(repository)));
+        let errand = Errand {
+            registry,
+            repository,
+            scopes,
+        };
+        let on_retry = |Retry { what, cause, delay }: Retry<'_>| {
+            self.progress
+                .event(PushEvent::Retrying { what, cause, delay });
+        };
+        tokio::select! {
+            biased;
+            () = runtime::cancelled(request.cancelled) => Err(self.interrupted()),
+            connected = Repository::connect(&errand, &request.registry, &on_retry) => {
+                let repository = connected.map_err(|error| self.registry_error(error))?;
+                let uploader = Uploader::new(&repository);
+                let site = Site {
+                    threads,
+                    store: self.store,
+                    uploader: &uploader,
+                    permits: Semaphore::new(request.registry.concurrency.max(1)),
+                    mounts,
+                };
+                let outcome = tokio::select! {
+                    biased;
+                    () = runtime::cancelled(request.cancelled) => Err(self.interrupted()),
+                    outcome = self.image(&site, &known) => outcome,
+                };
+                uploader.cancel_all().await;
+                outcome
+            }
+        }
+    }
+
+    /// The other repositories of the registry where layers were seen.
+    fn mounts<'k>(&self, known: &'k [Vec<KnownBlob>]) -> Vec<&'k str> {
+        /// More would make a token request that no service takes.
+        const MOST: usize = 8;
+        let target = &self.request.reference;
+        let mut mounts = Vec::new();
+        for seen in known.iter().flatten().flat_map(|known| &known.seen_in) {
+            let is_other =
+                seen.registry() == target.registry() && seen.repository() != target.repository();
+            if is_other && mounts.len() < MOST && !mounts.contains(&seen.repository()) {
+                mounts.push(seen.repository());
+            }
+        }
+        mounts
+    }
+
+    /// Layers, then the config, then the manifest: nothing is named before it is there.
+    async fn image(
+        &self,
+        site: &Site<'_, '_, '_>,
+        known: &[Vec<KnownBlob>],
+    ) -> Result<PushedImage, PushError> {
+        let original = self.original()?;
+        let layers = self.layers(site, known, original.as_ref()).await?;
+        let config = self.read(&self.request.image_id)?;
+        self.config(site, &config).await?;
+        let size = config.len() as u64;
+        let document =
+            manifest::compose(original.as_ref(), (&self.request.image_id, size), &layers);
+        let document = document.map_err(|source| PushError::Manifest {
+            reference: self.reference(),
+            source,
+        })?;
+        let tag = self.request.reference.tag().unwrap_or("latest");
+        let put = site.uploader.put_manifest(tag, &document).await;
+        put.map_err(|error| self.registry_error(error))?;
+        Ok(PushedImage {
+            digest: document.digest,
+            manifest: document.bytes.to_vec(),
+        })
+    }
+
+    /// The manifest that the image came with, if it still fits the image.
+    fn original(&self) -> Result<Option<Manifest>, PushError> {
+        let Some(digest) = &self.request.manifest else {
+            return Ok(None);
+        };
+        let bytes = self.read(digest)?;
+        let fits = |manifest: &Manifest| {
+            manifest.config.digest == self.request.image_id
+                && manifest.layers.len() == self.request.layers.len()
+        };
+        match Document::parse(bytes, None, digest.clone()) {
+            Ok(Document::Manifest(manifest)) if fits(&manifest) => Ok(Some(manifest)),
+            Ok(Document::Manifest(_) | Document::Index(_)) | Err(_) => Ok(None),
+        }
+    }
+
+    fn read(&self, digest: &Digest) -> Result<Vec<u8>, PushError> {
+        self.store
+            .read_blob(digest)
+            .map_err(|source| PushError::Store {
+                reference: self.reference(),
+                source: Box::new(source),
+            })
+    }
+
+    /// Brings every layer there; a layer that the image has twice is brought once.
+    async fn layers(
+        &self,
+        site: &Site<'_, '_, '_>,
+        known: &[Vec<KnownBlob>],
+        original: Option<&Manifest>,
+    ) -> Result<Vec<Descriptor>, PushError> {
+        let ids = &self.request.layers;
+        self.progress.event(PushEvent::Begun { layers: ids });
+        let mut brought: Vec<Option<Descriptor>> = ids.iter().map(|_| None).collect();
+        let firsts = ids
+            .iter()
+            .enumerate()
+            .filter(|(position, id)| ids.iter().position(|other| other == *id) == Some(*position));
+        let mut uploads: FuturesUnordered<_> = firsts
+            .map(|(position, id)| {
+                let mut blobs = known.get(position).cloned().unwrap_or_default();
+                // what the image's own manifest says comes first
+                if let Some(own) = original.and_then(|manifest| manifest.layers.get(position)) {
+                    let seen = blobs.iter().filter(|known| known.blob.digest == own.digest);
+                    let seen_in = seen.flat_map(|known| known.seen_in.clone()).collect();
+                    blobs.retain(|known| known.blob.digest != own.digest);
+                    let blob = own.clone();
+                    blobs.insert(0, KnownBlob { blob, seen_in });
+                }
+                async move { Ok((position, self.layer(site, id, &blobs).await?)) }
+            })
+            .collect();
+        while let Some(outcome) = uploads.next().await {
+            let (position, blob): (usize, Descriptor) = outcome?;
+            for (slot, id) in brought.iter_mut().zip(ids) {
+                if Some(id) == ids.get(position) {
+                    *slot = Some(blob.clone());
+                }
+            }
+        }
+        Ok(brought.into_iter().flatten().collect())
+    }
+
+    async fn config(&self, site: &Site<'_, '_, '_>, config: &[u8]) -> Result<(), PushError> {
+        let digest = &self.request.image_id;
+        let fail = |error| self.registry_error(error);
+        if site.uploader.has(digest).await.map_err(fail)? {
+            return Ok(());
+        }
+        let bytes = bytes::Bytes::copy_from_slice(config);
+        site.uploader.put_small(bytes, digest).await.map_err(fail)
+    }
+
+    fn reference(&self) -> String {
+        self.request.reference.familiar()
+    }
+
+    fn interrupted(&self) -> PushError {
+        PushError::Interrupted {
+            reference: self.reference(),
+        }
+    }
+
+    fn registry_error(&self, source: RegistryError) -> PushError {
+        PushError::Registry {
+            reference: self.reference(),
+            source: Box::new(source),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Pushes: what goes over the wire, and how often.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rocker_image::document::{Compression, Descriptor};
+use rocker_image::registry::{
+    Credential, KnownBlob, NoPushProgress, PulledImage, PushCompression, PushError, PushEvent,
+    PushProgress, PushRequest, PushState, PushedImage, RegistryOptions, push,
+};
+use rocker_testkit::image::{Image, ImageBuilder, Layer};
+use rocker_testkit::registry::{Action, Auth, On, Registry};
+use rocker_types::{Diagnose as _, DiffId, ErrorKind, ImageRef};
+
+use crate::ground::{Ground, impatient_request, noise, request};
+
+/// An image in a store, the registry that it came from, and another one that it goes to.
+struct Journey {
+    ground: Ground,
+    image: PulledImage,
+    target: Registry,
+}
+
+fn large() -> Image {
+    let layer = Layer::new().file("noise", noise(7, 12_000_000));
+    ImageBuilder::new().layer(layer).build()
+}
+
+impl Journey {
+    fn new(image: &Image, auth: Auth) -> Self {
+        let ground = Ground::new();
+        let reference = ground.registry.push("origin/app:1", image);
+        let image = ground.pull(&reference).unwrap();
+        Self {
+            ground,
+            image,
+            target: Registry::with_auth(auth),
+        }
+    }
+
+    fn known(&self, layer: &DiffId, seen_in: &[ImageRef]) -> Vec<KnownBlob> {
+        let layer = self
+            .image
+            .layers
+            .iter()
+            .find(|known| known.diff_id == *layer);
+        let layer = layer.unwrap();
+        vec![KnownBlob {
+            blob: Descriptor {
+                media_type: "application/vnd.oci.image.layer.v1.tar+gzip".to_owned(),
+                digest: layer.blob_digest.clone(),
+                size: layer.blob_size,
+            },
+            seen_in: seen_in.to_vec(),
+        }]
+    }
+
+    /// Pushes to the target; the layers are said to be at their origin or nowhere.
+    fn push(
+        &self,
+        origin: bool,
+        options: RegistryOptions,
+        progress: &dyn PushProgress,
+    ) -> Result<PushedImage, PushError> {
+        let seen_in: Vec<ImageRef> = origin
+            .then(|| self.image.reference.clone())
+            .into_iter()
+            .collect();
+        let request = PushRequest {
+            reference: format!("{}/app:1", self.target.host()).parse().unwrap(),
+            registry: options,
+            image_id: self.image.image_id.clone(),
+            manifest: Some(self.image.manifest_digest.clone()),
+            layers: self
+                .image
+                .layers
+                .iter()
+                .map(|layer| layer.diff_id.clone())
+                .collect(),
+            known_blobs: &|layer| self.known(layer, &seen_in),
+            elsewhere: &|_| Some(request("x/y").registry),
+            compression: PushCompression::Gzip,
+            cancelled: &|| false,
+        };
+        push(&self.ground.store, &request, progress)
+    }
+
+    fn content_ranges(&self) -> Vec<String> {
+        let requests = self.target.requests();
+        requests
+            .into_iter()
+            .filter_map(|request| request.content_range)
+            .collect()
+    }
+}
+
+fn chain(error: &PushError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+#[test]
+fn the_rest_of_a_broken_upload_goes_in_chunks_that_may_break_again() {
+    for origin in [true, false] {
+        let journey = Journey::new(&large(), Auth::Open);
+        journey
+            .target
+            .fault(On::Method("PATCH"), 1, Action::CutUploadAfter(3_000_000));
+        journey
+            .target
+            .fault(On::Method("PATCH"), 1, Action::CutUploadAfter(2_000_000));
+
+        let pushed = journey
+            .push(origin, request("x").registry, &NoPushProgress)
+            .unwrap();
+
+        let ranges = journey.content_ranges();
+        let start = |range: &String| range.split('-').next().map(str::to_owned);
+        let starts: Vec<_> = ranges.iter().filter_map(start).collect();
+        assert_eq!(starts[..2], ["3000000", "5000000"], "{ranges:?}");
+        assert_eq!(starts.len(), 3, "5 MiB and the rest: {ranges:?}");
+        assert_eq!(pushed.digest == journey.image.manifest_digest, origin);
+        assert_eq!(journey.target.open_uploads(), 0);
+        // the blob is what it says, and unpacks to the layer
+        let reference = format!("{}/app:1", journey.target.host());
+        let again = Ground::new().pull(&reference).unwrap();
+        assert_eq!(again.image_id, journey.image.image_id);
+    }
+}
+
+/// Makes the registry forget its tokens while a layer is on its way.
+struct Forgetful<'a> {
+    registry: &'a Registry,
+    left: AtomicU32,
+}
+
+impl PushProgress for Forgetful<'_> {
+    fn event(&self, event: PushEvent<'_>) {
+        let is_waiting = matches!(
+            event,
+            PushEvent::Layer {
+                state: PushState::Waiting,
+                ..
+            } | PushEvent::Retrying { .. }
+        );
+        if is_waiting && self.left.load(Ordering::Relaxed) > 0 {
+            self.left.fetch_sub(1, Ordering::Relaxed);
+            self.registry.expire_tokens();
+        }
+    }
+}
+
+#[test]
+fn a_token_that_expires_during_a_push_is_renewed() {
+    let user = || ("ann".to_owned(), "secret".to_owned());
+    let journey = Journey::new(&large(), Auth::Token { user: Some(user()) });
+    // the stream finds out that its token is no good when all of it is sent
+    journey
+        .target
+        .fault(On::Method("PATCH"), 1, Action::Status(500));
+    let mut options = request("x").registry;
+    let (username, password) = user();
+    let credential = Credential::Basic { username, password };
+    options
+        .credentials
+        .insert(&journey.target.host(), credential);
+    let progress = Forgetful {
+        registry: &journey.target,
+        left: AtomicU32::new(2),
+    };
+
+    let pushed = journey.push(true, options, &progress);
+
+    let pushed = pushed.unwrap_or_else(|error| panic!("{}", chain(&error)));
+    assert_eq!(pushed.digest, journey.image.manifest_digest);
+    let requests = journey.target.requests();
+    assert!(
+        requests
+            .iter()
+            .filter(|r| r.path.starts_with("/token"))
+            .count()
+            >= 2
+    );
+}
+
+#[test]
+fn a_blob_that_its_registry_spoilt_is_not_passed_on() {
+    let journey = Journey::new(&large(), Auth::Open);
+    let blob = journey.image.layers[0].blob_digest.to_string();
+    let spoil = On::Path(format!("/blobs/{blob}"));
+    journey.ground.registry.fault(spoil, 99, Action::FlipByte);
+
+    let pushed = journey
+        .push(true, request("x").registry, &NoPushProgress)
+        .unwrap();
+
+    assert_ne!(pushed.digest, journey.image.manifest_digest);
+    assert!(journey.target.blob("app", &blob).is_none());
+    assert_eq!(journey.target.open_uploads(), 0);
+    let reference = format!("{}/app:1", journey.target.host());
+    let again = Ground::new().pull(&reference).unwrap();
+    assert_eq!(again.image_id, journey.image.image_id);
+}
+
+#[test]
+fn a_layer_that_was_changed_on_disk_is_not_pushed() {
+    let journey = Journey::new(&large(), Auth::Open);
+    let directory = journey
+        .ground
+        .store
+        .layer_dir(&journey.image.layers[0].diff_id);
+    fs_err::write(directory.join("noise"), noise(8, 12_000_000)).unwrap();
+
+    let error = journey
+        .push(false, request("x").registry, &NoPushProgress)
+        .unwrap_err();
+
+    assert_eq!(error.kind(), ErrorKind::Tampered, "{}", chain(&error));
+    assert!(journey.target.manifest("app:1").is_none());
+    assert_eq!(journey.target.open_uploads(), 0);
+}
+
+#[test]
+fn a_registry_that_takes_nothing_more_is_given_up() {
+    let journey = Journey::new(&large(), Auth::Open);
+    journey
+        .target
+        .fault(On::Method("PATCH"), 99, Action::StallUploadAfter(0));
+    let mut options = impatient_request("x").registry;
+    options.retry.retries = 1;
+    let start = Instant::now();
+
+    let error = journey.push(true, options, &NoPushProgress).unwrap_err();
+
+    assert!(chain(&error).contains("no progress"), "{}", chain(&error));
+    assert!(
+        start.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(journey.target.manifest("app:1").is_none());
+}
+
+#[test]
+fn a_known_blob_of_any_compression_is_one_that_can_be_there_already() {
+    let journey = Journey::new(&large(), Auth::Open);
+    let blob = journey.image.layers[0].blob_digest.to_string();
+    let kept = journey.ground.registry.blob("origin/app", &blob).unwrap();
+    journey.target.put_blob("app", kept);
+
+    let pushed = journey
+        .push(false, request("x").registry, &NoPushProgress)
+        .unwrap();
+
+    assert_eq!(pushed.digest, journey.image.manifest_digest);
+    let known = journey.known(&journey.image.layers[0].diff_id, &[]);
+    assert_eq!(known[0].blob.compression(), Some(Compression::Gzip));
+    let patches = journey.target.requests();
+    assert!(patches.iter().all(|request| request.method != "PATCH"));
+}
