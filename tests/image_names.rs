@@ -114,6 +114,10 @@ fn the_history_is_that_of_the_build() {
     let table = host.ok(["history", &image]);
     assert!(table.starts_with("IMAGE "), "{table}");
     assert!(table.contains("RUN xxx") && table.contains('…'), "{table}");
+    assert!(
+        table.contains(" ago ") && table.contains(" 50kB "),
+        "for people: {table}"
+    );
     assert_eq!(host.ok(["history", "-q", &image]).lines().count(), 3);
 }
 

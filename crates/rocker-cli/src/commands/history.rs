@@ -20,9 +20,9 @@ use crate::ui::{Column, ListFormat, Listing, human, shortened};
     after_long_help = "Examples:\n  rocker history debian\n  rocker history --no-trunc --format '{{.CreatedBy}}' debian"
 )]
 pub(crate) struct HistoryArgs {
-    /// Print sizes and times for people to read
-    #[arg(short = 'H', long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", value_parser = values::truth)]
-    human: bool,
+    /// Print sizes and times for people to read, which is the default
+    #[arg(short = 'H', long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = values::truth)]
+    human: Option<bool>,
 
     /// Print IDs only
     #[arg(short, long)]
@@ -107,13 +107,14 @@ fn row(step: &BuildStep, id: &str, args: &HistoryArgs) -> Value {
         let age = SystemTime::now().duration_since(at.into());
         format!("{} ago", human::duration(age.unwrap_or_default()))
     });
+    let human = args.human.unwrap_or(true);
     let instruction = visible(&text(&step.entry.created_by));
     json!({
         "ID": id,
-        "CreatedSince": if args.human { since } else { at.clone() }.unwrap_or_else(|| "N/A".to_owned()),
+        "CreatedSince": if human { since } else { at.clone() }.unwrap_or_else(|| "N/A".to_owned()),
         "CreatedAt": at.unwrap_or_else(|| "N/A".to_owned()),
         "CreatedBy": if args.no_trunc { instruction } else { shortened(&instruction, INSTRUCTION_WIDTH) },
-        "Size": if args.human { human::size(step.size_bytes) } else { step.size_bytes.to_string() },
+        "Size": if human { human::size(step.size_bytes) } else { step.size_bytes.to_string() },
         "Comment": visible(&text(&step.entry.comment)),
     })
 }
