@@ -55,6 +55,8 @@ pub(crate) enum CommandError {
     PushByDigest(String),
     #[error("cannot write the digest; the image was pushed")]
     DigestFile(#[source] io::Error),
+    #[error("cannot use the registry's certificates")]
+    Certificates(#[source] Box<rocker_engine::CertificateError>),
     #[error("not logged in to {0}")]
     NotLoggedIn(String),
     #[error("cannot perform an interactive login: stdin is not a terminal")]
@@ -98,6 +100,7 @@ impl Diagnose for CommandError {
             Self::Stopped { .. } | Self::Ended(_) => ErrorKind::Interrupted,
             Self::Login(error) => error.kind(),
             Self::AuthFile(error) => error.kind(),
+            Self::Certificates(error) => error.kind(),
             Self::NotLoggedIn(_) | Self::NoAuthFile(_) => ErrorKind::NotFound,
             Self::Pump(PumpError::Session(error)) => error.kind(),
             Self::NoSuchObject(_) => ErrorKind::NotFound,
@@ -134,6 +137,7 @@ impl Diagnose for CommandError {
             )),
             Self::AuthFile(error) => error.hint(),
             Self::Login(error) => error.hint(),
+            Self::Certificates(error) => error.hint(),
             Self::NoTerminalForLogin => {
                 Some("give -u NAME and --password-stdin, or start rocker in a terminal".to_owned())
             }

@@ -38,6 +38,12 @@ const FILES: &[(&str, &str)] = &[
          credential helper that it names (credHelpers, credsStore: docker-credential-NAME on PATH). A login \
          is kept in the first that exists, but for docker's; in ~/.config/containers/auth.json if none does.",
     ),
+    (
+        "/etc/containers/certs.d/HOST[:PORT], /etc/docker/certs.d/HOST[:PORT], ~/.config/containers/certs.d/HOST[:PORT]",
+        "What one registry has of its own: *.crt are authorities to trust, NAME.cert and NAME.key what rocker \
+         shows of itself. The first of ~/.config, /etc/containers and /etc/docker that has any counts; a \
+         registry on loopback that has any is spoken to with TLS.",
+    ),
     ("/var/lib/rocker", "Images, containers and volumes."),
     (
         "/run/rocker",

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use rocker_engine::{Credential, KeyStyle, RegistryOptions, TlsPolicy};
+use rocker_engine::{Certificates, Credential, KeyStyle, RegistryOptions, TlsPolicy};
 use rocker_types::ImageRef;
 use serde::Deserialize;
 
 use super::CommandError;
-use super::auth_files::{AuthFiles, variable};
+use super::auth_files::{AuthFiles, home, variable};
 use crate::terminal::prompt;
 
 /// The system's configuration; `ROCKER_CONFIG` names another file.
@@ -42,6 +42,10 @@ pub(crate) struct TransportArgs {
     /// Demand TLS with a good certificate, on loopback too; false takes any, and plain HTTP
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = crate::cli::values::truth, help_heading = "Registry")]
     tls_verify: Option<bool>,
+
+    /// Where the registry's authorities (*.crt) and our certificate (*.cert, *.key) are
+    #[arg(long, value_name = "DIRECTORY", help_heading = "Registry")]
+    cert_dir: Option<PathBuf>,
 }
 
 /// A user's name and perhaps a password. `Debug` hides it.
@@ -73,21 +77,41 @@ impl std::str::FromStr for Creds {
 }
 
 impl TransportArgs {
-    /// How to talk to registries, as nobody in particular.
+    /// How to talk to a registry, as nobody in particular.
     ///
     /// # Errors
     ///
-    /// A configuration that is there and cannot be understood.
-    pub(crate) fn options(&self) -> Result<RegistryOptions, CommandError> {
+    /// A configuration or certificates that are there and cannot be understood.
+    pub(crate) fn options(&self, registry: &str) -> Result<RegistryOptions, CommandError> {
+        let certificates = self.certificates(registry)?;
+        let tls = match (self.tls_verify, &certificates) {
+            // whoever has certificates for a registry on loopback has it speak TLS
+            (Some(true), _) | (None, Some(_)) => TlsPolicy::Required,
+            (None, None) => TlsPolicy::Usual,
+            (Some(false), _) => TlsPolicy::Unverified,
+        };
         Ok(RegistryOptions {
             insecure_hosts: config()?.insecure,
-            tls: match self.tls_verify {
-                None => TlsPolicy::Usual,
-                Some(true) => TlsPolicy::Required,
-                Some(false) => TlsPolicy::Unverified,
-            },
+            certificates: certificates.unwrap_or_default(),
+            tls,
             ..RegistryOptions::default()
         })
+    }
+
+    /// Those of the first directory that has any.
+    fn certificates(&self, registry: &str) -> Result<Option<Certificates>, CommandError> {
+        let directories = match &self.cert_dir {
+            Some(directory) => vec![directory.clone()],
+            None => certificate_directories(registry),
+        };
+        for directory in directories {
+            let found = Certificates::read(&directory);
+            let found = found.map_err(|source| CommandError::Certificates(Box::new(source)))?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -99,8 +123,8 @@ impl RegistryArgs {
     /// A configuration or credentials file that is there and cannot be understood, a helper that
     /// fails, a password that cannot be asked for.
     pub(crate) fn options(&self, reference: &ImageRef) -> Result<RegistryOptions, CommandError> {
-        let mut options = self.transport.options()?;
         let (registry, repository) = (reference.registry(), reference.repository());
+        let mut options = self.transport.options(registry)?;
         let credential = match &self.creds {
             Some(creds) => Some(creds.clone().complete()?),
             None => self.files()?.find(registry, repository)?,
@@ -133,6 +157,15 @@ impl RegistryArgs {
         }
         Err(CommandError::NoAuthFile(path.clone()))
     }
+}
+
+/// Where the container tools and docker look for what belongs to one registry.
+fn certificate_directories(registry: &str) -> Vec<PathBuf> {
+    let user = variable("XDG_CONFIG_HOME").or_else(|| Some(home()?.join(".config")));
+    let user = user.map(|directory| directory.join("containers/certs.d"));
+    let system = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
+    let all = user.into_iter().chain(system);
+    all.map(|directory| directory.join(registry)).collect()
 }
 
 impl Creds {

@@ -84,6 +84,7 @@ impl Engine {
             .map_err(|error| EngineError::Push(Box::new(error)))?;
         self.remember(&row, reference, &pushed)?;
         drop(using);
+        self.sweep()?;
         Ok(Pushed {
             manifest_bytes: pushed.manifest.len() as u64,
             digest: pushed.digest,

@@ -27,6 +27,7 @@
 mod auth;
 mod blob;
 mod cause;
+mod certificates;
 mod credentials;
 mod diagnose;
 mod error;
@@ -49,6 +50,7 @@ mod runtime;
 mod tls;
 mod words;
 
+pub use certificates::{CertificateError, Certificates};
 pub use credentials::{
     AuthFile, AuthFileError, Credential, Credentials, HelperError, InvalidServer, KeyStyle,
     SavedIn, Server, forget_all_logins, forget_login, save_login,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rocker_types::{DiffId, Digest, ImageRef, Platform};
 
-use super::Credentials;
+use super::{Certificates, Credentials};
 use crate::store::UnpackLimits;
 
 /// One image to fetch.
@@ -77,6 +77,8 @@ pub struct RegistryOptions {
     pub tls: TlsPolicy,
     /// Certificate authorities to trust besides the system's, in DER.
     pub extra_roots: Vec<Vec<u8>>,
+    /// What the host of the registry has of its own: authorities, and who we are to it.
+    pub certificates: Certificates,
     /// How many layers are fetched and unpacked at once.
     pub concurrency: usize,
     /// What to do about failures that may pass.
@@ -115,6 +117,7 @@ impl Default for RegistryOptions {
             credentials: Credentials::default(),
             tls: TlsPolicy::default(),
             extra_roots: Vec::new(),
+            certificates: Certificates::default(),
             concurrency: default_concurrency(),
             retry: RetryPolicy::default(),
             timeouts: Timeouts::default(),

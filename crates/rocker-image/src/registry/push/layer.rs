@@ -7,7 +7,8 @@ use reqwest::Url;
 use rocker_types::{DiffId, ImageRef};
 
 use super::source::{Source, SourceError, Tar};
-use super::upload::{Mount, UploadError};
+use super::stream::UploadError;
+use super::upload::Mount;
 use super::{KnownBlob, Push, PushError, PushEvent, PushState, Site};
 use crate::document::{Descriptor, Format};
 use crate::registry::fetch::{Errand, Repository};

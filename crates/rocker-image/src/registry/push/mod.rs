@@ -17,6 +17,7 @@ mod layer;
 mod manifest;
 mod progress;
 mod source;
+mod stream;
 mod upload;
 
 use std::fmt;
