@@ -52,10 +52,11 @@ pub use report::MonitorFailure;
 pub use request::{CreateRequest, PullPolicy};
 pub use resolve::{ResolveError, check_hostname};
 pub use rocker_image::registry::{
-    AuthFile, AuthFileError, CertificateError, Certificates, Credential, Credentials,
+    AuthFile, AuthFileError, CertificateError, Certificates, Credential, Credentials, Endpoint,
     InvalidServer, KeyStyle, LayerState, LoginError, LoginRequest, NoProgress, NoPushProgress,
     PullEvent, PullProgress, PushCompression, PushEvent, PushProgress, PushState, RegistryOptions,
-    SavedIn, Server, TlsPolicy, check_login, forget_all_logins, forget_login, save_login,
+    RouteError, Routes, SavedIn, Server, Stop, TlsPolicy, Way, check_login, forget_all_logins,
+    forget_login, save_login,
 };
 pub use rocker_runtime::{ExitStatus, Running, executable, main_init};
 

@@ -92,7 +92,7 @@ fn send(
     let engine = context.engine()?;
     let request = PushRequest {
         reference: reference.clone(),
-        registry: args.registry.options(reference)?,
+        place: args.registry.own_place(reference)?,
         compression: args.compression.into(),
     };
     let progress = match args.quiet {
@@ -115,7 +115,7 @@ fn send(
     let watch = PushWatch {
         progress: &progress,
         // a registry whose credentials cannot be read is one that is not asked
-        elsewhere: &|origin| args.registry.options_elsewhere(origin).ok(),
+        elsewhere: &|origin| args.registry.place_elsewhere(origin).ok(),
         cancelled: &cancelled,
     };
     let pushed = engine.push(&request, watch);

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use rocker_engine::{Certificates, Credential, KeyStyle, RegistryOptions, TlsPolicy};
+use rocker_engine::{
+    Certificates, Credential, Endpoint, KeyStyle, RegistryOptions, Stop, TlsPolicy, Way,
+};
 use rocker_types::ImageRef;
 use serde::Deserialize;
 
-use super::CommandError;
 use super::auth_files::{AuthFiles, home, variable};
+use super::{CommandError, registries_conf};
 use crate::terminal::prompt;
 
 /// The system's configuration; `ROCKER_CONFIG` names another file.
@@ -98,6 +100,23 @@ impl TransportArgs {
         })
     }
 
+    /// The same, where no image's name says which rule of `registries.conf` counts.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`options`](Self::options), and a `registries.conf` that cannot be understood.
+    pub(crate) fn options_for_login(
+        &self,
+        registry: &str,
+    ) -> Result<RegistryOptions, CommandError> {
+        let mut options = self.options(registry)?;
+        let is_insecure = registries_conf::routes()?.is_insecure(registry);
+        if is_insecure && options.tls == TlsPolicy::Usual {
+            options.tls = TlsPolicy::Unverified;
+        }
+        Ok(options)
+    }
+
     /// Those of the first directory that has any.
     fn certificates(&self, registry: &str) -> Result<Option<Certificates>, CommandError> {
         let directories = match &self.cert_dir {
@@ -116,35 +135,55 @@ impl TransportArgs {
 }
 
 impl RegistryArgs {
-    /// How to talk to the registry of `reference`.
+    /// Where to ask for `reference`, in this order, and how: mirrors first, the place itself last.
     ///
     /// # Errors
     ///
     /// A configuration or credentials file that is there and cannot be understood, a helper that
-    /// fails, a password that cannot be asked for.
-    pub(crate) fn options(&self, reference: &ImageRef) -> Result<RegistryOptions, CommandError> {
-        let (registry, repository) = (reference.registry(), reference.repository());
-        let mut options = self.transport.options(registry)?;
-        let credential = match &self.creds {
-            Some(creds) => Some(creds.clone().complete()?),
-            None => self.files()?.find(registry, repository)?,
-        };
-        if let Some(credential) = credential {
-            options.credentials.insert(registry, credential);
-        }
-        Ok(options)
+    /// fails, a password that cannot be asked for, a registry that is blocked.
+    pub(crate) fn places(&self, reference: &ImageRef) -> Result<Vec<Endpoint>, CommandError> {
+        let Way { mirrors, own } = way(reference)?;
+        // what --creds says is about the registry that the user named
+        let mirrors = mirrors.into_iter().map(|stop| self.place(stop, None));
+        let own = self.place(own, self.creds.as_ref());
+        mirrors.chain([own]).collect()
     }
 
-    /// The same for where an image came from: what `--creds` says is about one registry only.
-    pub(crate) fn options_elsewhere(
-        &self,
-        reference: &ImageRef,
-    ) -> Result<RegistryOptions, CommandError> {
+    /// Where to send `reference` to, and how: no mirror takes anything.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`places`](Self::places).
+    pub(crate) fn own_place(&self, reference: &ImageRef) -> Result<Endpoint, CommandError> {
+        self.place(way(reference)?.own, self.creds.as_ref())
+    }
+
+    /// The same for where an image came from, in which case no flag is about that registry.
+    pub(crate) fn place_elsewhere(&self, reference: &ImageRef) -> Result<Endpoint, CommandError> {
         let others = Self {
             authfile: self.authfile.clone(),
             ..Self::default()
         };
-        others.options(reference)
+        others.own_place(reference)
+    }
+
+    fn place(&self, stop: Stop, creds: Option<&Creds>) -> Result<Endpoint, CommandError> {
+        let mut options = self.transport.options(&stop.registry)?;
+        if stop.insecure && options.tls == TlsPolicy::Usual {
+            options.tls = TlsPolicy::Unverified;
+        }
+        let credential = match creds {
+            Some(creds) => Some(creds.clone().complete()?),
+            None => self.files()?.find(&stop.registry, &stop.repository)?,
+        };
+        if let Some(credential) = credential {
+            options.credentials.insert(&stop.registry, credential);
+        }
+        Ok(Endpoint {
+            registry: stop.registry,
+            repository: stop.repository,
+            options,
+        })
     }
 
     fn files(&self) -> Result<AuthFiles, CommandError> {
@@ -157,6 +196,14 @@ impl RegistryArgs {
         }
         Err(CommandError::NoAuthFile(path.clone()))
     }
+}
+
+fn way(reference: &ImageRef) -> Result<Way, CommandError> {
+    let way = registries_conf::routes()?.way(reference);
+    way.map_err(|source| CommandError::Route {
+        image: reference.familiar(),
+        source,
+    })
 }
 
 /// Where the container tools and docker look for what belongs to one registry.

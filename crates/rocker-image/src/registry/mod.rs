@@ -46,6 +46,7 @@ mod redirect;
 mod request;
 mod resolve;
 mod retry;
+mod routes;
 mod runtime;
 mod tls;
 mod words;
@@ -63,4 +64,7 @@ pub use push::{
     KnownBlob, NoPushProgress, PushCompression, PushError, PushEvent, PushProgress, PushRequest,
     PushState, PushedImage, push,
 };
-pub use request::{KnownLayer, PullRequest, RegistryOptions, RetryPolicy, Timeouts, TlsPolicy};
+pub use request::{
+    Endpoint, KnownLayer, PullRequest, RegistryOptions, RetryPolicy, Timeouts, TlsPolicy,
+};
+pub use routes::{RouteError, Routes, Stop, Way};

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use rocker_image::document::{Compression, Descriptor};
 use rocker_image::registry::{
-    Credential, KnownBlob, NoPushProgress, PulledImage, PushCompression, PushError, PushEvent,
-    PushProgress, PushRequest, PushState, PushedImage, RegistryOptions, push,
+    Credential, Endpoint, KnownBlob, NoPushProgress, PulledImage, PushCompression, PushError,
+    PushEvent, PushProgress, PushRequest, PushState, PushedImage, RegistryOptions, push,
 };
 use rocker_testkit::image::{Image, ImageBuilder, Layer};
 use rocker_testkit::registry::{Action, Auth, On, Registry};
@@ -69,6 +69,7 @@ impl Journey {
         let request = PushRequest {
             reference: format!("{}/app:1", self.target.host()).parse().unwrap(),
             registry: options,
+            instead: None,
             image_id: self.image.image_id.clone(),
             manifest: Some(self.image.manifest_digest.clone()),
             layers: self
@@ -78,7 +79,7 @@ impl Journey {
                 .map(|layer| layer.diff_id.clone())
                 .collect(),
             known_blobs: &|layer| self.known(layer, &seen_in),
-            elsewhere: &|_| Some(request("x/y").registry),
+            elsewhere: &|origin| Some(Endpoint::of(origin, request("x/y").registry)),
             compression: PushCompression::Gzip,
             cancelled: &|| false,
         };

@@ -95,15 +95,15 @@ impl Push<'_> {
             if is_same_repository(origin, &self.request.reference) {
                 continue;
             }
-            let Some(options) = (self.request.elsewhere)(origin) else {
+            let Some(place) = (self.request.elsewhere)(origin) else {
                 continue;
             };
             let on_retry = |Retry { what, cause, delay }: Retry<'_>| {
                 self.progress
                     .event(PushEvent::Retrying { what, cause, delay });
             };
-            let errand = Errand::pull(origin.registry(), origin.repository());
-            let repository = match Repository::connect(&errand, &options, &on_retry).await {
+            let errand = Errand::pull(&place.registry, &place.repository);
+            let repository = match Repository::connect(&errand, &place.options, &on_retry).await {
                 Ok(repository) => repository,
                 Err(error) => {
                     tracing::debug!(%origin, %error, "the layer's registry cannot be asked");
