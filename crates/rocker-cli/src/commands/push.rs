@@ -17,8 +17,9 @@ use crate::ui::progress::Progress;
 ///
 /// The image's name says where: tag it first if it shall go elsewhere. What the registry has
 /// already is not sent again, and layers whose compressed form is still to be had where they
-/// came from pass through, so that the image keeps its digest. Progress goes to standard
-/// error; standard output gets one line with the digest.
+/// came from pass through, so that the image keeps its digest. Of an image for several
+/// platforms the one that is here is sent. Progress goes to standard error; standard output
+/// gets one line with the digest.
 #[derive(clap::Args, Debug)]
 #[command(
     after_long_help = "Examples:\n  rocker push localhost:5000/app:1\n  rocker push --compression zstd --digestfile digest quay.io/team/app"

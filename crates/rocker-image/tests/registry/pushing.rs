@@ -264,3 +264,22 @@ fn a_known_blob_of_any_compression_is_one_that_can_be_there_already() {
     let patches = journey.target.requests();
     assert!(patches.iter().all(|request| request.method != "PATCH"));
 }
+
+#[test]
+fn a_config_whose_upload_fails_is_sent_again() {
+    let journey = Journey::new(&large(), Auth::Open);
+    let config = On::Path(journey.image.image_id.hex().to_owned());
+    // the question whether it is there, and then its upload twice
+    journey.target.fault(config, 3, Action::Hangup);
+
+    let pushed = journey.push(true, request("x").registry, &NoPushProgress);
+
+    let pushed = pushed.unwrap_or_else(|error| panic!("{}", chain(&error)));
+    assert_eq!(pushed.digest, journey.image.manifest_digest);
+    assert_eq!(
+        journey.target.open_uploads(),
+        0,
+        "{:?}",
+        journey.target.requests()
+    );
+}

@@ -25,6 +25,7 @@ use crate::registry::RegistryError;
 use crate::registry::exchange::Exchange;
 use crate::registry::fetch::Repository;
 use crate::registry::patience::Patience;
+use crate::registry::retry::Attempts;
 
 /// How long a registry may think about a blob that it has all bytes of. Those that keep blobs
 /// at an object store copy them there.
@@ -116,14 +117,30 @@ impl<'a> Uploader<'a> {
         open.extend(to.cloned());
     }
 
-    /// Uploads a few bytes.
+    /// Uploads a few bytes, as often as it takes.
     pub(super) async fn put_small(
         &self,
         bytes: Bytes,
         digest: &Digest,
     ) -> Result<(), RegistryError> {
-        let place = self.begin().await?;
-        self.put(&place, bytes, digest).await
+        let mut attempts = Attempts::new(self.repository.options().retry);
+        loop {
+            let place = self.begin().await?;
+            let Err(error) = self.put(&place, bytes.clone(), digest).await else {
+                return Ok(());
+            };
+            let Some(delay) = attempts.delay(&error) else {
+                return Err(error);
+            };
+            self.repository.announce_retry(&place, &error, delay);
+            tokio::time::sleep(delay).await;
+            // the answer may be all that got lost
+            if self.has(digest).await? {
+                self.moved(&place, None);
+                return Ok(());
+            }
+            self.cancel(&place).await;
+        }
     }
 
     /// Finishes an upload with its last bytes.
