@@ -555,6 +555,28 @@ fn an_interrupted_rm_takes_the_anonymous_volumes_only_if_it_was_told_to() {
     host.assert_nothing_left_behind();
 }
 
+#[test]
+fn an_interface_of_a_namespace_that_somebody_holds_goes_with_the_next_command() {
+    let (host, image, before) = require!(walk());
+    let point = "monitor-after-let-go";
+
+    started(&host, &image, point);
+    let program = crate::inspect(&host, "same", "{{.State.Pid}}");
+    let held = fs_err::File::open(format!("/proc/{program}/ns/net")).expect("its namespace");
+    let id = crate::inspect(&host, "same", "{{.Id}}");
+    // not by a command, which might tidy up itself
+    kill_and_wait(&[program.parse().expect("a number")]);
+    await_crash(&host, point);
+    // the kernel takes only those along whose namespace is gone
+    let interface = format!("/sys/class/net/rk{}", &id[..11]);
+    assert!(fs_err::exists(&interface).expect("sysfs"), "{interface}");
+
+    host.ok(["rm", "-v", "same"]);
+    assert_recovers(&host, point, &before);
+    drop(held);
+    host.assert_nothing_left_behind();
+}
+
 /// What a reboot does to rocker's own state.
 fn forget_what_runs(host: &Host) {
     for entry in fs_err::read_dir(host.runroot()).expect("the run root") {

@@ -2,8 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use rocker_db::{DbError, NetworkRow};
-use rocker_net::{Attachment, BridgeConfig, DEFAULT_BRIDGE, Ipv4Net};
+use rocker_db::{DbError, LiveDb, NetworkRow};
+use rocker_net::{Attachment, BridgeConfig, Census, DEFAULT_BRIDGE, Ipv4Net};
+use rocker_runtime::cgroup::{Cgroup, CgroupLayout};
 use rocker_types::{ContainerId, Layout};
 
 use crate::EngineError;
@@ -95,11 +96,43 @@ pub(crate) fn restore_others(engine: &Engine, id: &ContainerId) -> Result<(), En
         let Some(attachment) = attachment(engine, other)? else {
             continue;
         };
+        // one that has ended is withdrawing its ports just now
+        if !engine.live.container(other)?.state.status.is_active() {
+            continue;
+        }
         if let Err(error) = rocker_net::restore(&attachment) {
             tracing::debug!(%error, container = other.short(), "its published ports stay lost");
         }
     }
     Ok(())
+}
+
+/// What the live database and the kernel know of the default network's containers.
+pub(crate) struct Population<'a> {
+    pub(crate) live: &'a mut LiveDb,
+}
+
+impl Census for Population<'_> {
+    /// No container has an address, and this one has no cgroup: that of a living one outlasts even
+    /// a lost database.
+    fn is_dead(&mut self, port: &str) -> bool {
+        let Ok(cgroups) = CgroupLayout::detect() else {
+            return false;
+        };
+        let owns = |id: &ContainerId| rocker_net::interface_of(id).as_str() == port;
+        self.live.bridge_may_be_idle().unwrap_or(false)
+            && !Cgroup::containers(&cgroups).iter().any(owns)
+    }
+
+    fn bridge_gone(&mut self) {
+        let noted = self.live.begin().and_then(|tx| {
+            tx.bridge_gone()?;
+            tx.commit()
+        });
+        if let Err(error) = noted {
+            tracing::debug!(%error, "the next command looks for the bridge once more");
+        }
+    }
 }
 
 /// The bridge of the default network, once one was recorded.

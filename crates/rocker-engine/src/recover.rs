@@ -53,7 +53,7 @@ impl Engine {
         }
         let path = self.layout.locks().join(LINGER_LOCK);
         match OwnerLock::try_alone(&path)? {
-            Some(_alone) => self.let_bridge_go(Duration::ZERO),
+            Some(_alone) => self.let_bridge_go(),
             None => Ok(()),
         }
     }

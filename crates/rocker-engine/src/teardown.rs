@@ -2,7 +2,7 @@
 //!
 //! Each step is idempotent and names its resource from the container's id, so the monitor at
 //! a normal end, a command that finds a dead monitor, and `system check --repair` run the
-//! same lines. Every step runs even when another fails; what failed is reported, and its
+//! same lines; but for the interface, which a monitor removes last, by its number. Every step runs even when another fails; what failed is reported, and its
 //! intent stays for the next attempt.
 
 use std::ffi::CString;
@@ -11,13 +11,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use rocker_db::ContainerRow;
-use rocker_net::{Attachment, Swept, TeardownError};
+use rocker_net::{Attachment, HostInterface, TeardownError};
 use rocker_runtime::cgroup::{Cgroup, CgroupLayout, CgroupName};
 use rocker_types::{ContainerId, VolumeName};
 
+use crate::EngineError;
 use crate::crash::{self, CrashPoint};
 use crate::engine::Engine;
-use crate::{EngineError, network};
+use crate::network::{self, Population};
 
 /// Runs every step even when some fail, and remembers which did.
 #[derive(Debug, Default)]
@@ -53,23 +54,27 @@ impl Engine {
     /// Kills what still runs, then takes the container off its network, and its cgroup away.
     /// The bridge stays: see [`let_bridge_go`](Self::let_bridge_go).
     pub(crate) fn undo_network_and_cgroup(&mut self, id: &ContainerId) -> Result<(), EngineError> {
-        self.undo_run(id, rocker_net::leave)
+        self.undo_run(id, rocker_net::leave, rocker_net::remove_interface_of)
     }
 
     /// The same, but for the container's interface: its monitor removes that later, unless it
     /// goes with the container's namespace before.
     pub(crate) fn undo_ports_and_cgroup(&mut self, id: &ContainerId) -> Result<(), EngineError> {
-        self.undo_run(id, rocker_net::withdraw)
+        self.undo_run(id, rocker_net::withdraw, |_| Ok(()))
     }
 
     fn undo_run(
         &mut self,
         id: &ContainerId,
         undo_network: fn(&Attachment) -> Result<(), TeardownError>,
+        without_lease: fn(&ContainerId) -> Result<(), TeardownError>,
     ) -> Result<(), EngineError> {
         let mut steps = Steps::default();
-        if let Some(attachment) = network::attachment(self, id)? {
-            steps.run("network", undo_network(&attachment));
+        match network::attachment(self, id)? {
+            Some(attachment) => steps.run("network", undo_network(&attachment)),
+            // its monitor may have died between giving the address back and its very end
+            None if network::bridge(self)?.is_some() => steps.run("network", without_lease(id)),
+            None => {}
         }
         crash::point(CrashPoint::TeardownAfterNetwork);
         let layout = CgroupLayout::detect().map_err(|source| EngineError::Cgroups { source })?;
@@ -95,7 +100,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Frees address and ports, once nothing of the run is left.
+    /// Frees address and ports, once nothing of the run is left but, perhaps, its interface.
     pub(crate) fn release(&mut self, id: &ContainerId) -> Result<(), EngineError> {
         let tx = self.live.begin()?;
         tx.release(id)?;
@@ -104,23 +109,38 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes the bridge if no container is on it any more. A monitor at its very end lingers
-    /// first, so that containers that are run one after the other find it still there.
-    pub(crate) fn let_bridge_go(&mut self, linger: Duration) -> Result<(), EngineError> {
+    /// Removes the bridge if no container is on it any more.
+    pub(crate) fn let_bridge_go(&mut self) -> Result<(), EngineError> {
         if !self.live.bridge_may_be_idle()? {
             return Ok(());
         }
         let Some(bridge) = network::bridge(self)? else {
             return Ok(());
         };
-        let mut nobody = || self.live.bridge_may_be_idle().unwrap_or(false);
-        let swept = rocker_net::sweep(&bridge, linger, &mut nobody);
-        if swept.map_err(|source| EngineError::NetworkLeft { source })? == Swept::Gone {
-            let tx = self.live.begin()?;
-            tx.bridge_gone()?;
-            tx.commit()?;
-        }
-        Ok(())
+        let mut population = Population {
+            live: &mut self.live,
+        };
+        rocker_net::sweep(&bridge, &mut population)
+            .map_err(|source| EngineError::NetworkLeft { source })
+    }
+
+    /// A monitor's last act: removes what its container had on the bridge, and then the bridge if
+    /// nobody comes for a while, so that containers that are run one after the other find it
+    /// still there.
+    pub(crate) fn leave_bridge(
+        &mut self,
+        interface: Option<HostInterface>,
+        linger: Duration,
+    ) -> Result<(), EngineError> {
+        let bridge = match network::bridge(self)? {
+            Some(bridge) if interface.is_some() || self.live.bridge_may_be_idle()? => bridge,
+            _ => return Ok(()),
+        };
+        let mut population = Population {
+            live: &mut self.live,
+        };
+        rocker_net::depart(&bridge, interface, linger, &mut population)
+            .map_err(|source| EngineError::NetworkLeft { source })
     }
 
     /// Writes a kept container down as it stands.

@@ -8,7 +8,7 @@ use crate::name::InterfaceName;
 
 /// A bridge: everything that processes must agree on who make, use and remove it.
 ///
-/// It exists exactly while a container is on it; nothing remembers it but the kernel.
+/// It exists while a container is on it, and a moment longer for the next one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BridgeConfig {
     /// The interface's name: `rocker0`, or another for another run directory.

@@ -5,8 +5,8 @@
 //!   monitor           attach                bridge, veth pair, address, route, nftables elements
 //!                     PortForwarder::drive  traffic from this host to 127.0.0.1
 //!                     withdraw              no port is published any more
-//!                     remove                the veth pair, when nobody waits for the container any more
-//!                     sweep                 its very last act: the bridge, if nobody came meanwhile
+//!                     depart                its very last act, when nobody waits any more: the veth
+//!                                           pair, and the bridge if nobody comes for a while
 //!   recovery          leave, sweep          the same for one that died
 //! ```
 //!
@@ -32,11 +32,15 @@ mod netlink;
 mod netns;
 mod nft;
 mod subnet;
+mod sweep;
 
 pub use address::{InvalidNet, Ipv4Net, Mac};
 pub use attach::{AttachError, Attached, Attachment, LoopbackError, attach, loopback_up, restore};
 pub use bridge::{BridgeConfig, DEFAULT_BRIDGE};
-pub use detach::{HostInterface, Swept, TeardownError, UndoError, detach, leave, sweep, withdraw};
+pub use detach::{
+    HostInterface, TeardownError, UndoError, detach, interface_of, leave, remove_interface_of,
+    withdraw,
+};
 pub use forward::{PortError, PortForwarder};
 pub use legacy::LegacyError;
 pub use lock::LockError;
@@ -44,3 +48,4 @@ pub use name::{InterfaceName, InvalidInterfaceName};
 pub use netlink::NetlinkError;
 pub use netns::NetnsError;
 pub use subnet::{NoFreeSubnet, choose_subnet};
+pub use sweep::{Census, depart, sweep};

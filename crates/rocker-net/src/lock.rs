@@ -26,7 +26,26 @@ pub(crate) struct NetworkLock<'a> {
     path: &'a Path,
 }
 
+/// What became of a lock's file since it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is there.
+    Current,
+    /// Its name belongs to another file: the run directory is deleted and made anew.
+    Replaced,
+    /// Its name is gone.
+    Deleted,
+}
+
 impl<'a> NetworkLock<'a> {
+    /// Opens it without taking it, so that it can be taken even if its file is deleted by then.
+    pub(crate) fn open(path: &'a Path) -> Result<Self, LockError> {
+        Ok(Self {
+            file: open(path)?,
+            path,
+        })
+    }
+
     /// Waits until nobody holds it exclusively.
     pub(crate) fn shared(path: &'a Path) -> Result<Self, LockError> {
         Self::take(path, FlockOperation::LockShared)
@@ -37,20 +56,8 @@ impl<'a> NetworkLock<'a> {
         Self::take(path, FlockOperation::LockExclusive)
     }
 
-    /// Takes it exclusively unless somebody holds it.
-    pub(crate) fn try_exclusive(path: &'a Path) -> Result<Option<Self>, LockError> {
-        let lock = Self {
-            file: open(path)?,
-            path,
-        };
-        Ok(lock.try_become_exclusive()?.then_some(lock))
-    }
-
     fn take(path: &'a Path, operation: FlockOperation) -> Result<Self, LockError> {
-        let lock = Self {
-            file: open(path)?,
-            path,
-        };
+        let lock = Self::open(path)?;
         lock.operate(operation)?;
         Ok(lock)
     }
@@ -74,7 +81,21 @@ impl<'a> NetworkLock<'a> {
         }
     }
 
-    /// Lets go of it, to take it again later, even if its file is deleted by then.
+    /// Whether it is still the lock that others take who come by its name.
+    pub(crate) fn standing(&self) -> Result<Standing, LockError> {
+        let error = |errno| error(self.path, errno);
+        let own = rustix::fs::fstat(&self.file).map_err(error)?;
+        match rustix::fs::lstat(self.path) {
+            Ok(named) if (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino) => {
+                Ok(Standing::Current)
+            }
+            Ok(_) => Ok(Standing::Replaced),
+            Err(Errno::NOENT) => Ok(Standing::Deleted),
+            Err(errno) => Err(error(errno)),
+        }
+    }
+
+    /// Lets go of it, to take it again later.
     pub(crate) fn release(&self) -> Result<(), LockError> {
         self.operate(FlockOperation::Unlock)
     }

@@ -12,14 +12,14 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use rocker_net::{
-    AttachError, PortError, PortForwarder, Swept, attach, detach, leave, loopback_up, restore,
-    sweep, withdraw,
+    AttachError, PortError, PortForwarder, attach, depart, detach, loopback_up, restore, sweep,
+    withdraw,
 };
 use rocker_types::Protocol::{Tcp, Udp};
 use support::Outcome::{Refused, Seen, Silence};
 use support::{
-    HOST_ADDRESS, Host, INTERNET_ADDRESS, Netns, drive, in_host, ip, leftovers, port, run, tcp,
-    tcp_briefly, udp,
+    HOST_ADDRESS, Host, INTERNET_ADDRESS, Known, Netns, drive, in_host, ip, leftovers, port, run,
+    tcp, tcp_briefly, udp,
 };
 
 const ANY: [u8; 4] = [0, 0, 0, 0];
@@ -421,9 +421,11 @@ fn of_many_that_leave_one_lingers_and_the_bridge_is_gone_when_all_are_done() {
                     host.netns().run(|| {
                         for _ in 0..3 {
                             let netns = Netns::new();
-                            attach(attachment, netns.fd()).unwrap();
-                            leave(attachment).unwrap();
-                            sweep(&attachment.bridge, linger, &mut || false).unwrap();
+                            let attached = attach(attachment, netns.fd()).unwrap();
+                            withdraw(attachment).unwrap();
+                            let interface = Some(attached.interface);
+                            let known = &mut Known::default();
+                            depart(&attachment.bridge, interface, linger, known).unwrap();
                         }
                     });
                 });
@@ -435,61 +437,87 @@ fn of_many_that_leave_one_lingers_and_the_bridge_is_gone_when_all_are_done() {
 #[test]
 fn a_lingering_monitor_keeps_the_bridge_for_who_comes_meanwhile() {
     in_host(|host| {
-        let bridge = host.bridge();
         host.container(&[]).leave();
+        let mut known = Known::default();
         let second = std::thread::scope(|scope| {
-            let lingering = scope.spawn(|| {
-                host.netns()
-                    .run(|| sweep(&bridge, Duration::from_millis(200), &mut || false))
-            });
+            let lingering = scope.spawn(|| linger(host, 200, &mut known));
             let index = ip("-o link show rocker0");
             let second = host.container(&[]);
-            assert_eq!(lingering.join().unwrap().unwrap(), Swept::Kept);
+            lingering.join().unwrap();
             assert_eq!(
                 ip("-o link show rocker0").split(':').next(),
                 index.split(':').next()
             );
             second
         });
+        assert!(!known.bridge_is_gone);
         second.detach();
     });
+}
+
+/// What a monitor does last, and what it learns.
+fn linger(host: &Host, milliseconds: u64, known: &mut Known) {
+    let linger = Duration::from_millis(milliseconds);
+    host.netns()
+        .run(|| depart(&host.bridge(), None, linger, known).unwrap());
 }
 
 #[test]
 fn a_lingering_monitor_takes_the_bridge_away_even_if_the_run_directory_is_deleted_meanwhile() {
     in_host(|host| {
-        let bridge = host.bridge();
         host.container(&[]).leave();
-        let swept = std::thread::scope(|scope| {
-            let lingering = scope.spawn(|| {
-                host.netns()
-                    .run(|| sweep(&bridge, Duration::from_millis(100), &mut || false).unwrap())
-            });
+        std::thread::scope(|scope| {
+            scope.spawn(|| linger(host, 100, &mut Known::default()));
             host.delete_locks_when_lingering();
-            lingering.join().unwrap()
         });
-        assert_eq!(swept, Swept::Gone);
+        assert!(!ip("-o link").contains("rocker0"));
     });
 }
 
 #[test]
-fn what_the_dead_left_on_the_bridge_goes_with_it_when_nobody_has_an_address() {
+fn a_lingering_monitor_of_a_deleted_run_directory_leaves_the_bridge_to_the_next_one() {
+    in_host(|host| {
+        host.container(&[]).leave();
+        let mut known = Known {
+            all_are_dead: true,
+            ..Known::default()
+        };
+        let next = std::thread::scope(|scope| {
+            scope.spawn(|| linger(host, 400, &mut known));
+            host.delete_locks_when_lingering();
+            host.make_directory_of_locks();
+            host.container(&[])
+        });
+        assert!(!known.bridge_is_gone);
+        let _echo = next.netns.tcp_echo(80);
+        assert!(matches!(tcp(next.address(), 80), Seen(_)), "cut off");
+        next.detach();
+    });
+}
+
+#[test]
+fn what_the_dead_left_on_the_bridge_goes_with_it() {
     in_host(|host| {
         // somebody else still holds its namespace
         let stray = host.container(&[]);
         let bridge = host.bridge();
+        let look = |all_are_dead| {
+            let mut known = Known {
+                all_are_dead,
+                ..Known::default()
+            };
+            sweep(&bridge, &mut known).unwrap();
+            known.bridge_is_gone
+        };
 
-        let kept = sweep(&bridge, Duration::ZERO, &mut || false).unwrap();
-        assert_eq!(kept, Swept::Kept, "somebody may just have joined");
+        assert!(!look(false), "it may live");
 
         ip("link add tap7 type veth peer name tap8");
         ip("link set tap7 master rocker0");
-        let kept = sweep(&bridge, Duration::ZERO, &mut || true).unwrap();
-        assert_eq!(kept, Swept::Kept, "tap7 is not rocker's");
+        assert!(!look(true), "tap7 is not rocker's");
 
         ip("link del tap7");
-        let gone = sweep(&bridge, Duration::ZERO, &mut || true).unwrap();
-        assert_eq!(gone, Swept::Gone);
+        assert!(look(true));
         drop(stray);
     });
 }

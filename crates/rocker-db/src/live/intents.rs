@@ -112,7 +112,8 @@ impl LiveTransaction<'_> {
             .map_err(DbError::query("record an intent"))
     }
 
-    /// Every resource of the container is gone: forgets its intents, leases and ports.
+    /// Every resource of the container is gone, or goes by itself: forgets its intents, leases and
+    /// ports.
     ///
     /// # Errors
     ///

@@ -21,7 +21,8 @@ pub struct RemoveOptions {
 }
 
 impl Engine {
-    /// Removes a container; everything of it is gone when this returns.
+    /// Removes a container; everything of it is gone when this returns, but for its interface if the
+    /// kernel is still taking that away.
     ///
     /// # Errors
     ///

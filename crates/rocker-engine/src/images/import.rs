@@ -69,7 +69,7 @@ impl Engine {
             pulled_ns: now_ns(),
         })?;
         drop(using);
-        self.sweep()?;
+        self.sweep_after_images()?;
         Ok(id)
     }
 }

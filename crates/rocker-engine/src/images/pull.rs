@@ -58,7 +58,7 @@ impl Engine {
         self.record(request, &pulled)?;
         crash::point(CrashPoint::PullAfterRecord);
         drop(using);
-        self.sweep()?;
+        self.sweep_after_images()?;
         Ok(Pulled {
             newer: before.as_ref() != Some(&pulled.image_id),
             id: pulled.image_id,

@@ -31,7 +31,7 @@ impl Engine {
         self.want_sweep()?;
         let gone = self.untag(query, &row, force)?;
         crash::point(CrashPoint::RmiAfterRecord);
-        self.sweep()?;
+        self.sweep_after_images()?;
         crash::point(CrashPoint::RmiAfterLayers);
         let layers = gone.orphaned_layers.iter().rev().map(ToString::to_string);
         let deleted = gone

@@ -136,21 +136,29 @@ fn watch(orders: Orders) -> Result<(), EngineError> {
     let layout = orders.layout.clone();
     // whoever finds this free knows that no monitor will take an idle bridge away
     let lingers = OwnerLock::share(&layout.locks().join(LINGER_LOCK));
-    // From here on nothing waits for this process any more, so it may wait: for the kernel, for
-    // another container that wants the bridge, and for the client in the foreground, which may
-    // have stopped reading.
     let afterwards = run(orders);
-    let off = match &afterwards {
-        Ok(Afterwards { interface, .. }) => interface.map_or(Ok(()), HostInterface::remove),
-        Err(_) => Ok(()),
+    // From here on nothing waits for this process, so it may wait: for the kernel, for another
+    // container that wants the bridge, and for the client in the foreground, which may have
+    // stopped reading.
+    let Afterwards {
+        ended,
+        interface,
+        engine,
+    } = match afterwards {
+        Ok(afterwards) => afterwards,
+        Err(error) => {
+            let gone = Engine::open_as_is(&layout)
+                .and_then(|mut engine| engine.leave_bridge(None, LINGER));
+            return gone.and(Err(error));
+        }
     };
-    let gone = Engine::open_as_is(&layout).and_then(|mut engine| engine.let_bridge_go(LINGER));
+    let engine = engine.map_or_else(|| Engine::open_as_is(&layout), Ok);
+    let gone = engine.and_then(|mut engine| engine.leave_bridge(interface, LINGER));
     drop(lingers);
-    if let Some(ended) = afterwards?.ended {
+    if let Some(ended) = ended {
         ended.linger();
     }
-    off.map_err(|source| EngineError::NetworkLeft { source })
-        .and(gone)
+    gone
 }
 
 /// From the first start to the release of the lock.
@@ -189,8 +197,17 @@ fn run(orders: Orders) -> Result<Afterwards, EngineError> {
     report::send(report, &Report::Started);
     crash::point(CrashPoint::MonitorAfterReport);
     let mut afterwards = restart::until_the_end(&watch, live, client)?;
-    let mut engine = Engine::open_as_is(&layout)?;
-    finish::let_go(&mut engine, &id, lock)?;
+    let mut engine = match afterwards.engine.take() {
+        Some(engine) => engine,
+        None => Engine::open_as_is(&layout)?,
+    };
+    if let Err(error) = finish::let_go(&mut engine, &id, lock) {
+        let gone = afterwards.interface.map_or(Ok(()), HostInterface::remove);
+        return gone
+            .map_err(|source| EngineError::NetworkLeft { source })
+            .and(Err(error));
+    }
+    afterwards.engine = Some(engine);
     crash::point(CrashPoint::MonitorAfterLetGo);
     if let Some(ended) = &mut afterwards.ended {
         // the socket has no name any more: nobody comes after these

@@ -34,6 +34,8 @@ pub(super) struct Afterwards {
     pub(super) ended: Option<Ended>,
     /// What the container had on the bridge.
     pub(super) interface: Option<HostInterface>,
+    /// Open, where the run directory may be deleted before the bridge is gone.
+    pub(super) engine: Option<Engine>,
 }
 
 /// Watches until the container has ended and will not be started again.
@@ -51,12 +53,13 @@ pub(super) fn until_the_end(
         if !again {
             return Ok(afterwards);
         }
-        if let Some(interface) = afterwards.interface {
-            interface
-                .remove()
-                .map_err(|source| EngineError::NetworkLeft { source })?;
+        let Afterwards {
+            ended, interface, ..
+        } = afterwards;
+        if let Err(error) = interface.map_or(Ok(()), HostInterface::remove) {
+            tracing::debug!(%error, "the next start meets the interface by its name");
         }
-        if let Some(mut ended) = afterwards.ended {
+        if let Some(mut ended) = ended {
             // whoever reads nothing must not keep the container from its next run
             ended.linger_for(STALL_LIMIT);
         }
@@ -143,7 +146,12 @@ fn watch_once(
     engine.undo_ports_and_cgroup(&watch.id)?;
     // held until the rules are gone: nobody else can publish the ports before
     drop(forwarder);
-    Ok((Afterwards { ended, interface }, again))
+    let afterwards = Afterwards {
+        ended,
+        interface,
+        engine: Some(engine),
+    };
+    Ok((afterwards, again))
 }
 
 /// Forwards published ports while the container's streams are watched.

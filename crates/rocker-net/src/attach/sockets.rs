@@ -158,18 +158,19 @@ impl Sockets {
             .apply(|batch| set_link_up(batch, LOOPBACK_INDEX))
             .map_err(failed)?;
         let found = inside.link(CONTAINER_INTERFACE).map_err(failed)?;
-        let eth0 = found.ok_or_else(|| AttachError::InterfaceVanished {
+        let ends = found.and_then(|link| Some((link.index, link.peer?)));
+        let (index, host_index) = ends.ok_or_else(|| AttachError::InterfaceVanished {
             container: attachment.container.short().to_owned(),
         })?;
         let bridge = &attachment.bridge;
         let configured = inside.apply(|batch| {
-            add_address(batch, eth0.index, attachment.address, bridge.subnet);
-            set_link_up(batch, eth0.index);
+            add_address(batch, index, attachment.address, bridge.subnet);
+            set_link_up(batch, index);
             add_default_route(batch, bridge.gateway);
         });
         configured
             .map_err(failed)
-            .map(|()| HostInterface(eth0.peer))
+            .map(|()| HostInterface(host_index))
     }
 
     fn create_veth(&self, plan: &VethPlan<'_>) -> Result<(), NetlinkError> {

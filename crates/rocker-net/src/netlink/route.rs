@@ -49,7 +49,7 @@ pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) up: bool,
     /// Of a veth pair, the other end's index in its own namespace (`IFLA_LINK`).
-    pub(crate) peer: u32,
+    pub(crate) peer: Option<u32>,
 }
 
 /// One port of a bridge.
@@ -317,14 +317,12 @@ fn parse_link(reply: &Reply) -> Option<Link> {
         let bytes = reply.body.get(offset..)?.first_chunk()?;
         Some(u32::from_ne_bytes(*bytes))
     };
-    let index = word(4)?;
     let link = attributes_of(reply.body.get(16..)?).find(|(kind, _)| *kind == IFLA_LINK);
     let peer = link.and_then(|(_, value)| value.first_chunk().copied());
     Some(Link {
-        index,
+        index: word(4)?,
         up: word(8)? & IFF_UP != 0,
-        // Kernels before 5.1 leave it out where both indices are the same.
-        peer: peer.map_or(index, u32::from_ne_bytes),
+        peer: peer.map(u32::from_ne_bytes),
     })
 }
 

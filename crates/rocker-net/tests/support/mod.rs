@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
-use rocker_net::{Attachment, BridgeConfig, HostInterface, attach, detach};
+use rocker_net::{Attachment, BridgeConfig, Census, HostInterface, attach, detach};
 use rocker_types::{ContainerId, Protocol, PublishedPort};
 
 /// A refusal or an answer comes at once; only a dropped packet takes this long.
@@ -252,6 +252,11 @@ impl Host {
         fs_err::remove_dir(self.directory.path()).unwrap();
     }
 
+    /// What the next command after that begins with.
+    pub(crate) fn make_directory_of_locks(&self) {
+        fs_err::create_dir(self.directory.path()).unwrap();
+    }
+
     /// A machine outside, which even has a route to the containers, as a hostile neighbour would.
     pub(crate) fn internet(&self) -> Netns {
         let outside = Netns::new();
@@ -296,6 +301,23 @@ impl Host {
             bridge,
             ports: ports.to_vec(),
         }
+    }
+}
+
+/// What an installation is made to know.
+#[derive(Default)]
+pub(crate) struct Known {
+    pub(crate) all_are_dead: bool,
+    pub(crate) bridge_is_gone: bool,
+}
+
+impl Census for Known {
+    fn is_dead(&mut self, _: &str) -> bool {
+        self.all_are_dead
+    }
+
+    fn bridge_gone(&mut self) {
+        self.bridge_is_gone = true;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rocker_types::ContainerId;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -107,6 +108,23 @@ impl Cgroup {
         }
     }
 
+    /// The containers that have a cgroup, of all installations on this host: those that are alive,
+    /// whatever any database says.
+    #[must_use]
+    pub fn containers(layout: &CgroupLayout) -> Vec<ContainerId> {
+        let Some(home) = layout.tracking() else {
+            return Vec::new();
+        };
+        let children = control::child_directories(&CgroupName::all_in(home.mount()));
+        let name = |path: PathBuf| path.file_name()?.to_str()?.parse().ok();
+        // without the directory of all containers there are none
+        children
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(name)
+            .collect()
+    }
+
     /// Makes a cgroup below this container's for a program that `exec` starts in it: the
     /// container's limits count for it, and it can be killed alone.
     ///
@@ -197,12 +215,12 @@ impl Cgroup {
 
 impl Member {
     fn at(home: Home<'_>, name: &CgroupName) -> Self {
-        let (mount, version) = match home {
-            Home::V1(v1) => (&v1.mount, Version::V1),
-            Home::V2(unified) => (&unified.mount, Version::V2),
-        };
+        let mount = home.mount();
         Self {
-            version,
+            version: match home {
+                Home::V1(_) => Version::V1,
+                Home::V2(_) => Version::V2,
+            },
             parent: name.parent_in(mount),
             directory: name.directory_in(mount),
             owned: true,

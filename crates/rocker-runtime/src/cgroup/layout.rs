@@ -104,6 +104,15 @@ pub(super) enum Home<'a> {
     V2(&'a Unified),
 }
 
+impl Home<'_> {
+    pub(super) fn mount(&self) -> &Path {
+        match self {
+            Self::V1(v1) => &v1.mount,
+            Self::V2(unified) => &unified.mount,
+        }
+    }
+}
+
 /// The cgroup hierarchies of a host, as this process sees them mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupLayout {

@@ -78,6 +78,11 @@ impl CgroupName {
         self.session.is_some()
     }
 
+    /// Where those of all containers lie.
+    pub(super) fn all_in(mount: &Path) -> PathBuf {
+        mount.join(PARENT)
+    }
+
     pub(super) fn parent_in(&self, mount: &Path) -> PathBuf {
         mount.join(&self.parent)
     }
