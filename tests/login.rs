@@ -134,6 +134,7 @@ fn the_distribution_server_with_tls_and_a_password_lets_us_in() {
     let entrance = Entrance {
         user: Some(user()),
         tls: Some(tls),
+        mutual: false,
     };
     let server = require!(Distribution::start_with(&host.scratch(), 5000, &entrance));
     let log_in = |flag: &str, password: &str| {
@@ -160,6 +161,19 @@ fn the_distribution_server_with_tls_and_a_password_lets_us_in() {
         .env("SSL_CERT_FILE", &trusted)
         .run();
     assert_eq!(good.stdout, "Login Succeeded\n", "{good:?}");
+    let authorities = host.scratch().join("certs.d");
+    fs_err::create_dir(&authorities).expect("a directory");
+    fs_err::copy(&trusted, authorities.join("ca.crt")).expect("a copy");
+    let own = log_in(&format!("--cert-dir={}", authorities.display()), SECRET).run();
+    assert_eq!(own.stdout, "Login Succeeded\n", "{own:?}");
+    let usual = home(&host).join(".config/containers/certs.d");
+    let usual = usual.join(server.host());
+    fs_err::create_dir_all(&usual).expect("a directory");
+    fs_err::rename(authorities.join("ca.crt"), usual.join("ca.crt")).expect("moved");
+    let words = ["login", "-u", "ann", "--password-stdin", server.host()];
+    let own = at_home(&host, &words).stdin(SECRET).run();
+    assert_eq!(own.stdout, "Login Succeeded\n", "{own:?}");
+    fs_err::remove_file(usual.join("ca.crt")).expect("removed");
     let anyhow = log_in("--tls-verify=false", SECRET).run();
     assert_eq!(anyhow.stdout, "Login Succeeded\n", "{anyhow:?}");
 
@@ -174,6 +188,43 @@ fn the_distribution_server_with_tls_and_a_password_lets_us_in() {
     assert!(pull.stderr.contains("not found"), "{pull:?}");
     let pull = host.rocker(["pull", "--tls-verify=false", "--creds", "ann:bad", &image]);
     assert!(pull.stderr.contains("refused"), "{pull:?}");
+    drop(server);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_registry_that_wants_to_see_a_certificate_of_ours_sees_it() {
+    let host = require!(host());
+    let tls = require!(certificate(&host.scratch()));
+    let directory = host.scratch().join("certs.d");
+    fs_err::create_dir(&directory).expect("a directory");
+    for (file, name) in [
+        (&tls.0, "ca.crt"),
+        (&tls.0, "client.cert"),
+        (&tls.1, "client.key"),
+    ] {
+        fs_err::copy(file, directory.join(name)).expect("a copy");
+    }
+    let entrance = Entrance {
+        user: None,
+        tls: Some(tls),
+        mutual: true,
+    };
+    let server = require!(Distribution::start_with(&host.scratch(), 5000, &entrance));
+    let image = format!("{}/nobody/pushed:1", server.host());
+    let flag = format!("--cert-dir={}", directory.display());
+    let pull = |flags: &[&str]| host.rocker([&["pull"], flags, &[&image]].concat());
+
+    let stranger = pull(&["--tls-verify=false"]);
+    let known = [pull(&[&flag]), pull(&[&flag, "--tls-verify=false"])];
+    fs_err::remove_file(directory.join("client.key")).expect("removed");
+    let half = pull(&[&flag]);
+
+    assert!(!stranger.stderr.contains("not found"), "{stranger:?}");
+    for known in known {
+        assert!(known.stderr.contains("not found"), "{known:?}");
+    }
+    assert!(half.stderr.contains("client.key"), "{half:?}");
     drop(server);
     host.assert_nothing_left_behind();
 }

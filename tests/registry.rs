@@ -245,3 +245,87 @@ fn a_redirected_download_does_not_take_the_credentials_along() {
     );
     host.assert_nothing_left_behind();
 }
+
+/// A `registries.conf` for one command.
+fn registries_conf(host: &Host, text: &str) -> String {
+    let path = host.scratch().join("registries.conf");
+    fs_err::write(&path, text).expect("a file");
+    path.to_string_lossy().into_owned()
+}
+
+#[test]
+fn mirrors_are_asked_first_and_the_registry_itself_last() {
+    let host = require!(host());
+    let (mirror, own) = (Registry::start(), Registry::start());
+    let image = ImageBuilder::busybox().build();
+    let reference = own.push("team/app:1", &image);
+    let conf = registries_conf(
+        &host,
+        &format!(
+            "[[registry]]\nlocation = \"{}\"\n[[registry.mirror]]\nlocation = \"{}/copies\"\n",
+            own.host(),
+            mirror.host()
+        ),
+    );
+    let pull = || {
+        host.command(["pull", &reference])
+            .env("CONTAINERS_REGISTRIES_CONF", &conf)
+            .run()
+    };
+
+    let without = pull();
+    assert_eq!(without.exit_code, 0, "{without:?}");
+    assert!(without.stderr.contains("asking elsewhere"), "{without:?}");
+    host.ok(["rmi", &reference]);
+    let asked = own.requests().len();
+    mirror.push("copies/team/app:1", &image);
+    let with = pull();
+    assert_eq!(with.stdout, format!("{reference}\n"), "{with:?}");
+    assert!(!with.stderr.contains("asking elsewhere"), "{with:?}");
+    assert_eq!(own.requests().len(), asked, "the mirror has it");
+    host.ok(["rmi", &reference]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_repository_is_where_registries_conf_says_unless_it_is_blocked() {
+    let host = require!(host());
+    let (named, real) = (Registry::start(), Registry::start());
+    let image = ImageBuilder::busybox().build();
+    real.push("copies/app:1", &image);
+    let reference = format!("{}/team/app:1", named.host());
+    let rule = |more: &str| {
+        let prefix = named.host();
+        format!("[[registry]]\nprefix = \"{prefix}/team\"\n{more}\n")
+    };
+    let with = |conf: &str, words: &[&str]| {
+        let conf = registries_conf(&host, conf);
+        host.command(words.iter().copied())
+            .env("CONTAINERS_REGISTRIES_CONF", &conf)
+            .run()
+    };
+    let elsewhere = rule(&format!("location = \"{}/copies\"", real.host()));
+
+    let pull = with(&elsewhere, &["pull", &reference]);
+    assert_eq!(pull.stdout, format!("{reference}\n"), "{pull:?}");
+    real.remove_repository("copies/app");
+    let push = with(&elsewhere, &["push", &reference]);
+    assert_eq!(push.exit_code, 0, "{push:?}");
+    assert!(real.manifest("copies/app:1").is_some(), "{push:?}");
+    for words in [["pull", &reference], ["push", &reference]] {
+        let blocked = with(&rule("blocked = true"), &words);
+        assert_eq!(blocked.exit_code, 1, "{blocked:?}");
+        assert!(blocked.stderr.contains("is blocked"), "{blocked:?}");
+    }
+    for (conf, says) in [
+        ("[[registry]", "line 1"),
+        ("[registries.search]\nregistries = []", "version 1"),
+    ] {
+        let bad = with(conf, &["pull", &reference]);
+        assert_eq!(bad.exit_code, 1, "{bad:?}");
+        assert!(bad.stderr.contains(says), "{bad:?}");
+    }
+    assert_eq!(named.requests().len(), 0, "{:?}", named.requests());
+    host.ok(["rmi", &reference]);
+    host.assert_nothing_left_behind();
+}

@@ -54,10 +54,11 @@ pub use request::{CreateRequest, PullPolicy};
 pub use resolve::{ResolveError, check_hostname};
 pub use rocker_image::exchange::{ArchiveFormat, LoadRequest, LoadSource, LoadedImage};
 pub use rocker_image::registry::{
-    AuthFile, AuthFileError, Credential, Credentials, InvalidServer, KeyStyle, LayerState,
-    LoginError, LoginRequest, NoProgress, NoPushProgress, PullEvent, PullProgress, PushCompression,
-    PushEvent, PushProgress, PushState, RegistryOptions, SavedIn, Server, TlsPolicy, check_login,
-    forget_all_logins, forget_login, save_login,
+    AuthFile, AuthFileError, CertificateError, Certificates, Credential, Credentials, Endpoint,
+    InvalidServer, KeyStyle, LayerState, LoginError, LoginRequest, NoProgress, NoPushProgress,
+    PullEvent, PullProgress, PushCompression, PushEvent, PushProgress, PushState, RegistryOptions,
+    RouteError, Routes, SavedIn, Server, Stop, TlsPolicy, Way, check_login, forget_all_logins,
+    forget_login, save_login,
 };
 pub use rocker_image::store::UnpackLimits;
 pub use rocker_runtime::{ExitStatus, Running, executable, main_init};

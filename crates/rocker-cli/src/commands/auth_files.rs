@@ -176,7 +176,8 @@ pub(super) fn variable(name: &str) -> Option<PathBuf> {
     Some(value.into())
 }
 
-fn home() -> Option<PathBuf> {
+/// The user's home directory, whatever the environment leaves out.
+pub(super) fn home() -> Option<PathBuf> {
     let from_accounts = || {
         let me = nix::unistd::User::from_uid(nix::unistd::Uid::effective());
         Some(me.ok()??.dir)

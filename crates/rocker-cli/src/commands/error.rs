@@ -57,6 +57,20 @@ pub(crate) enum CommandError {
     PushByDigest(String),
     #[error("cannot write the digest; the image was pushed")]
     DigestFile(#[source] io::Error),
+    #[error("cannot use the registry's certificates")]
+    Certificates(#[source] Box<rocker_engine::CertificateError>),
+    #[error("cannot use {image}")]
+    Route {
+        image: String,
+        source: rocker_engine::RouteError,
+    },
+    #[error("cannot read {0:?}")]
+    ReadRegistries(PathBuf, #[source] io::Error),
+    #[error("invalid configuration {path:?}")]
+    Registries {
+        path: PathBuf,
+        source: rocker_engine::RouteError,
+    },
     #[error("not logged in to {0}")]
     NotLoggedIn(String),
     #[error("cannot perform an interactive login: stdin is not a terminal")]
@@ -102,6 +116,8 @@ impl Diagnose for CommandError {
             Self::Stopped { .. } | Self::Ended(_) => ErrorKind::Interrupted,
             Self::Login(error) => error.kind(),
             Self::AuthFile(error) => error.kind(),
+            Self::Certificates(error) => error.kind(),
+            Self::Route { source, .. } | Self::Registries { source, .. } => source.kind(),
             Self::NotLoggedIn(_) | Self::NoAuthFile(_) => ErrorKind::NotFound,
             Self::Pump(PumpError::Session(error)) => error.kind(),
             Self::NoSuchObject(_) => ErrorKind::NotFound,
@@ -125,6 +141,7 @@ impl Diagnose for CommandError {
             | Self::Generate { .. }
             | Self::ReadConfig(_)
             | Self::DigestFile(_)
+            | Self::ReadRegistries(..)
             | Self::Json(..) => ErrorKind::Internal,
         }
     }
@@ -141,6 +158,8 @@ impl Diagnose for CommandError {
             Self::AuthFile(error) => error.hint(),
             Self::NotConfirmed => Some("--force does not ask".to_owned()),
             Self::Login(error) => error.hint(),
+            Self::Certificates(error) => error.hint(),
+            Self::Route { source, .. } | Self::Registries { source, .. } => source.hint(),
             Self::NoTerminalForLogin => {
                 Some("give -u NAME and --password-stdin, or start rocker in a terminal".to_owned())
             }
@@ -150,6 +169,7 @@ impl Diagnose for CommandError {
             | Self::Stopped { .. }
             | Self::Ended(_)
             | Self::DigestFile(_)
+            | Self::ReadRegistries(..)
             | Self::NoAuthFile(_)
             | Self::NotLoggedIn(_)
             | Self::PasswordInput(_)

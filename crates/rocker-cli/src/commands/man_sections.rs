@@ -38,6 +38,18 @@ const FILES: &[(&str, &str)] = &[
          credential helper that it names (credHelpers, credsStore: docker-credential-NAME on PATH). A login \
          is kept in the first that exists, but for docker's; in ~/.config/containers/auth.json if none does.",
     ),
+    (
+        "/etc/containers/registries.conf, /etc/containers/registries.conf.d/*.conf, ~/.config/containers/...",
+        "The container tools' rules about registries (version 2): prefix, location, insecure, blocked and \
+         mirrors of [[registry]] are followed. A name without a registry means Docker Hub, whatever \
+         unqualified-search-registries and aliases say.",
+    ),
+    (
+        "/etc/containers/certs.d/HOST[:PORT], /etc/docker/certs.d/HOST[:PORT], ~/.config/containers/certs.d/HOST[:PORT]",
+        "What one registry has of its own: *.crt are authorities to trust, NAME.cert and NAME.key what rocker \
+         shows of itself. The first of ~/.config, /etc/containers and /etc/docker that has any counts; a \
+         registry on loopback that has any is spoken to with TLS.",
+    ),
     ("/var/lib/rocker", "Images, containers and volumes."),
     (
         "/run/rocker",
@@ -53,6 +65,10 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("ROCKER_ROOT", "The directory of --root."),
     ("ROCKER_RUNROOT", "The directory of --runroot."),
     ("ROCKER_LOG", "The level of --log-level."),
+    (
+        "CONTAINERS_REGISTRIES_CONF",
+        "A file to read instead of registries.conf and its drop-ins. It has to exist.",
+    ),
     (
         "REGISTRY_AUTH_FILE, DOCKER_CONFIG",
         "The file, and the directory of the file, with credentials for registries.",

@@ -33,6 +33,7 @@ mod man_sections;
 pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod push;
+mod registries_conf;
 mod registry;
 pub(crate) mod restart;
 pub(crate) mod rm;

@@ -63,7 +63,7 @@ pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, Comman
     let request = PullRequest {
         reference: wish.reference.clone(),
         platform: wish.platform.clone(),
-        registry: wish.registry.options(&wish.reference)?,
+        places: wish.registry.places(&wish.reference)?,
     };
     let progress = match wish.quiet {
         true => Progress::Quiet,

@@ -17,8 +17,9 @@ use crate::ui::progress::Progress;
 ///
 /// The image's name says where: tag it first if it shall go elsewhere. What the registry has
 /// already is not sent again, and layers whose compressed form is still to be had where they
-/// came from pass through, so that the image keeps its digest. Progress goes to standard
-/// error; standard output gets one line with the digest.
+/// came from pass through, so that the image keeps its digest. Of an image for several
+/// platforms the one that is here is sent. Progress goes to standard error; standard output
+/// gets one line with the digest.
 #[derive(clap::Args, Debug)]
 #[command(
     after_long_help = "Examples:\n  rocker push localhost:5000/app:1\n  rocker push --compression zstd --digestfile digest quay.io/team/app"
@@ -92,7 +93,7 @@ fn send(
     let engine = context.engine()?;
     let request = PushRequest {
         reference: reference.clone(),
-        registry: args.registry.options(reference)?,
+        place: args.registry.own_place(reference)?,
         compression: args.compression.into(),
     };
     let progress = match args.quiet {
@@ -115,7 +116,7 @@ fn send(
     let watch = PushWatch {
         progress: &progress,
         // a registry whose credentials cannot be read is one that is not asked
-        elsewhere: &|origin| args.registry.options_elsewhere(origin).ok(),
+        elsewhere: &|origin| args.registry.place_elsewhere(origin).ok(),
         cancelled: &cancelled,
     };
     let pushed = engine.push(&request, watch);

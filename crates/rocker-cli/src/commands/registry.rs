@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use rocker_engine::{Credential, KeyStyle, RegistryOptions, TlsPolicy};
+use rocker_engine::{
+    Certificates, Credential, Endpoint, KeyStyle, RegistryOptions, Stop, TlsPolicy, Way,
+};
 use rocker_types::ImageRef;
 use serde::Deserialize;
 
-use super::CommandError;
-use super::auth_files::{AuthFiles, variable};
+use super::auth_files::{AuthFiles, home, variable};
+use super::{CommandError, registries_conf};
 use crate::terminal::prompt;
 
 /// The system's configuration; `ROCKER_CONFIG` names another file.
@@ -42,6 +44,10 @@ pub(crate) struct TransportArgs {
     /// Demand TLS with a good certificate, on loopback too; false takes any, and plain HTTP
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = crate::cli::values::truth, help_heading = "Registry")]
     tls_verify: Option<bool>,
+
+    /// Where the registry's authorities (*.crt) and our certificate (*.cert, *.key) are
+    #[arg(long, value_name = "DIRECTORY", help_heading = "Registry")]
+    cert_dir: Option<PathBuf>,
 }
 
 /// A user's name and perhaps a password. `Debug` hides it.
@@ -73,54 +79,111 @@ impl std::str::FromStr for Creds {
 }
 
 impl TransportArgs {
-    /// How to talk to registries, as nobody in particular.
+    /// How to talk to a registry, as nobody in particular.
     ///
     /// # Errors
     ///
-    /// A configuration that is there and cannot be understood.
-    pub(crate) fn options(&self) -> Result<RegistryOptions, CommandError> {
+    /// A configuration or certificates that are there and cannot be understood.
+    pub(crate) fn options(&self, registry: &str) -> Result<RegistryOptions, CommandError> {
+        let certificates = self.certificates(registry)?;
+        let tls = match (self.tls_verify, &certificates) {
+            // whoever has certificates for a registry on loopback has it speak TLS
+            (Some(true), _) | (None, Some(_)) => TlsPolicy::Required,
+            (None, None) => TlsPolicy::Usual,
+            (Some(false), _) => TlsPolicy::Unverified,
+        };
         Ok(RegistryOptions {
             insecure_hosts: config()?.insecure,
-            tls: match self.tls_verify {
-                None => TlsPolicy::Usual,
-                Some(true) => TlsPolicy::Required,
-                Some(false) => TlsPolicy::Unverified,
-            },
+            certificates: certificates.unwrap_or_default(),
+            tls,
             ..RegistryOptions::default()
         })
     }
-}
 
-impl RegistryArgs {
-    /// How to talk to the registry of `reference`.
+    /// The same, where no image's name says which rule of `registries.conf` counts.
     ///
     /// # Errors
     ///
-    /// A configuration or credentials file that is there and cannot be understood, a helper that
-    /// fails, a password that cannot be asked for.
-    pub(crate) fn options(&self, reference: &ImageRef) -> Result<RegistryOptions, CommandError> {
-        let mut options = self.transport.options()?;
-        let (registry, repository) = (reference.registry(), reference.repository());
-        let credential = match &self.creds {
-            Some(creds) => Some(creds.clone().complete()?),
-            None => self.files()?.find(registry, repository)?,
-        };
-        if let Some(credential) = credential {
-            options.credentials.insert(registry, credential);
+    /// Those of [`options`](Self::options), and a `registries.conf` that cannot be understood.
+    pub(crate) fn options_for_login(
+        &self,
+        registry: &str,
+    ) -> Result<RegistryOptions, CommandError> {
+        let mut options = self.options(registry)?;
+        let is_insecure = registries_conf::routes()?.is_insecure(registry);
+        if is_insecure && options.tls == TlsPolicy::Usual {
+            options.tls = TlsPolicy::Unverified;
         }
         Ok(options)
     }
 
-    /// The same for where an image came from: what `--creds` says is about one registry only.
-    pub(crate) fn options_elsewhere(
-        &self,
-        reference: &ImageRef,
-    ) -> Result<RegistryOptions, CommandError> {
+    /// Those of the first directory that has any.
+    fn certificates(&self, registry: &str) -> Result<Option<Certificates>, CommandError> {
+        let directories = match &self.cert_dir {
+            Some(directory) => vec![directory.clone()],
+            None => certificate_directories(registry),
+        };
+        for directory in directories {
+            let found = Certificates::read(&directory);
+            let found = found.map_err(|source| CommandError::Certificates(Box::new(source)))?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl RegistryArgs {
+    /// Where to ask for `reference`, in this order, and how: mirrors first, the place itself last.
+    ///
+    /// # Errors
+    ///
+    /// A configuration or credentials file that is there and cannot be understood, a helper that
+    /// fails, a password that cannot be asked for, a registry that is blocked.
+    pub(crate) fn places(&self, reference: &ImageRef) -> Result<Vec<Endpoint>, CommandError> {
+        let Way { mirrors, own } = way(reference)?;
+        // what --creds says is about the registry that the user named
+        let mirrors = mirrors.into_iter().map(|stop| self.place(stop, None));
+        let own = self.place(own, self.creds.as_ref());
+        mirrors.chain([own]).collect()
+    }
+
+    /// Where to send `reference` to, and how: no mirror takes anything.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`places`](Self::places).
+    pub(crate) fn own_place(&self, reference: &ImageRef) -> Result<Endpoint, CommandError> {
+        self.place(way(reference)?.own, self.creds.as_ref())
+    }
+
+    /// The same for where an image came from, in which case no flag is about that registry.
+    pub(crate) fn place_elsewhere(&self, reference: &ImageRef) -> Result<Endpoint, CommandError> {
         let others = Self {
             authfile: self.authfile.clone(),
             ..Self::default()
         };
-        others.options(reference)
+        others.own_place(reference)
+    }
+
+    fn place(&self, stop: Stop, creds: Option<&Creds>) -> Result<Endpoint, CommandError> {
+        let mut options = self.transport.options(&stop.registry)?;
+        if stop.insecure && options.tls == TlsPolicy::Usual {
+            options.tls = TlsPolicy::Unverified;
+        }
+        let credential = match creds {
+            Some(creds) => Some(creds.clone().complete()?),
+            None => self.files()?.find(&stop.registry, &stop.repository)?,
+        };
+        if let Some(credential) = credential {
+            options.credentials.insert(&stop.registry, credential);
+        }
+        Ok(Endpoint {
+            registry: stop.registry,
+            repository: stop.repository,
+            options,
+        })
     }
 
     fn files(&self) -> Result<AuthFiles, CommandError> {
@@ -133,6 +196,23 @@ impl RegistryArgs {
         }
         Err(CommandError::NoAuthFile(path.clone()))
     }
+}
+
+fn way(reference: &ImageRef) -> Result<Way, CommandError> {
+    let way = registries_conf::routes()?.way(reference);
+    way.map_err(|source| CommandError::Route {
+        image: reference.familiar(),
+        source,
+    })
+}
+
+/// Where the container tools and docker look for what belongs to one registry.
+fn certificate_directories(registry: &str) -> Vec<PathBuf> {
+    let user = variable("XDG_CONFIG_HOME").or_else(|| Some(home()?.join(".config")));
+    let user = user.map(|directory| directory.join("containers/certs.d"));
+    let system = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
+    let all = user.into_iter().chain(system);
+    all.map(|directory| directory.join(registry)).collect()
 }
 
 impl Creds {

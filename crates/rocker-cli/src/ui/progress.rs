@@ -95,6 +95,7 @@ fn plain_line(seen: &mut HashMap<Digest, String>, event: &PullEvent<'_>) -> Opti
     }
     match event {
         PullEvent::Retrying { what, cause, delay } => Some(retrying(what, cause, *delay)),
+        PullEvent::NotThere { registry, cause } => Some(not_there(registry, cause)),
         PullEvent::Resolving
         | PullEvent::Resolved { .. }
         | PullEvent::Layer { .. }
@@ -108,6 +109,10 @@ pub(super) fn retrying(what: &str, cause: &str, delay: std::time::Duration) -> S
         "{what}: {cause}; trying again in {:.1} s",
         delay.as_secs_f32()
     )
+}
+
+fn not_there(registry: &str, cause: &str) -> String {
+    format!("{registry}: {cause}; asking elsewhere")
 }
 
 /// One bar per layer, and a line for what is not about a layer.
@@ -139,6 +144,9 @@ impl Bars {
             }
             PullEvent::Retrying { what, cause, delay } => {
                 let _gone = self.screen.println(retrying(what, cause, *delay));
+            }
+            PullEvent::NotThere { registry, cause } => {
+                let _gone = self.screen.println(not_there(registry, cause));
             }
             PullEvent::Resolving | PullEvent::Committing | _ => {}
         }

@@ -1,7 +1,9 @@
 //! `pull`.
 
 use rocker_db::{LayerRow, NewImage};
-use rocker_image::registry::{self, KnownLayer, PullProgress, PulledImage, RegistryOptions};
+use rocker_image::registry::{
+    self, Endpoint, KnownLayer, PullProgress, PulledImage, RegistryOptions,
+};
 use rocker_types::{DiffId, Digest, ImageRef, Platform};
 
 use crate::EngineError;
@@ -16,8 +18,8 @@ pub struct PullRequest {
     pub reference: ImageRef,
     /// For which platform; `None` is the host's.
     pub platform: Option<Platform>,
-    /// How to talk to registries.
-    pub registry: RegistryOptions,
+    /// Where it may be, in the order in which to ask; not empty.
+    pub places: Vec<Endpoint>,
 }
 
 /// What came of a pull.
@@ -83,7 +85,8 @@ impl Engine {
         let pull = registry::PullRequest {
             reference: request.reference.clone(),
             platform: request.platform.clone(),
-            registry: request.registry.clone(),
+            registry: RegistryOptions::default(),
+            instead: request.places.clone(),
             limits: rocker_image::store::UnpackLimits::default(),
             known_layers: &is_known,
             cancelled,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rocker_db::{ImageRow, NewImage};
 use rocker_image::document::{Document, Manifest};
 use rocker_image::registry::{
-    self, KnownBlob, PushCompression, PushProgress, PushedImage, RegistryOptions,
+    self, Endpoint, KnownBlob, PushCompression, PushProgress, PushedImage,
 };
 use rocker_types::{DiffId, Digest, ImageRef};
 
@@ -17,8 +17,8 @@ use crate::engine::Engine;
 pub struct PushRequest {
     /// An image's name here, which says where it goes.
     pub reference: ImageRef,
-    /// How to talk to that registry.
-    pub registry: RegistryOptions,
+    /// Where that registry is, and how to talk to it.
+    pub place: Endpoint,
     /// How layers are compressed whose blobs are nowhere to be had.
     pub compression: PushCompression,
 }
@@ -37,8 +37,8 @@ pub struct Pushed {
 pub struct PushWatch<'a> {
     /// Gets the events.
     pub progress: &'a dyn PushProgress,
-    /// How to talk to a registry that layers came from; `None` if it shall not be asked.
-    pub elsewhere: &'a dyn Fn(&ImageRef) -> Option<RegistryOptions>,
+    /// Where a repository that layers came from is; `None` if it shall not be asked.
+    pub elsewhere: &'a dyn Fn(&ImageRef) -> Option<Endpoint>,
     /// Asked while the network is waited for.
     pub cancelled: &'a dyn Fn() -> bool,
 }
@@ -69,9 +69,13 @@ impl Engine {
         // nobody sweeps the layers away meanwhile
         let using = crate::sweep::using_images(&self.layout)?;
         let known = self.known_blobs(&row)?;
+        let place = &request.place;
+        let is_elsewhere = (place.registry.as_str(), place.repository.as_str())
+            != (reference.registry(), reference.repository());
         let push = registry::PushRequest {
             reference: reference.clone(),
-            registry: request.registry.clone(),
+            registry: place.options.clone(),
+            instead: is_elsewhere.then(|| place.clone()),
             image_id: row.id.clone(),
             manifest: row.manifest_digest.clone(),
             layers: row.layers.clone(),
@@ -84,6 +88,7 @@ impl Engine {
             .map_err(|error| EngineError::Push(Box::new(error)))?;
         self.remember(&row, reference, &pushed)?;
         drop(using);
+        self.sweep()?;
         Ok(Pushed {
             manifest_bytes: pushed.manifest.len() as u64,
             digest: pushed.digest,

@@ -159,7 +159,7 @@ impl ConnectCause {
                 Some("the certificate is not valid now; is the clock of this host right?".to_owned())
             }
             Self::Certificate(CertificateProblem::UnknownIssuer) => {
-                Some("add the authority that signed the registry's certificate to this host's trusted ones".to_owned())
+                Some("add the authority that signed the registry's certificate to this host's trusted ones, or for this registry alone to /etc/containers/certs.d/HOST[:PORT]/ca.crt".to_owned())
             }
             Self::Certificate(CertificateProblem::WrongName) => {
                 Some("the certificate is for another host; use the name that it was made for".to_owned())

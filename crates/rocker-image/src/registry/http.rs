@@ -8,7 +8,7 @@ use reqwest::{Client, Request, Response, Url};
 
 use super::origin::{Origin, Reach, shown};
 use super::patience::Patience;
-use super::{RegistryError, RegistryOptions, TlsPolicy, tls};
+use super::{Certificates, RegistryError, RegistryOptions, TlsPolicy, tls};
 
 /// The connections of one pull.
 ///
@@ -19,8 +19,8 @@ use super::{RegistryError, RegistryOptions, TlsPolicy, tls};
 #[derive(Debug)]
 pub(super) struct HttpClient {
     options: RegistryOptions,
-    /// The host that may have any certificate, if one may.
-    unverified: Option<String>,
+    /// The registry's host: what the options say about certificates is about it alone.
+    home: String,
     clients: [OnceCell<Client>; 8],
 }
 
@@ -29,32 +29,31 @@ pub(super) struct HttpClient {
 struct ClientKind {
     secure: bool,
     loopback: bool,
-    verified: bool,
+    home: bool,
 }
 
 impl ClientKind {
-    fn of(url: &Url, unverified: Option<&str>) -> Self {
+    fn of(url: &Url, home: &str) -> Self {
         let origin = Origin::of(url);
         let host = origin.as_ref().map(|origin| origin.host.as_str());
         Self {
             loopback: host.is_some_and(|host| Reach::of(host) == Reach::Loopback),
-            verified: host.is_none() || host != unverified,
+            home: host == Some(home),
             secure: origin.is_some_and(|origin| origin.secure),
         }
     }
 
     fn index(self) -> usize {
-        usize::from(self.secure) * 4 + usize::from(self.loopback) * 2 + usize::from(self.verified)
+        usize::from(self.secure) * 4 + usize::from(self.loopback) * 2 + usize::from(self.home)
     }
 }
 
 impl HttpClient {
     /// Clients for what starts at `registry`.
     pub(super) fn new(options: RegistryOptions, registry: &Origin) -> Self {
-        let anything_goes = options.tls == TlsPolicy::Unverified;
         Self {
             options,
-            unverified: anything_goes.then(|| registry.host.clone()),
+            home: registry.host.clone(),
             clients: [const { OnceCell::new() }; 8],
         }
     }
@@ -79,7 +78,7 @@ impl HttpClient {
     }
 
     fn client(&self, url: &Url) -> Result<&Client, RegistryError> {
-        let kind = ClientKind::of(url, self.unverified.as_deref());
+        let kind = ClientKind::of(url, &self.home);
         let cell = &self.clients[kind.index()];
         if let Some(client) = cell.get() {
             return Ok(client);
@@ -89,12 +88,19 @@ impl HttpClient {
     }
 
     fn build(&self, kind: ClientKind) -> Result<Client, RegistryError> {
+        let RegistryOptions {
+            extra_roots,
+            certificates,
+            tls,
+            ..
+        } = &self.options;
         let tls = match kind {
             ClientKind { secure: false, .. } => tls::trust_nobody()?,
-            ClientKind {
-                verified: false, ..
-            } => tls::trust_anybody()?,
-            ClientKind { .. } => tls::trust_system(&self.options.extra_roots)?,
+            ClientKind { home: false, .. } => {
+                tls::trust_system(extra_roots, &Certificates::default())?
+            }
+            ClientKind { .. } if *tls == TlsPolicy::Unverified => tls::trust_anybody(certificates)?,
+            ClientKind { .. } => tls::trust_system(extra_roots, certificates)?,
         };
         let mut builder = Client::builder()
             .tls_backend_preconfigured(tls)

@@ -27,6 +27,7 @@
 mod auth;
 mod blob;
 mod cause;
+mod certificates;
 mod credentials;
 mod diagnose;
 mod error;
@@ -45,10 +46,12 @@ mod redirect;
 mod request;
 mod resolve;
 mod retry;
+mod routes;
 mod runtime;
 mod tls;
 mod words;
 
+pub use certificates::{CertificateError, Certificates};
 pub use credentials::{
     AuthFile, AuthFileError, Credential, Credentials, HelperError, InvalidServer, KeyStyle,
     SavedIn, Server, forget_all_logins, forget_login, save_login,
@@ -61,4 +64,7 @@ pub use push::{
     KnownBlob, NoPushProgress, PushCompression, PushError, PushEvent, PushProgress, PushRequest,
     PushState, PushedImage, push,
 };
-pub use request::{KnownLayer, PullRequest, RegistryOptions, RetryPolicy, Timeouts, TlsPolicy};
+pub use request::{
+    Endpoint, KnownLayer, PullRequest, RegistryOptions, RetryPolicy, Timeouts, TlsPolicy,
+};
+pub use routes::{RouteError, Routes, Stop, Way};

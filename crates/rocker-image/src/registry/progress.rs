@@ -21,6 +21,13 @@ pub enum PullEvent<'a> {
         /// The layers.
         layers: &'a [Descriptor],
     },
+    /// A place that was to be asked first is of no use; the next one is asked.
+    NotThere {
+        /// Its registry.
+        registry: &'a str,
+        /// Why.
+        cause: &'a str,
+    },
     /// A layer's state.
     Layer {
         /// The digest of the layer's blob.

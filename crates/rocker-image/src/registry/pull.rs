@@ -7,7 +7,7 @@ use rocker_types::{DiffId, Digest, ImageConfig, ImageRef};
 use super::fetch::{Errand, Repository};
 use super::resolve::{Resolved, Resolver};
 use super::retry::Retry;
-use super::{PullError, PullEvent, PullProgress, PullRequest, RegistryError, runtime};
+use super::{Endpoint, PullError, PullEvent, PullProgress, PullRequest, RegistryError, runtime};
 use crate::store::{ChainLayer, CommittedLayer, Store, StoreError};
 
 /// An image whose layers and documents are in the store; what the database is to record.
@@ -101,24 +101,12 @@ impl<'a> Pull<'a> {
         &'scope self,
         threads: &'scope Scope<'scope, '_>,
     ) -> Result<(Resolved, Vec<ChainLayer>), PullError> {
-        let request = self.request;
         self.progress.event(PullEvent::Resolving);
         let on_retry = |Retry { what, cause, delay }: Retry<'_>| {
             let retrying = PullEvent::Retrying { what, cause, delay };
             self.progress.event(retrying);
         };
-        let errand = Errand::pull(request.reference.registry(), request.reference.repository());
-        let repository = Repository::connect(&errand, &request.registry, &on_retry)
-            .await
-            .map_err(|error| self.registry_error(error))?;
-        let (reference, platform) = (&request.reference, request.platform.as_ref());
-        let resolver = Resolver {
-            repository: &repository,
-            store: self.store,
-            reference,
-            platform,
-        };
-        let resolved = resolver.resolve().await?;
+        let (repository, resolved) = self.resolve(&on_retry).await?;
         let digest = resolved
             .index
             .as_ref()
@@ -129,6 +117,52 @@ impl<'a> Pull<'a> {
         });
         let chain = self.layers(threads, &repository, &resolved).await?;
         Ok((resolved, chain))
+    }
+
+    /// Asks one place after the other what the reference means; the first that knows has the
+    /// layers as well. What is wrong with the last is what is wrong with the pull.
+    async fn resolve<'r>(
+        &self,
+        on_retry: &'r dyn Fn(Retry<'_>),
+    ) -> Result<(Repository<'r>, Resolved), PullError> {
+        let request = self.request;
+        let mut places = request.instead.clone();
+        if places.is_empty() {
+            let own = Endpoint::of(&request.reference, request.registry.clone());
+            places.push(own);
+        }
+        let mut failed = None;
+        for place in &places {
+            if let Some((registry, error)) = failed.take() {
+                let cause = chain(&error);
+                let cause = cause.as_str();
+                self.progress.event(PullEvent::NotThere { registry, cause });
+            }
+            match self.resolve_at(place, on_retry).await {
+                Ok(found) => return Ok(found),
+                Err(error) => failed = Some((place.registry.as_str(), error)),
+            }
+        }
+        Err(failed.map_or_else(|| self.interrupted(), |(_, error)| error))
+    }
+
+    async fn resolve_at<'r>(
+        &self,
+        place: &Endpoint,
+        on_retry: &'r dyn Fn(Retry<'_>),
+    ) -> Result<(Repository<'r>, Resolved), PullError> {
+        let errand = Errand::pull(&place.registry, &place.repository);
+        let repository = Repository::connect(&errand, &place.options, on_retry)
+            .await
+            .map_err(|error| self.registry_error(error))?;
+        let resolver = Resolver {
+            repository: &repository,
+            store: self.store,
+            reference: &self.request.reference,
+            platform: self.request.platform.as_ref(),
+        };
+        let resolved = resolver.resolve().await?;
+        Ok((repository, resolved))
     }
 
     /// Puts the image into the store. Only copying what layers link to can still be interrupted.
@@ -248,4 +282,10 @@ impl<'a> Pull<'a> {
             source,
         }
     }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

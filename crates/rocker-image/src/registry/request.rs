@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rocker_types::{DiffId, Digest, ImageRef, Platform};
 
-use super::Credentials;
+use super::{Certificates, Credentials};
 use crate::store::UnpackLimits;
 
 /// One image to fetch.
@@ -17,6 +17,9 @@ pub struct PullRequest<'a> {
     pub platform: Option<Platform>,
     /// How to talk to registries.
     pub registry: RegistryOptions,
+    /// Where to look instead of the registry that the reference names, in this order; if it is
+    /// empty, there.
+    pub instead: Vec<Endpoint>,
     /// What a layer may cost.
     pub limits: UnpackLimits,
     /// Layers that need not be fetched. Asked once for each layer, from the calling thread.
@@ -34,6 +37,7 @@ impl<'a> PullRequest<'a> {
             reference,
             platform: None,
             registry: RegistryOptions::default(),
+            instead: Vec::new(),
             limits: UnpackLimits::default(),
             known_layers: &|_| None,
             cancelled: &|| false,
@@ -47,8 +51,32 @@ impl fmt::Debug for PullRequest<'_> {
             .field("reference", &self.reference)
             .field("platform", &self.platform)
             .field("registry", &self.registry)
+            .field("instead", &self.instead)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
+    }
+}
+
+/// Where a repository really is, and how to talk to that registry.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// `HOST[:PORT]`.
+    pub registry: String,
+    /// The path there.
+    pub repository: String,
+    /// How to talk to it, and who we are.
+    pub options: RegistryOptions,
+}
+
+impl Endpoint {
+    /// Where `reference` itself says.
+    #[must_use]
+    pub fn of(reference: &ImageRef, options: RegistryOptions) -> Self {
+        Self {
+            registry: reference.registry().to_owned(),
+            repository: reference.repository().to_owned(),
+            options,
+        }
     }
 }
 
@@ -77,6 +105,8 @@ pub struct RegistryOptions {
     pub tls: TlsPolicy,
     /// Certificate authorities to trust besides the system's, in DER.
     pub extra_roots: Vec<Vec<u8>>,
+    /// What the host of the registry has of its own: authorities, and who we are to it.
+    pub certificates: Certificates,
     /// How many layers are fetched and unpacked at once.
     pub concurrency: usize,
     /// What to do about failures that may pass.
@@ -115,6 +145,7 @@ impl Default for RegistryOptions {
             credentials: Credentials::default(),
             tls: TlsPolicy::default(),
             extra_roots: Vec::new(),
+            certificates: Certificates::default(),
             concurrency: default_concurrency(),
             retry: RetryPolicy::default(),
             timeouts: Timeouts::default(),

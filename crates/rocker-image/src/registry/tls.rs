@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 
-use super::RegistryError;
+use super::{Certificates, RegistryError};
 
 /// For the client that speaks plain HTTP only: reqwest wants some configuration, this one
 /// trusts nobody and reads no file.
@@ -19,15 +19,20 @@ pub(super) fn trust_nobody() -> Result<ClientConfig, RegistryError> {
         .with_no_client_auth())
 }
 
-/// The system's authorities (`SSL_CERT_FILE` is honoured) and `extra_roots`, in DER.
+/// The system's authorities (`SSL_CERT_FILE` is honoured), `extra_roots`, in DER, and what
+/// there is for one host.
 ///
 /// Reading and parsing the system's bundle takes some milliseconds; hence a function of
 /// its own, called when the first https host is contacted.
-pub(super) fn trust_system(extra_roots: &[Vec<u8>]) -> Result<ClientConfig, RegistryError> {
+pub(super) fn trust_system(
+    extra_roots: &[Vec<u8>],
+    own: &Certificates,
+) -> Result<ClientConfig, RegistryError> {
     let provider = provider();
     let extra: Vec<_> = extra_roots
         .iter()
         .map(|der| CertificateDer::from(der.clone()))
+        .chain(own.authorities.iter().cloned())
         .collect();
     let verifier = Verifier::new_with_extra_roots(extra, Arc::clone(&provider)).map_err(setup)?;
     // "dangerous" is rustls's word for every verifier that it does not bring itself; this
@@ -35,17 +40,30 @@ pub(super) fn trust_system(extra_roots: &[Vec<u8>]) -> Result<ClientConfig, Regi
     let builder = builder(provider)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
-    Ok(builder.with_no_client_auth())
+    introduce(builder, own)
+}
+
+/// Shows the client certificate, where there is one and it is asked for.
+fn introduce(
+    builder: rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>,
+    own: &Certificates,
+) -> Result<ClientConfig, RegistryError> {
+    match &own.client {
+        None => Ok(builder.with_no_client_auth()),
+        Some(client) => builder
+            .with_client_auth_cert(client.chain.clone(), client.key.clone_key())
+            .map_err(setup),
+    }
 }
 
 /// For a registry whose certificate the user does not want to be looked at.
-pub(super) fn trust_anybody() -> Result<ClientConfig, RegistryError> {
+pub(super) fn trust_anybody(own: &Certificates) -> Result<ClientConfig, RegistryError> {
     let provider = provider();
     let verifier = Arc::new(Anybody(Arc::clone(&provider)));
-    Ok(builder(provider)?
+    let builder = builder(provider)?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth())
+        .with_custom_certificate_verifier(verifier);
+    introduce(builder, own)
 }
 
 /// Takes every certificate; that the peer has its key is still checked.

@@ -205,7 +205,7 @@ impl PullProgress for Recorder {
             PullEvent::Resolved { digest, .. } => (String::new(), format!("resolved {digest}")),
             PullEvent::Retrying { .. } => (String::new(), "retrying".to_owned()),
             PullEvent::Committing => (String::new(), "committing".to_owned()),
-            _ => return,
+            PullEvent::NotThere { .. } | _ => return,
         };
         self.0.lock().unwrap().push((of, what));
     }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use rocker_image::document::{Compression, Descriptor};
 use rocker_image::registry::{
-    Credential, KnownBlob, NoPushProgress, PulledImage, PushCompression, PushError, PushEvent,
-    PushProgress, PushRequest, PushState, PushedImage, RegistryOptions, push,
+    Credential, Endpoint, KnownBlob, NoPushProgress, PulledImage, PushCompression, PushError,
+    PushEvent, PushProgress, PushRequest, PushState, PushedImage, RegistryOptions, push,
 };
 use rocker_testkit::image::{Image, ImageBuilder, Layer};
 use rocker_testkit::registry::{Action, Auth, On, Registry};
@@ -69,6 +69,7 @@ impl Journey {
         let request = PushRequest {
             reference: format!("{}/app:1", self.target.host()).parse().unwrap(),
             registry: options,
+            instead: None,
             image_id: self.image.image_id.clone(),
             manifest: Some(self.image.manifest_digest.clone()),
             layers: self
@@ -78,7 +79,7 @@ impl Journey {
                 .map(|layer| layer.diff_id.clone())
                 .collect(),
             known_blobs: &|layer| self.known(layer, &seen_in),
-            elsewhere: &|_| Some(request("x/y").registry),
+            elsewhere: &|origin| Some(Endpoint::of(origin, request("x/y").registry)),
             compression: PushCompression::Gzip,
             cancelled: &|| false,
         };
@@ -262,4 +263,23 @@ fn a_known_blob_of_any_compression_is_one_that_can_be_there_already() {
     assert_eq!(known[0].blob.compression(), Some(Compression::Gzip));
     let patches = journey.target.requests();
     assert!(patches.iter().all(|request| request.method != "PATCH"));
+}
+
+#[test]
+fn a_config_whose_upload_fails_is_sent_again() {
+    let journey = Journey::new(&large(), Auth::Open);
+    let config = On::Path(journey.image.image_id.hex().to_owned());
+    // the question whether it is there, and then its upload twice
+    journey.target.fault(config, 3, Action::Hangup);
+
+    let pushed = journey.push(true, request("x").registry, &NoPushProgress);
+
+    let pushed = pushed.unwrap_or_else(|error| panic!("{}", chain(&error)));
+    assert_eq!(pushed.digest, journey.image.manifest_digest);
+    assert_eq!(
+        journey.target.open_uploads(),
+        0,
+        "{:?}",
+        journey.target.requests()
+    );
 }

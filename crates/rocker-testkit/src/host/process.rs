@@ -64,6 +64,7 @@ impl RockerCommand {
             "ROCKER_CONFIG",
             "DOCKER_CONFIG",
             "REGISTRY_AUTH_FILE",
+            "CONTAINERS_REGISTRIES_CONF",
             "XDG_RUNTIME_DIR",
             "XDG_CONFIG_HOME",
             "NO_COLOR",

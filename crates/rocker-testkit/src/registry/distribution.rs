@@ -20,6 +20,8 @@ pub struct Entrance {
     pub user: Option<(String, String)>,
     /// The certificate and the key with which to speak TLS, as [`certificate`] makes them.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// Whether callers have to show that same certificate.
+    pub mutual: bool,
 }
 
 impl Entrance {
@@ -29,11 +31,12 @@ impl Entrance {
             .tls
             .as_ref()
             .map_or_else(String::new, |(certificate, key)| {
-                format!(
-                    ", tls: {{certificate: '{}', key: '{}'}}",
-                    certificate.display(),
-                    key.display()
-                )
+                let (certificate, key) = (certificate.display(), key.display());
+                let callers = match self.mutual {
+                    true => format!(", clientcas: ['{certificate}']"),
+                    false => String::new(),
+                };
+                format!(", tls: {{certificate: '{certificate}', key: '{key}'{callers}}}")
             });
         let auth = self
             .user

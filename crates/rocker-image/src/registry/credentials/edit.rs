@@ -257,13 +257,20 @@ impl Edit {
         fs_err::File::open(&self.directory)?.sync_all()
     }
 
-    /// Root may log in for somebody whose file it is.
+    /// Root may log in for somebody whose file it is. A file in somebody else's directory was
+    /// put there by who knows whom, and nobody is to read what is in it now.
     fn keep_owner(&self, file: &fs_err::File) {
         use std::os::unix::fs::MetadataExt as _;
-        if let Ok(before) = fs_err::metadata(&self.path) {
-            let (owner, group) = (before.uid(), before.gid());
+        let owner = |path: &Path| {
+            let metadata = fs_err::metadata(path).ok()?;
+            Some((metadata.uid(), metadata.gid()))
+        };
+        let (before, directory) = (owner(&self.path), owner(&self.directory));
+        if let Some((user, group)) =
+            before.filter(|(user, _)| directory.is_some_and(|(directory, _)| directory == *user))
+        {
             // who may not give files away owns what was there
-            let _ = std::os::unix::fs::fchown(file.file(), Some(owner), Some(group));
+            let _ = std::os::unix::fs::fchown(file.file(), Some(user), Some(group));
         }
     }
 }
@@ -370,6 +377,20 @@ mod tests {
         assert!(fs_err::symlink_metadata(&link).unwrap().is_symlink());
         assert!(fs_err::read_to_string(&real).unwrap().contains("quay.io"));
         assert!(!directory.path().join(".dotfiles.json.rocker").exists());
+    }
+
+    #[test]
+    fn a_file_stays_its_owners_unless_it_lies_in_somebody_elses_directory() {
+        use std::os::unix::fs::{MetadataExt as _, chown};
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("auth.json");
+        for (directory_owner, expected) in [(4242, 4242), (0, 0)] {
+            fs_err::write(&path, "{}").unwrap();
+            chown(&path, Some(4242), Some(4242)).unwrap();
+            chown(directory.path(), Some(directory_owner), None).unwrap();
+            save(&path, "quay.io", "pw").unwrap();
+            assert_eq!(fs_err::metadata(&path).unwrap().uid(), expected);
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@ use reqwest::Url;
 use rocker_types::{DiffId, ImageRef};
 
 use super::source::{Source, SourceError, Tar};
-use super::upload::{Mount, UploadError};
+use super::stream::UploadError;
+use super::upload::Mount;
 use super::{KnownBlob, Push, PushError, PushEvent, PushState, Site};
 use crate::document::{Descriptor, Format};
 use crate::registry::fetch::{Errand, Repository};
@@ -94,15 +95,15 @@ impl Push<'_> {
             if is_same_repository(origin, &self.request.reference) {
                 continue;
             }
-            let Some(options) = (self.request.elsewhere)(origin) else {
+            let Some(place) = (self.request.elsewhere)(origin) else {
                 continue;
             };
             let on_retry = |Retry { what, cause, delay }: Retry<'_>| {
                 self.progress
                     .event(PushEvent::Retrying { what, cause, delay });
             };
-            let errand = Errand::pull(origin.registry(), origin.repository());
-            let repository = match Repository::connect(&errand, &options, &on_retry).await {
+            let errand = Errand::pull(&place.registry, &place.repository);
+            let repository = match Repository::connect(&errand, &place.options, &on_retry).await {
                 Ok(repository) => repository,
                 Err(error) => {
                     tracing::debug!(%origin, %error, "the layer's registry cannot be asked");

@@ -17,6 +17,7 @@ mod layer;
 mod manifest;
 mod progress;
 mod source;
+mod stream;
 mod upload;
 
 use std::fmt;
@@ -32,7 +33,7 @@ pub use progress::{NoPushProgress, PushEvent, PushProgress, PushState};
 
 use super::fetch::{Errand, Repository, pull_scope};
 use super::retry::Retry;
-use super::{RegistryError, RegistryOptions, runtime};
+use super::{Endpoint, RegistryError, RegistryOptions, runtime};
 use crate::document::{Descriptor, Document, Manifest};
 use crate::store::Store;
 use upload::Uploader;
@@ -43,6 +44,8 @@ pub struct PushRequest<'a> {
     pub reference: ImageRef,
     /// How to talk to that registry.
     pub registry: RegistryOptions,
+    /// Where it goes instead of the registry that the reference names.
+    pub instead: Option<Endpoint>,
     /// The digest of the image's config, which is a blob of the store.
     pub image_id: Digest,
     /// The digest of the manifest that the image came with, a blob of the store; `None` for an
@@ -52,8 +55,9 @@ pub struct PushRequest<'a> {
     pub layers: Vec<DiffId>,
     /// What is known about where a layer's blobs are. Asked from the calling thread.
     pub known_blobs: &'a dyn Fn(&DiffId) -> Vec<KnownBlob>,
-    /// How to talk to a registry that a layer came from. Asked from the calling thread.
-    pub elsewhere: &'a dyn Fn(&ImageRef) -> Option<RegistryOptions>,
+    /// Where a repository that a layer came from is, and how to talk to its registry; `None` if
+    /// it shall not be asked. Asked from the calling thread.
+    pub elsewhere: &'a dyn Fn(&ImageRef) -> Option<Endpoint>,
     /// How layers are compressed that have to be.
     pub compression: PushCompression,
     /// Asked about every 50 ms, from the calling thread; once it says `true` the push ends with
@@ -142,7 +146,9 @@ impl<'a> Push<'a> {
         let request = self.request;
         let known: Vec<_> = request.layers.iter().map(request.known_blobs).collect();
         let mounts = self.mounts(&known);
-        let (registry, repository) = (request.reference.registry(), request.reference.repository());
+        let own = || Endpoint::of(&request.reference, request.registry.clone());
+        let place = request.instead.clone().unwrap_or_else(own);
+        let (registry, repository) = (place.registry.as_str(), place.repository.as_str());
         let mut scopes = vec![format!("repository:{repository}:pull,push")];
         scopes.extend(mounts.iter().map(|repository| pull_scope(repository)));
         let errand = Errand {
@@ -157,7 +163,7 @@ impl<'a> Push<'a> {
         tokio::select! {
             biased;
             () = runtime::cancelled(request.cancelled) => Err(self.interrupted()),
-            connected = Repository::connect(&errand, &request.registry, &on_retry) => {
+            connected = Repository::connect(&errand, &place.options, &on_retry) => {
                 let repository = connected.map_err(|error| self.registry_error(error))?;
                 let uploader = Uploader::new(&repository);
                 let site = Site {
@@ -184,6 +190,10 @@ impl<'a> Push<'a> {
         const MOST: usize = 8;
         let target = &self.request.reference;
         let mut mounts = Vec::new();
+        // where it really goes, repositories have other names
+        if self.request.instead.is_some() {
+            return mounts;
+        }
         for seen in known.iter().flatten().flat_map(|known| &known.seen_in) {
             let is_other =
                 seen.registry() == target.registry() && seen.repository() != target.repository();

@@ -1,4 +1,5 @@
-//! Uploads: in one piece, as a stream, and from where a stream broke off.
+//! What a push says to a repository: what is there already, where uploads go, and what a tag
+//! is to mean.
 //!
 //! ```text
 //!   HEAD  blobs/DIGEST            there already?
@@ -12,39 +13,23 @@
 //! Source: OCI distribution-spec v1.1, "Pushing blobs"; distribution `docs/spec/api.md`.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::future::Future;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
-use reqwest::{Body, Method, Response, Url};
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, Response, Url};
 use rocker_types::Digest;
-use tokio::sync::mpsc;
 
-use super::body::{Outgoing, Piece, Tally};
 use super::manifest::Composed;
-use super::source::{Source, SourceError, pieces};
 use crate::registry::RegistryError;
 use crate::registry::exchange::Exchange;
 use crate::registry::fetch::Repository;
-use crate::registry::origin::shown;
 use crate::registry::patience::Patience;
 use crate::registry::retry::Attempts;
 
-/// What is sent in one piece, in bytes: a stream is not worth its requests.
-const SMALL: usize = 256 << 10;
-
-/// The rest of a broken upload goes in pieces of this many bytes; some registries take no
-/// smaller ones.
-const CHUNK: usize = 5 << 20;
-
 /// How long a registry may think about a blob that it has all bytes of. Those that keep blobs
 /// at an object store copy them there.
-const ANSWER: Duration = Duration::from_secs(300);
-
-/// How often an upload is looked at.
-const TICK: Duration = Duration::from_millis(100);
+pub(super) const ANSWER: Duration = Duration::from_secs(300);
 
 /// How long the uploads of a push that failed may take to be cancelled.
 const CANCEL: Duration = Duration::from_millis(1500);
@@ -58,37 +43,12 @@ pub(super) enum Mount {
     Begun(Url),
 }
 
-/// Why a blob is not there.
-#[derive(Debug)]
-pub(super) enum UploadError {
-    /// The registry did not take it.
-    Registry(RegistryError),
-    /// There are no bytes to give.
-    Source(SourceError),
-}
-
-impl From<RegistryError> for UploadError {
-    fn from(error: RegistryError) -> Self {
-        Self::Registry(error)
-    }
-}
-
 /// Brings blobs to one repository.
 #[derive(Debug)]
 pub(super) struct Uploader<'a> {
-    repository: &'a Repository<'a>,
+    pub(super) repository: &'a Repository<'a>,
     /// Uploads that were begun and neither finished nor cancelled.
     open: RefCell<Vec<Url>>,
-}
-
-/// One blob on its way.
-struct Upload<'u> {
-    /// Where it goes next; the registry may say another place each time.
-    place: Url,
-    /// What it has to turn out to be, where that is known.
-    expected: Option<&'u Digest>,
-    tally: Tally,
-    tell: &'u dyn Fn(u64),
 }
 
 impl<'a> Uploader<'a> {
@@ -127,7 +87,7 @@ impl<'a> Uploader<'a> {
         self.opened(&response).map(Mount::Begun)
     }
 
-    async fn begin(&self) -> Result<Url, RegistryError> {
+    pub(super) async fn begin(&self) -> Result<Url, RegistryError> {
         let response = self.post(&self.repository.uploads_url()?).await?;
         self.opened(&response)
     }
@@ -144,31 +104,52 @@ impl<'a> Uploader<'a> {
         self.repository.insist(&exchange).await
     }
 
-    fn opened(&self, response: &Response) -> Result<Url, RegistryError> {
+    pub(super) fn opened(&self, response: &Response) -> Result<Url, RegistryError> {
         let place = self.repository.place(response)?;
         self.open.borrow_mut().push(place.clone());
         Ok(place)
     }
 
     /// Notes that an upload has moved, or is over.
-    fn moved(&self, from: &Url, to: Option<&Url>) {
+    pub(super) fn moved(&self, from: &Url, to: Option<&Url>) {
         let mut open = self.open.borrow_mut();
         open.retain(|place| place != from);
         open.extend(to.cloned());
     }
 
-    /// Uploads a few bytes.
+    /// Uploads a few bytes, as often as it takes.
     pub(super) async fn put_small(
         &self,
         bytes: Bytes,
         digest: &Digest,
     ) -> Result<(), RegistryError> {
-        let place = self.begin().await?;
-        self.put(&place, bytes, digest).await
+        let mut attempts = Attempts::new(self.repository.options().retry);
+        loop {
+            let place = self.begin().await?;
+            let Err(error) = self.put(&place, bytes.clone(), digest).await else {
+                return Ok(());
+            };
+            let Some(delay) = attempts.delay(&error) else {
+                return Err(error);
+            };
+            self.repository.announce_retry(&place, &error, delay);
+            tokio::time::sleep(delay).await;
+            // the answer may be all that got lost
+            if self.has(digest).await? {
+                self.moved(&place, None);
+                return Ok(());
+            }
+            self.cancel(&place).await;
+        }
     }
 
     /// Finishes an upload with its last bytes.
-    async fn put(&self, place: &Url, bytes: Bytes, digest: &Digest) -> Result<(), RegistryError> {
+    pub(super) async fn put(
+        &self,
+        place: &Url,
+        bytes: Bytes,
+        digest: &Digest,
+    ) -> Result<(), RegistryError> {
         let mut url = place.clone();
         url.query_pairs_mut()
             .append_pair("digest", &digest.to_string());
@@ -213,276 +194,6 @@ impl<'a> Uploader<'a> {
         self.repository.insist(&exchange).await.map(drop)
     }
 
-    /// Uploads what `source` gives, and says what it was. `tell` is told the bytes sent.
-    pub(super) async fn stream(
-        &self,
-        source: &Source<'_, '_, '_>,
-        begun: Option<Url>,
-        tell: &dyn Fn(u64),
-    ) -> Result<(Digest, u64), UploadError> {
-        let place = match begun {
-            Some(place) => place,
-            None => self.begin().await?,
-        };
-        let tally = Tally::new();
-        let mut upload = Upload {
-            place,
-            expected: source.expected(),
-            tally,
-            tell,
-        };
-        let mut attempts = Attempts::new(self.repository.options().retry);
-        let mut offset = 0;
-        loop {
-            let error = match self.attempt(&mut upload, source, offset).await {
-                Ok(()) => return Ok(upload.tally.result()),
-                Err(UploadError::Registry(error)) => error,
-                Err(error @ UploadError::Source(_)) => return Err(error),
-            };
-            let before = offset;
-            let again = match self.arrived(&mut upload).await {
-                Ok(arrived) if arrived > before => {
-                    offset = arrived;
-                    attempts.delay_after_progress(&error)
-                }
-                outcome => {
-                    // nothing can be said about what is there: from the beginning
-                    offset = outcome.unwrap_or(0);
-                    attempts.delay(&error)
-                }
-            };
-            let Some(delay) = again else {
-                return Err(error.into());
-            };
-            self.repository.announce_retry(&upload.place, &error, delay);
-            tokio::time::sleep(delay).await;
-            if offset == 0 {
-                self.cancel(&upload.place).await;
-                upload.place = self.begin().await?;
-            }
-        }
-    }
-
-    /// How many bytes of an upload the registry has. One that says `0-0` has one or none.
-    async fn arrived(&self, upload: &mut Upload<'_>) -> Result<u64, RegistryError> {
-        let exchange = Exchange {
-            method: Method::GET,
-            url: &upload.place.clone(),
-            headers: &HeaderMap::new(),
-            body: None,
-            what: "the upload",
-            good: &[202, 204],
-        };
-        let response = self.repository.insist(&exchange).await?;
-        let range = response.headers().get(RANGE);
-        let arrived = range.and_then(|range| parse_range(range.to_str().ok()?));
-        let next = self.repository.place(&response)?;
-        self.moved(&upload.place, Some(&next));
-        upload.place = next;
-        // more than was ever sent is nonsense
-        let (_, sent) = upload.tally.result();
-        Ok(arrived.filter(|&arrived| arrived <= sent).unwrap_or(0))
-    }
-
-    /// Sends everything from `offset` on and finishes the upload.
-    async fn attempt(
-        &self,
-        upload: &mut Upload<'_>,
-        source: &Source<'_, '_, '_>,
-        offset: u64,
-    ) -> Result<(), UploadError> {
-        let (sender, receiver) = pieces();
-        let feed = source.feed(offset, sender);
-        let send = async {
-            match offset {
-                0 => self.send_all(upload, receiver).await,
-                _ => self.send_rest(upload, receiver, offset).await,
-            }
-        };
-        tokio::pin!(feed, send);
-        let mut fed = false;
-        loop {
-            tokio::select! {
-                biased;
-                // why a source broke off is worth more than that it did
-                outcome = &mut feed, if !fed => {
-                    outcome.map_err(UploadError::Source)?;
-                    fed = true;
-                }
-                outcome = &mut send => match outcome {
-                    // a source that broke off makes the request fail, perhaps before it says why
-                    Err(error) if !fed => match tokio::time::timeout(TICK, &mut feed).await {
-                        Ok(Err(source)) => return Err(UploadError::Source(source)),
-                        Ok(Ok(())) | Err(_) => return Err(error),
-                    },
-                    outcome => return outcome,
-                },
-            }
-        }
-    }
-
-    /// The way of a blob that goes through at once: in one piece or in one stream.
-    async fn send_all(
-        &self,
-        upload: &mut Upload<'_>,
-        mut pieces: mpsc::Receiver<Piece>,
-    ) -> Result<(), UploadError> {
-        let mut head = VecDeque::new();
-        let mut length = 0;
-        while length <= SMALL {
-            match pieces.recv().await {
-                Some(Piece::Data(bytes)) => {
-                    length += bytes.len();
-                    head.push_back(bytes);
-                }
-                Some(Piece::End) => {
-                    let whole: BytesMut = head.iter().flatten().copied().collect();
-                    upload.tally.note(0, &whole);
-                    return self.finish(upload, whole.freeze()).await;
-                }
-                None => return Err(self.broken_off(upload).into()),
-            }
-        }
-        let body = Outgoing {
-            head,
-            pieces,
-            tally: upload.tally.clone(),
-            offset: 0,
-        };
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, octets());
-        self.patch(upload, headers, Body::wrap_stream(body)).await?;
-        self.finish(upload, Bytes::new()).await
-    }
-
-    /// The way of what is left of a blob.
-    async fn send_rest(
-        &self,
-        upload: &mut Upload<'_>,
-        mut pieces: mpsc::Receiver<Piece>,
-        mut offset: u64,
-    ) -> Result<(), UploadError> {
-        let mut ended = false;
-        while !ended {
-            let mut chunk = BytesMut::new();
-            while chunk.len() < CHUNK && !ended {
-                match pieces.recv().await {
-                    Some(Piece::Data(bytes)) => chunk.extend_from_slice(&bytes),
-                    Some(Piece::End) => ended = true,
-                    None => return Err(self.broken_off(upload).into()),
-                }
-            }
-            if !chunk.is_empty() {
-                offset = self.send_chunk(upload, chunk.freeze(), offset).await?;
-            }
-        }
-        self.finish(upload, Bytes::new()).await
-    }
-
-    /// Sends the last bytes and says what all of them are, unless they are not what they
-    /// should be.
-    async fn finish(&self, upload: &Upload<'_>, bytes: Bytes) -> Result<(), UploadError> {
-        let (digest, _) = upload.tally.result();
-        if upload.expected.is_some_and(|expected| *expected != digest) {
-            return Err(UploadError::Source(SourceError::OtherBlob {
-                actual: digest,
-            }));
-        }
-        Ok(self.put(&upload.place, bytes, &digest).await?)
-    }
-
-    async fn send_chunk(
-        &self,
-        upload: &mut Upload<'_>,
-        chunk: Bytes,
-        offset: u64,
-    ) -> Result<u64, RegistryError> {
-        let next = offset + chunk.len() as u64;
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, octets());
-        headers.insert(CONTENT_LENGTH, chunk.len().into());
-        if let Ok(range) = HeaderValue::try_from(format!("{offset}-{}", next - 1)) {
-            headers.insert(CONTENT_RANGE, range);
-        }
-        let (sender, pieces) = mpsc::channel(1);
-        // a channel with room for one takes one
-        let _ = sender.try_send(Piece::End);
-        let body = Outgoing {
-            head: split(chunk),
-            pieces,
-            tally: upload.tally.clone(),
-            offset,
-        };
-        self.patch(upload, headers, Body::wrap_stream(body)).await?;
-        Ok(next)
-    }
-
-    /// Sends one body and notes where the next goes.
-    async fn patch(
-        &self,
-        upload: &mut Upload<'_>,
-        headers: HeaderMap,
-        body: Body,
-    ) -> Result<(), RegistryError> {
-        let place = upload.place.clone();
-        let mut patience = Patience::new(crate::registry::Timeouts {
-            no_progress: Duration::MAX,
-            ..self.repository.options().timeouts
-        });
-        let sent =
-            self.repository
-                .send_stream((&Method::PATCH, &place), headers, body, &mut patience);
-        let response = self.watch(upload, sent).await??;
-        let next = self.repository.place(&response)?;
-        self.moved(&place, Some(&next));
-        upload.place = next;
-        Ok(())
-    }
-
-    /// Waits for the answer to an upload as long as bytes leave, or the source has none.
-    async fn watch<F: Future>(
-        &self,
-        upload: &Upload<'_>,
-        answer: F,
-    ) -> Result<F::Output, RegistryError> {
-        let limit = self.repository.options().timeouts.no_progress;
-        tokio::pin!(answer);
-        let mut before = upload.tally.standing();
-        let mut silent = Duration::ZERO;
-        loop {
-            tokio::select! {
-                biased;
-                outcome = &mut answer => {
-                    (upload.tell)(upload.tally.standing().sent);
-                    return Ok(outcome);
-                }
-                () = tokio::time::sleep(TICK) => {}
-            }
-            let now = upload.tally.standing();
-            (upload.tell)(now.sent);
-            silent += TICK;
-            if now != before || now.waits_for_source {
-                silent = Duration::ZERO;
-            }
-            before = now;
-            if silent >= if now.complete { ANSWER } else { limit } {
-                return Err(RegistryError::Stalled {
-                    url: shown(&upload.place),
-                    after: silent,
-                });
-            }
-        }
-    }
-
-    fn broken_off(&self, upload: &Upload<'_>) -> RegistryError {
-        let (_, got) = upload.tally.result();
-        RegistryError::Truncated {
-            url: shown(&upload.place),
-            got,
-            expected: got,
-        }
-    }
-
     /// Tells the registry that an upload will not be finished.
     pub(super) async fn cancel(&self, place: &Url) {
         let exchange = Exchange {
@@ -514,62 +225,6 @@ impl<'a> Uploader<'a> {
     }
 }
 
-fn octets() -> HeaderValue {
+pub(super) fn octets() -> HeaderValue {
     HeaderValue::from_static("application/octet-stream")
-}
-
-/// A chunk in pieces that a progress bar can follow.
-fn split(mut chunk: Bytes) -> VecDeque<Bytes> {
-    const PIECE: usize = 64 << 10;
-    let mut pieces = VecDeque::new();
-    while !chunk.is_empty() {
-        pieces.push_back(chunk.split_to(chunk.len().min(PIECE)));
-    }
-    pieces
-}
-
-/// How many bytes `0-LAST` is; `0-0` may be none, and is taken for none.
-fn parse_range(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let text = text.strip_prefix("bytes=").unwrap_or(text);
-    let last = text.strip_prefix("0-")?;
-    let last: u64 = last
-        .bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| last.parse().ok())??;
-    match last {
-        0 => Some(0),
-        last => last.checked_add(1),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_of_uploads_are_read() {
-        for (text, arrived) in [
-            ("0-0", Some(0)),
-            ("0-1", Some(2)),
-            ("bytes=0-99", Some(100)),
-            (" 0-7 ", Some(8)),
-            ("0-", None),
-            ("1-2", None),
-            ("0--1", None),
-            ("0-18446744073709551615", None),
-            ("0-18446744073709551616", None),
-            ("", None),
-        ] {
-            assert_eq!(parse_range(text), arrived, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_chunk_in_pieces_is_the_chunk() {
-        let chunk = Bytes::from(vec![7; 200_000]);
-        let pieces = split(chunk.clone());
-        assert_eq!(pieces.len(), 4);
-        assert_eq!(pieces.into_iter().flatten().collect::<Vec<_>>(), chunk);
-    }
 }

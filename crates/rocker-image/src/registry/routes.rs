@@ -1,0 +1,429 @@
+//! Where repositories really are: `registries.conf`, version 2, of the container tools.
+//!
+//! Short names are not this file's business here: they mean Docker Hub, as with docker.
+//! Source: containers-registries.conf(5).
+
+use rocker_types::{Diagnose, ErrorKind, ImageRef};
+use serde::Deserialize;
+
+use crate::document::shorten;
+
+/// What one or several files say about registries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routes(Vec<Rule>);
+
+/// One `[[registry]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Rule {
+    /// `HOST[:PORT][/PATH]`, or `*.DOMAIN`.
+    prefix: String,
+    /// What stands in its place; the prefix itself in most files.
+    location: String,
+    insecure: bool,
+    blocked: bool,
+    mirrors: Vec<Mirror>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mirror {
+    location: String,
+    insecure: bool,
+    serves: Serves,
+}
+
+/// Which references a mirror is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Serves {
+    #[default]
+    All,
+    DigestOnly,
+    TagOnly,
+}
+
+/// Where to ask for a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// `HOST[:PORT]`.
+    pub registry: String,
+    /// The path there.
+    pub repository: String,
+    /// Whether any certificate, and plain HTTP, will do.
+    pub insecure: bool,
+}
+
+/// The way to a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// Where to ask first, one after the other. Mirrors are read only.
+    pub mirrors: Vec<Stop>,
+    /// The place itself.
+    pub own: Stop,
+}
+
+/// Why the files lead nowhere.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteError {
+    /// Not the TOML of such a file.
+    #[error("line {line}: {message}")]
+    Syntax {
+        /// From 1.
+        line: usize,
+        /// The parser's words.
+        message: String,
+    },
+
+    /// The file is of the first version.
+    #[error("this is version 1 of the format, which is not read")]
+    Version1,
+
+    /// A location that is none.
+    #[error("{location:?} is not HOST[:PORT][/PATH]")]
+    Location {
+        /// As the file has it.
+        location: String,
+    },
+
+    /// The user wants nothing from there.
+    #[error("{prefix} is blocked in registries.conf")]
+    Blocked {
+        /// What the file blocks.
+        prefix: String,
+    },
+}
+
+impl Diagnose for RouteError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Syntax { .. } | Self::Version1 | Self::Location { .. } => ErrorKind::Invalid,
+            Self::Blocked { .. } => ErrorKind::Denied,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Version1 => {
+                Some("write [[registry]] tables in place of [registries.…]".to_owned())
+            }
+            Self::Syntax { .. } | Self::Location { .. } | Self::Blocked { .. } => None,
+        }
+    }
+}
+
+/// The file as it stands; keys that are about other things are other tools' business.
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    registry: Vec<RawRule>,
+    registries: Option<toml::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct RawRule {
+    #[serde(default)]
+    prefix: String,
+    #[serde(default)]
+    location: String,
+    #[serde(default)]
+    insecure: bool,
+    #[serde(default)]
+    blocked: bool,
+    #[serde(default)]
+    mirror_by_digest_only: bool,
+    #[serde(default)]
+    mirror: Vec<RawMirror>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct RawMirror {
+    location: String,
+    #[serde(default)]
+    insecure: bool,
+    pull_from_mirror: Option<Serves>,
+}
+
+impl Routes {
+    /// Reads one more file: what it says about a prefix counts instead of what those before
+    /// it said.
+    ///
+    /// # Errors
+    ///
+    /// All but [`RouteError::Blocked`].
+    pub fn add(&mut self, text: &str) -> Result<(), RouteError> {
+        let file: File = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            RouteError::Syntax {
+                line: 1 + before.unwrap_or_default().matches('\n').count(),
+                message: error.message().to_owned(),
+            }
+        })?;
+        if file.registries.is_some() {
+            return Err(RouteError::Version1);
+        }
+        for raw in file.registry {
+            let rule = Rule::check(raw)?;
+            self.0.retain(|other| other.prefix != rule.prefix);
+            self.0.push(rule);
+        }
+        Ok(())
+    }
+
+    /// Where what `reference` names is to be had.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError::Blocked`].
+    pub fn way(&self, reference: &ImageRef) -> Result<Way, RouteError> {
+        let name = format!("{}/{}", reference.registry(), reference.repository());
+        let Some((rule, rest)) = self.best(&name) else {
+            return Ok(Way {
+                mirrors: Vec::new(),
+                own: Stop::at(&name, false),
+            });
+        };
+        if rule.blocked {
+            return Err(RouteError::Blocked {
+                prefix: rule.prefix.clone(),
+            });
+        }
+        let mirrors = rule.mirrors.iter().filter(|mirror| match mirror.serves {
+            Serves::All => true,
+            Serves::DigestOnly => reference.digest().is_some(),
+            Serves::TagOnly => reference.digest().is_none(),
+        });
+        let mirrors = mirrors
+            .map(|mirror| Stop::at(&format!("{}{rest}", mirror.location), mirror.insecure))
+            .collect();
+        let own = match rule.location.as_str() {
+            "" => name.clone(),
+            location => format!("{location}{rest}"),
+        };
+        let own = Stop::at(&own, rule.insecure);
+        Ok(Way { mirrors, own })
+    }
+
+    /// Whether any certificate, and plain HTTP, will do for a registry as a whole.
+    #[must_use]
+    pub fn is_insecure(&self, registry: &str) -> bool {
+        self.best(registry).is_some_and(|(rule, _)| rule.insecure)
+    }
+
+    /// The rule with the longest prefix, and what of `name` follows it.
+    fn best<'n>(&self, name: &'n str) -> Option<(&Rule, &'n str)> {
+        let fitting = self
+            .0
+            .iter()
+            .filter_map(|rule| Some((rule, rule.covers(name)?)));
+        fitting.max_by_key(|(rule, _)| rule.prefix.len())
+    }
+}
+
+impl Rule {
+    fn check(raw: RawRule) -> Result<Self, RouteError> {
+        let wildcard = raw.prefix.strip_prefix("*.");
+        let location = trimmed(&raw.location);
+        let prefix = match trimmed(&raw.prefix) {
+            "" => location,
+            prefix => prefix,
+        };
+        // what a wildcard stands for stays as it is
+        let location = match (location, wildcard) {
+            ("", Some(_)) => "",
+            ("", None) => prefix,
+            (location, _) => location,
+        };
+        let domain = wildcard.map_or(prefix, trimmed);
+        for place in [domain, location].iter().filter(|place| !place.is_empty()) {
+            check_place(place)?;
+        }
+        if domain.is_empty() {
+            let location = raw.location.clone();
+            return Err(RouteError::Location { location });
+        }
+        let by_default = match raw.mirror_by_digest_only {
+            true => Serves::DigestOnly,
+            false => Serves::All,
+        };
+        let mirrors = raw.mirror.iter().map(|mirror| {
+            let location = trimmed(&mirror.location).to_owned();
+            check_place(&location)?;
+            Ok(Mirror {
+                location,
+                insecure: mirror.insecure,
+                serves: mirror.pull_from_mirror.unwrap_or(by_default),
+            })
+        });
+        Ok(Self {
+            prefix: prefix.to_owned(),
+            location: location.to_owned(),
+            insecure: raw.insecure,
+            blocked: raw.blocked,
+            mirrors: mirrors.collect::<Result<_, RouteError>>()?,
+        })
+    }
+
+    /// What follows the prefix in `name`, which is a whole number of its parts.
+    fn covers<'n>(&self, name: &'n str) -> Option<&'n str> {
+        if let Some(domain) = self.prefix.strip_prefix('*') {
+            let host = name.split('/').next()?;
+            // all of the host is the prefix's, so that a location can stand for it
+            return host.ends_with(domain).then(|| name.get(host.len()..))?;
+        }
+        let rest = name.strip_prefix(&self.prefix)?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+    }
+}
+
+impl Stop {
+    fn at(name: &str, insecure: bool) -> Self {
+        let (registry, repository) = name.split_once('/').unwrap_or((name, ""));
+        Self {
+            registry: registry.to_owned(),
+            repository: repository.to_owned(),
+            insecure,
+        }
+    }
+}
+
+fn trimmed(place: &str) -> &str {
+    place.trim_end_matches('/')
+}
+
+/// A place has a host, and no scheme, tag or digest.
+fn check_place(place: &str) -> Result<(), RouteError> {
+    let (host, path) = place.split_once('/').unwrap_or((place, ""));
+    let in_host = |c: u8| c.is_ascii_alphanumeric() || b".-_:[]".contains(&c);
+    let in_path = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"._-/".contains(&c);
+    let has_host = !host.is_empty() && !host.ends_with(':') && host.bytes().all(in_host);
+    let is_part = |part: &str| !part.is_empty() && part != "." && part != "..";
+    let has_path = path.bytes().all(in_path) && path.split('/').all(is_part);
+    if has_host && (path.is_empty() || has_path) {
+        return Ok(());
+    }
+    Err(RouteError::Location {
+        location: shorten(place),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+        unqualified-search-registries = ["example.com"]
+        short-name-mode = "enforcing"
+
+        [[registry]]
+        prefix = "docker.io"
+        location = "docker.io"
+        [[registry.mirror]]
+        location = "127.0.0.1:5000/hub"
+        insecure = true
+        [[registry.mirror]]
+        location = "mirror.gcr.io"
+        pull-from-mirror = "digest-only"
+
+        [[registry]]
+        prefix = "quay.io/team"
+        location = "inner.lan:8443/copies/"
+
+        [[registry]]
+        location = "evil.example"
+        blocked = true
+
+        [[registry]]
+        prefix = "*.lan"
+        insecure = true
+    "#;
+
+    fn stops(files: &[&str], reference: &str) -> Result<Vec<String>, RouteError> {
+        let mut routes = Routes::default();
+        for file in files {
+            routes.add(file)?;
+        }
+        let way = routes.way(&reference.parse().unwrap())?;
+        let shown = way.mirrors.iter().chain([&way.own]).map(|stop| {
+            let mark = if stop.insecure { "!" } else { "" };
+            format!("{mark}{}/{}", stop.registry, stop.repository)
+        });
+        Ok(shown.collect())
+    }
+
+    #[test]
+    fn references_are_led_to_where_they_are() {
+        let digest = format!("alpine@sha256:{}", "0".repeat(64));
+        let cases: &[(&str, &[&str])] = &[
+            (
+                "alpine",
+                &[
+                    "!127.0.0.1:5000/hub/library/alpine",
+                    "docker.io/library/alpine",
+                ],
+            ),
+            (
+                &digest,
+                &[
+                    "!127.0.0.1:5000/hub/library/alpine",
+                    "mirror.gcr.io/library/alpine",
+                    "docker.io/library/alpine",
+                ],
+            ),
+            ("quay.io/team/app", &["inner.lan:8443/copies/app"]),
+            ("quay.io/team2/app", &["quay.io/team2/app"]),
+            ("quay.io/teamwork", &["quay.io/teamwork"]),
+            ("a.b.lan/app", &["!a.b.lan/app"]),
+            ("ghcr.io/x/y", &["ghcr.io/x/y"]),
+        ];
+        for (reference, expected) in cases {
+            assert_eq!(stops(&[FILE], reference).unwrap(), *expected, "{reference}");
+        }
+        let blocked = stops(&[FILE], "evil.example/app").unwrap_err();
+        assert!(matches!(blocked, RouteError::Blocked { .. }), "{blocked}");
+        assert_eq!(blocked.kind(), ErrorKind::Denied);
+        let mut routes = Routes::default();
+        routes.add(FILE).unwrap();
+        for (registry, insecure) in [("x.lan", true), ("lan", false), ("docker.io", false)] {
+            assert_eq!(routes.is_insecure(registry), insecure, "{registry}");
+        }
+    }
+
+    #[test]
+    fn a_later_file_says_the_last_word_about_its_prefix() {
+        let later = "[[registry]]\nprefix = \"quay.io/team\"\nlocation = \"other.lan\"";
+        assert_eq!(
+            stops(&[FILE, later], "quay.io/team/app").unwrap(),
+            ["other.lan/app"]
+        );
+        assert_eq!(stops(&[FILE, later], "alpine").unwrap().len(), 2);
+        assert_eq!(stops(&[], "alpine").unwrap(), ["docker.io/library/alpine"]);
+    }
+
+    #[test]
+    fn files_that_are_not_understood_are_refused() {
+        for (file, says) in [
+            ("[[registry]", "line 1"),
+            ("x = 1\n[[registry]]\nblocked = \"yes\"", "line 3"),
+            ("[registries.search]\nregistries = []", "version 1"),
+            ("[[registry]]\ninsecure = true", "not HOST"),
+            ("[[registry]]\nlocation = \"https://a.io\"", "not HOST"),
+            ("[[registry]]\nlocation = \"a.io/x:tag\"", "not HOST"),
+            ("[[registry]]\nlocation = \"a.io/../x\"", "not HOST"),
+            (
+                "[[registry]]\nlocation = \"a.io\"\n[[registry.mirror]]\nlocation = \"\"",
+                "not HOST",
+            ),
+        ] {
+            let error = stops(&[file], "alpine").unwrap_err().to_string();
+            assert!(error.contains(says), "{file}: {error}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_file_makes_the_parser_panic(text in ".{0,200}") {
+            let _ = Routes::default().add(&text);
+        }
+    }
+}
