@@ -7,7 +7,7 @@ use std::time::Duration;
 use rocker_db::{DbError, LockError};
 use rocker_image::exchange::{LoadError, SaveError};
 use rocker_image::registry::PullError;
-use rocker_image::store::{StoreError, UnpackError};
+use rocker_image::store::{ExportError, StoreError, UnpackError};
 use rocker_runtime::{CreateError, ExecError, SignalError, StartError};
 
 use crate::control::SessionError;
@@ -33,6 +33,8 @@ pub enum EngineError {
     Store(#[from] StoreError),
     #[error("cannot save")]
     Save(#[source] Box<SaveError>),
+    #[error("cannot export")]
+    Export(#[source] Box<ExportError>),
     #[error("cannot load")]
     Load(#[source] Box<LoadError>),
     #[error("cannot import the archive")]

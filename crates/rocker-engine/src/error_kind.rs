@@ -81,6 +81,7 @@ fn cause(error: &EngineError) -> Option<&dyn Diagnose> {
         E::Pull(e) => e.as_ref(),
         E::Save(e) => e.as_ref(),
         E::Load(e) => e.as_ref(),
+        E::Export(e) => e.as_ref(),
         E::Store(e) => e,
         E::Import { source } => source.as_ref(),
         E::Attach { source, .. } => source.as_ref(),

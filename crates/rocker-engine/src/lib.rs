@@ -54,7 +54,7 @@ pub use rocker_image::registry::{
     AuthFileError, Credential, Credentials, LayerState, NoProgress, PullEvent, PullProgress,
     RegistryOptions, read_auth_file,
 };
-pub use rocker_image::store::UnpackLimits;
+pub use rocker_image::store::{Change, ChangeKind, UnpackLimits};
 pub use rocker_runtime::{ExitStatus, Running, executable, main_init};
 
 /// The control socket's name in a container's run directory.
