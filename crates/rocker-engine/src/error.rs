@@ -37,6 +37,8 @@ pub enum EngineError {
     Export(#[source] Box<ExportError>),
     #[error("cannot load")]
     Load(#[source] Box<LoadError>),
+    #[error(transparent)]
+    Change(#[from] rocker_types::InvalidChange),
     #[error("cannot import the archive")]
     Import { source: Box<UnpackError> },
     #[error("cannot {attempt} {path:?}")]

@@ -16,7 +16,7 @@ impl Diagnose for EngineError {
         }
         match self {
             E::NoSuchImage(_) | E::NoSuchVolume(_) => ErrorKind::NotFound,
-            E::AmbiguousImage { .. } => ErrorKind::Invalid,
+            E::AmbiguousImage { .. } | E::Change(_) => ErrorKind::Invalid,
             E::ImageInUse { .. }
             | E::ImageHasNames { .. }
             | E::VolumeInUse { .. }
