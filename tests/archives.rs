@@ -198,7 +198,7 @@ fn other_tools_read_what_is_saved() {
 #[test]
 fn what_other_tools_save_is_loaded() {
     let host = require!(host());
-    require!(programs(&["skopeo"]));
+    require!(programs(&["skopeo", "gzip", "bzip2", "xz", "zstd"]));
     let image = host.pulled(
         "rich:1",
         rich(Compression::Gzip).format(Format::DockerSchema2),

@@ -188,6 +188,46 @@ fn an_archive_of_files_becomes_an_image() {
 }
 
 #[test]
+fn an_import_says_how_its_containers_are_run() {
+    let host = require!(host());
+    let import = |changes: &[&str]| {
+        let words = ["import"].into_iter().chain(changes.iter().copied());
+        let command = host.command(words.chain(["-m", "why not", "-", "said:1"]));
+        command.stdin(Layer::busybox().tar().to_vec()).run()
+    };
+
+    let made = import(&[
+        "-c",
+        "ENV WHO=world",
+        "-c",
+        r#"CMD ["sh", "-c", "echo hello $WHO; pwd; id -u"]"#,
+        "-c",
+        "WORKDIR /tmp",
+        "-c",
+        "USER 5",
+        "-c",
+        "LABEL a=1",
+    ]);
+    assert_eq!(made.exit_code, 0, "{made:?}");
+    assert_eq!(host.ok(["run", "--rm", "said:1"]), "hello world\n/tmp\n5");
+    assert_eq!(
+        inspect(&host, "said:1", "{{index .Config.Labels \"a\"}}"),
+        "1"
+    );
+
+    for bad in ["RUN make", "EXPOSE 0", "ENV A='x", "HEALTHCHECK NONE"] {
+        let refused = import(&["-c", bad]);
+        assert_eq!(
+            (refused.exit_code, refused.stdout.as_str()),
+            (125, ""),
+            "{refused:?}"
+        );
+        assert!(refused.stderr.contains("invalid change"), "{refused:?}");
+    }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
 fn run_pulls_what_is_missing_and_never_with_never() {
     let host = require!(host());
     let reference = host

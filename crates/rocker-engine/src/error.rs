@@ -7,7 +7,7 @@ use std::time::Duration;
 use rocker_db::{DbError, LockError};
 use rocker_image::exchange::{LoadError, SaveError};
 use rocker_image::registry::{PullError, PushError};
-use rocker_image::store::{StoreError, UnpackError};
+use rocker_image::store::{ExportError, StoreError, UnpackError};
 use rocker_runtime::{CreateError, ExecError, SignalError, StartError};
 
 use crate::control::SessionError;
@@ -35,8 +35,12 @@ pub enum EngineError {
     Store(#[from] StoreError),
     #[error("cannot save")]
     Save(#[source] Box<SaveError>),
+    #[error("cannot export")]
+    Export(#[source] Box<ExportError>),
     #[error("cannot load")]
     Load(#[source] Box<LoadError>),
+    #[error(transparent)]
+    Change(#[from] rocker_types::InvalidChange),
     #[error("cannot import the archive")]
     Import { source: Box<UnpackError> },
     #[error("cannot {attempt} {path:?}")]

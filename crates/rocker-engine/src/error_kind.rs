@@ -16,7 +16,7 @@ impl Diagnose for EngineError {
         }
         match self {
             E::NoSuchImage(_) | E::NoSuchVolume(_) => ErrorKind::NotFound,
-            E::AmbiguousImage { .. } | E::NameWithDigest(_) => ErrorKind::Invalid,
+            E::AmbiguousImage { .. } | E::NameWithDigest(_) | E::Change(_) => ErrorKind::Invalid,
             E::NotItsName { .. } => ErrorKind::NotFound,
             E::ImageInUse { .. }
             | E::ImageHasNames { .. }
@@ -83,6 +83,7 @@ fn cause(error: &EngineError) -> Option<&dyn Diagnose> {
         E::Save(e) => e.as_ref(),
         E::Load(e) => e.as_ref(),
         E::Push(e) => e.as_ref(),
+        E::Export(e) => e.as_ref(),
         E::Store(e) => e,
         E::Import { source } => source.as_ref(),
         E::Attach { source, .. } => source.as_ref(),

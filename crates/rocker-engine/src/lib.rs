@@ -60,7 +60,7 @@ pub use rocker_image::registry::{
     RouteError, Routes, SavedIn, Server, Stop, TlsPolicy, Way, check_login, forget_all_logins,
     forget_login, save_login,
 };
-pub use rocker_image::store::UnpackLimits;
+pub use rocker_image::store::{Change, ChangeKind, UnpackLimits};
 pub use rocker_runtime::{ExitStatus, Running, executable, main_init};
 
 /// The control socket's name in a container's run directory.

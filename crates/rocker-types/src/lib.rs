@@ -10,6 +10,7 @@
 
 mod bytes;
 mod capability;
+mod config_change;
 mod cpu;
 mod diagnose;
 mod digest;
@@ -29,6 +30,7 @@ mod volume;
 
 pub use bytes::{ByteSize, InvalidByteSize};
 pub use capability::{Capability, CapabilitySet, UnknownCapability};
+pub use config_change::{ConfigChange, InvalidChange};
 pub use cpu::{CpuQuota, InvalidCpus};
 pub use diagnose::{Diagnose, ErrorKind};
 pub use digest::{Algorithm, DiffId, Digest, InvalidDigest};

@@ -4,9 +4,9 @@ use clap::{ArgMatches, Args, FromArgMatches};
 
 use crate::commands::{Context, Outcome};
 use crate::commands::{
-    attach, completion, crash_points, create, exec, generate, history, image_exists, image_prune,
-    images, import, info, inspect, kill, load, login, logs, ps, pull, push, restart, rm, rmi, run,
-    save, start, stop, system, tag, version, volume, wait,
+    attach, completion, crash_points, create, diff, exec, export, generate, history, image_exists,
+    image_prune, images, import, info, inspect, kill, load, login, logs, ps, pull, push, restart,
+    rm, rmi, run, save, start, stop, system, tag, version, volume, wait,
 };
 
 /// One command: its names, its flags, and what it does.
@@ -137,6 +137,16 @@ pub(crate) const COMMANDS: &[Entry] = &[
         attach::AttachArgs,
         attach::attach,
         [["attach"], ["container", "attach"]]
+    ),
+    entry!(
+        export::ExportArgs,
+        export::export,
+        [["export"], ["container", "export"]]
+    ),
+    entry!(
+        diff::DiffArgs,
+        diff::diff,
+        [["diff"], ["container", "diff"]]
     ),
     entry!(inspect::InspectArgs, inspect::inspect, [["inspect"]]),
     entry!(

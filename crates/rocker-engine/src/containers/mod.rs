@@ -1,6 +1,7 @@
 //! The use-cases around containers, one file each.
 
 mod attach;
+mod changes;
 mod create;
 mod exec;
 mod inspect;

@@ -4,7 +4,9 @@ use std::io::Read;
 
 use rocker_db::{LayerRow, NewImage};
 use rocker_image::store::{ChainLayer, UnpackLimits};
-use rocker_types::{Digest, HistoryEntry, ImageConfig, ImageRef, Platform, ProcessConfig, RootFs};
+use rocker_types::{
+    ConfigChange, Digest, HistoryEntry, ImageConfig, ImageRef, Platform, ProcessConfig, RootFs,
+};
 
 use crate::EngineError;
 use crate::clock::{now_ns, rfc3339};
@@ -18,6 +20,8 @@ pub struct ImportOptions {
     pub platform: Option<Platform>,
     /// Its comment.
     pub message: Option<String>,
+    /// How containers of it are run.
+    pub changes: Vec<ConfigChange>,
 }
 
 impl Engine {
@@ -50,7 +54,8 @@ impl Engine {
                 blob: None,
             })
             .collect();
-        let config = config(&layers, options);
+        let mut config = config(&layers, options);
+        ConfigChange::apply_all(&options.changes, &mut config.config)?;
         let unreadable = |source| EngineError::ImageConfig {
             image: "imported".into(),
             source,

@@ -82,7 +82,8 @@ pub(super) fn times(stat: &Stat) -> Timestamps {
     }
 }
 
-fn read_xattrs(file: &OwnedFd) -> Result<Vec<Xattr>, Errno> {
+/// The extended attributes of an open file that a layer may have.
+pub(super) fn read_xattrs(file: &OwnedFd) -> Result<Vec<Xattr>, Errno> {
     // XATTR_LIST_MAX and XATTR_SIZE_MAX: nothing is larger.
     let mut list = vec![0u8; 64 << 10];
     let length = match flistxattr(file, &mut list) {

@@ -40,6 +40,7 @@ mod staging;
 mod text;
 mod unpack;
 mod verify;
+mod view;
 
 pub use crate::document::Compression;
 pub use archive::ArchiveError;
@@ -59,3 +60,4 @@ pub use staging::{StagedLayer, Staging};
 pub(crate) use text::printable;
 pub(crate) use unpack::{EntryPath, split};
 pub(crate) use verify::verify_layer;
+pub use view::{Change, ChangeKind, ContainerView, ExportError};

@@ -4,12 +4,14 @@ use std::io::{self, Write};
 
 use super::header::{BLOCK, BLOCK_BYTES};
 use super::reader::{Entry, EntryKind, Mtime};
+use super::sparse::Extent;
 
 /// Largest numbers of the header's fields of 8 and 12 bytes, as octal text.
 const SMALL_MAX: u64 = 0o777_7777;
 const LARGE_MAX: u64 = 0o777_7777_7777;
 
-/// Writes entries one by one, and each one's data before the next.
+/// Writes entries one by one, and each one's data before the next; of a sparse file that is
+/// what lies in its runs.
 #[derive(Debug)]
 pub(crate) struct ArchiveWriter<W> {
     output: W,
@@ -44,9 +46,19 @@ impl<W: Write> ArchiveWriter<W> {
             self.pad(pax.len() as u64)?;
         }
         self.block(&header.finish())?;
-        if let EntryKind::File { size } | EntryKind::SparseFile { size, .. } = entry.kind {
-            self.left = size;
-            self.padding = padding(size);
+        match &entry.kind {
+            EntryKind::File { size } => self.expect(*size),
+            EntryKind::SparseFile { extents, .. } => {
+                let map = sparse_map(extents);
+                self.output.write_all(&map)?;
+                self.expect(extents.iter().map(|extent| extent.length).sum());
+            }
+            EntryKind::Directory
+            | EntryKind::Symlink { .. }
+            | EntryKind::HardLink { .. }
+            | EntryKind::CharDevice { .. }
+            | EntryKind::BlockDevice { .. }
+            | EntryKind::Fifo => {}
         }
         Ok(())
     }
@@ -66,6 +78,11 @@ impl<W: Write> ArchiveWriter<W> {
         self.output.write_all(&[0; 2 * BLOCK_BYTES])?;
         self.output.flush()?;
         Ok(self.output)
+    }
+
+    fn expect(&mut self, size: u64) {
+        self.left = size;
+        self.padding = padding(size);
     }
 
     fn end_entry(&mut self) -> io::Result<()> {
@@ -143,8 +160,8 @@ impl Header {
             );
         }
         let (typeflag, size) = match &entry.kind {
-            // holes are written out: not every reader knows sparse files
-            EntryKind::File { size } | EntryKind::SparseFile { size, .. } => (b'0', *size),
+            EntryKind::File { size } => (b'0', *size),
+            EntryKind::SparseFile { size, extents } => (b'0', header.sparse(entry, *size, extents)),
             EntryKind::Directory => (b'5', 0),
             EntryKind::HardLink { target } => (header.link(b'1', target), 0),
             EntryKind::Symlink { target } => (header.link(b'2', target), 0),
@@ -208,6 +225,26 @@ impl Header {
         typeflag
     }
 
+    /// GNU's format 1.0, which Go and libarchive read as well: the map stands before the
+    /// data, and who does not know it sees a file of another name. Returns the stored size.
+    fn sparse(&mut self, entry: &Entry, size: u64, extents: &[Extent]) -> u64 {
+        let real = size.to_string();
+        let records: [(&[u8], &[u8]); 4] = [
+            (b"GNU.sparse.major", b"1"),
+            (b"GNU.sparse.minor", b"0"),
+            (b"GNU.sparse.name", &entry.path),
+            (b"GNU.sparse.realsize", real.as_bytes()),
+        ];
+        for (key, value) in records {
+            record(&mut self.pax, key, value);
+        }
+        let name = [b"GNUSparseFile.0/", leaf(&entry.path)].concat();
+        self.block[..100].fill(0);
+        self.put(0, &name[..name.len().min(100)]);
+        let stored: u64 = extents.iter().map(|extent| extent.length).sum();
+        stored + sparse_map(extents).len() as u64
+    }
+
     fn device(&mut self, typeflag: u8, major: u64, minor: u64) -> u8 {
         // Linux' own numbers have 12 and 20 bits
         self.octal(MAJOR, major & SMALL_MAX);
@@ -247,6 +284,17 @@ impl Header {
     }
 }
 
+/// The number of runs, then each one's place and length, padded to a block.
+fn sparse_map(extents: &[Extent]) -> Vec<u8> {
+    let mut map = format!("{}\n", extents.len());
+    for Extent { offset, length } in extents {
+        map.push_str(&format!("{offset}\n{length}\n"));
+    }
+    let mut map = map.into_bytes();
+    map.resize(map.len().next_multiple_of(BLOCK_BYTES), 0);
+    map
+}
+
 /// Appends `"LENGTH KEY=VALUE\n"`, where the length counts its own digits.
 fn record(pax: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     let rest = key.len() + value.len() + " =\n".len();
@@ -283,6 +331,14 @@ mod tests {
     fn kind() -> impl Strategy<Value = EntryKind> {
         prop_oneof![
             (0..2000u64).prop_map(|size| EntryKind::File { size }),
+            (0..99u64, 1..2000u64, 0..99u64).prop_map(|(hole, length, rest)| {
+                let offset = hole * 1000;
+                let size = offset + length + rest;
+                EntryKind::SparseFile {
+                    size,
+                    extents: vec![Extent { offset, length }],
+                }
+            }),
             Just(()).prop_map(|()| EntryKind::Directory),
             bytes(1..300).prop_map(|target| EntryKind::Symlink { target }),
             bytes(1..300).prop_map(|target| EntryKind::HardLink { target }),
@@ -312,7 +368,17 @@ mod tests {
             let mut writer = ArchiveWriter::new(Vec::new());
             for entry in &entries {
                 writer.entry(entry).unwrap();
-                if let EntryKind::File { size } = entry.kind {
+                let size = match &entry.kind {
+                    EntryKind::File { size } => Some(*size),
+                    EntryKind::SparseFile { extents, .. } => Some(extents[0].length),
+                    EntryKind::Directory
+                    | EntryKind::Symlink { .. }
+                    | EntryKind::HardLink { .. }
+                    | EntryKind::CharDevice { .. }
+                    | EntryKind::BlockDevice { .. }
+                    | EntryKind::Fifo => None,
+                };
+                if let Some(size) = size {
                     let data = vec![7; usize::try_from(size).unwrap()];
                     writer.data().write_all(&data).unwrap();
                     prop_assert!(writer.data().write_all(b"x").is_err());

@@ -16,7 +16,7 @@ mod unpacker;
 mod whiteout;
 mod xattr;
 
-pub(crate) use name::{EntryPath, split};
+pub(crate) use name::{EntryPath, join, split};
 pub(crate) use place::Place;
 pub(crate) use unpacker::{Unpacked, Unpacker};
 pub(crate) use whiteout::{is_opaque, is_whiteout};
