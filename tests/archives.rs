@@ -361,6 +361,28 @@ fn archives_that_lie_are_refused_and_leave_nothing() {
         ("rm manifest.json; last=$(ls -S blobs/sha256/* | head -1); printf x >> $last".to_owned(), "bytes"),
         ("sed -i 's/\"Config\":\"/&..\\/..\\/..\\/..\\/..\\/..\\/..\\/..\\/etc\\/passwd\",\"x\":\"/' manifest.json".to_owned(), "not in the archive"),
     ];
+    // a directory is no more the way out than an archive is
+    let config = host.scratch().join("config.json");
+    let outside = fs_err::read_dir(host.root().join("blobs/sha256")).expect("blobs");
+    let outside = outside.map(|blob| blob.expect("a blob").path());
+    let config_blob = inspect(&host, &image, "{{.Id}}");
+    let config_blob = config_blob.trim_start_matches("sha256:").to_owned();
+    let found = outside
+        .into_iter()
+        .find(|path| path.ends_with(&config_blob))
+        .expect("the config");
+    fs_err::copy(found, &config).expect("a copy");
+    let layout = host.scratch().join("layout");
+    fs_err::create_dir(&layout).expect("a directory");
+    fs_err::write(
+        layout.join("manifest.json"),
+        r#"[{"Config":"../config.json","RepoTags":["stolen:1"],"Layers":["a","b"]}]"#,
+    )
+    .expect("a list");
+    let refused = host.rocker(["load", "-i", &layout.to_string_lossy()]);
+    assert_eq!(refused.exit_code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("not in the archive"), "{refused:?}");
+
     // with the layers in the store, and without
     for warm in [true, false] {
         if !warm {

@@ -26,6 +26,6 @@ pub use durable::{DurableContainer, DurableDb, ImageRow, LayerRow, NewImage, Unt
 pub use error::DbError;
 pub use live::{
     ContainerRow, ContainerState, EndRequest, ExitRecord, Intent, IntentKind, LiveDb,
-    LiveTransaction, NetworkRow, NewContainer, StartClaim, StartGrant, StartedRecord,
+    LiveTransaction, NetworkRow, NewContainer, StartClaim, StartGrant, StartedRecord, SweepWish,
 };
 pub use lock::{LockError, OwnerLock, SharedLock};

@@ -246,6 +246,31 @@ fn a_layer_is_orphaned_with_its_last_image() {
 }
 
 #[test]
+fn a_wish_that_came_during_a_sweep_outlives_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut live = LiveDb::open(&dir.path().join("live.db")).unwrap();
+    assert_eq!(live.sweep_wanted().unwrap(), None);
+    let wish = |live: &mut LiveDb| {
+        let tx = live.begin().unwrap();
+        tx.want_sweep().unwrap();
+        tx.commit().unwrap();
+        live.sweep_wanted().unwrap().unwrap()
+    };
+    let fulfil = |live: &mut LiveDb, wish| {
+        let tx = live.begin().unwrap();
+        tx.sweep_done(wish).unwrap();
+        tx.commit().unwrap();
+    };
+
+    let seen = wish(&mut live);
+    let later = wish(&mut live);
+    fulfil(&mut live, &seen);
+    assert_eq!(live.sweep_wanted().unwrap(), Some(later.clone()));
+    fulfil(&mut live, &later);
+    assert_eq!(live.sweep_wanted().unwrap(), None);
+}
+
+#[test]
 fn a_newer_schema_is_refused_and_garbage_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("rocker.db");

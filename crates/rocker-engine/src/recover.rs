@@ -26,8 +26,8 @@ impl Engine {
             }
         }
         let swept = match self.live.sweep_wanted()? {
-            true => self.sweep(),
-            false => Ok(()),
+            Some(_) => self.sweep(),
+            None => Ok(()),
         };
         for error in [swept, self.remove_idle_bridge()]
             .into_iter()

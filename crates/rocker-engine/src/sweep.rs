@@ -28,13 +28,17 @@ impl Engine {
         let Some(alone) = OwnerLock::try_alone(&path)? else {
             return Ok(());
         };
+        // read first: who wishes for a sweep from here on gets another one
+        let wish = self.live.sweep_wanted()?;
         self.sweep_layers()?;
         self.sweep_blobs()?;
         self.sweep_containers()?;
         self.sweep_volumes()?;
-        let tx = self.live.begin()?;
-        tx.sweep_done()?;
-        tx.commit()?;
+        if let Some(wish) = wish {
+            let tx = self.live.begin()?;
+            tx.sweep_done(&wish)?;
+            tx.commit()?;
+        }
         drop(alone);
         Ok(())
     }

@@ -5,8 +5,8 @@ use std::io::{IsTerminal as _, stdin};
 use super::CommandError;
 use crate::report;
 
-/// Says what is about to happen and reads the answer, from a terminal or a pipe: only a line that
-/// begins with y is a yes.
+/// Says what is about to happen and reads the answer, from a terminal or a pipe: only `y` and
+/// `yes` are a yes.
 pub(crate) fn confirm(what: &str) -> Result<bool, CommandError> {
     report::note(&format!("WARNING! {what}"));
     report::question("Are you sure you want to continue? [y/N] ");

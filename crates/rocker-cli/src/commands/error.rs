@@ -87,8 +87,6 @@ pub(crate) enum CommandError {
     Json(&'static str, #[source] serde_json::Error),
     #[error("no such object: {0}")]
     NoSuchObject(String),
-    #[error("nothing is removed without a yes")]
-    NotConfirmed,
 }
 
 impl CommandError {
@@ -121,7 +119,6 @@ impl Diagnose for CommandError {
             Self::NotLoggedIn(_) | Self::NoAuthFile(_) => ErrorKind::NotFound,
             Self::Pump(PumpError::Session(error)) => error.kind(),
             Self::NoSuchObject(_) => ErrorKind::NotFound,
-            Self::NotConfirmed => ErrorKind::Conflict,
             Self::Usage(_)
             | Self::Reference(_)
             | Self::Template(_)
@@ -156,7 +153,6 @@ impl Diagnose for CommandError {
                 "see `rocker inspect {container}` and `rocker logs {container}`"
             )),
             Self::AuthFile(error) => error.hint(),
-            Self::NotConfirmed => Some("--force does not ask".to_owned()),
             Self::Login(error) => error.hint(),
             Self::Certificates(error) => error.hint(),
             Self::Route { source, .. } | Self::Registries { source, .. } => source.hint(),

@@ -130,9 +130,9 @@ impl<'a> ImageFilters<'a> {
         };
         for filter in filters {
             if let ImageFilter::Before(image) = filter {
-                all.made_before.extend(created(&engine.find_image(image)?));
+                all.made_before.push(made(&engine.find_image(image)?));
             } else if let ImageFilter::Since(image) = filter {
-                all.made_after.extend(created(&engine.find_image(image)?));
+                all.made_after.push(made(&engine.find_image(image)?));
             }
         }
         Ok(all)
@@ -141,7 +141,7 @@ impl<'a> ImageFilters<'a> {
     /// Whether an image is one of those asked for. Of several references, ids or digests one has
     /// to fit, of everything else all.
     pub(crate) fn fit(&self, image: &ImageSummary) -> bool {
-        let made = created(image).unwrap_or(Timestamp::UNIX_EPOCH);
+        let made = made(image);
         self.made_before.iter().all(|then| made < *then)
             && self.made_after.iter().all(|then| made > *then)
             && self
@@ -203,6 +203,11 @@ fn is_true(filter: &ImageFilter, image: &ImageSummary, made: Timestamp) -> bool 
         | ImageFilter::Id(_)
         | ImageFilter::Digest(_) => true,
     }
+}
+
+/// When an image was made; what does not say is as old as can be.
+fn made(image: &ImageSummary) -> Timestamp {
+    created(image).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// When an image was made, as far as it says.

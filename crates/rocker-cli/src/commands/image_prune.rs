@@ -3,7 +3,7 @@
 use rocker_engine::ImageSummary;
 
 use super::image_filter::{ImageFilter, ImageFilters};
-use super::{CommandError, Context, Outcome, confirm, print};
+use super::{Context, Outcome, confirm, print};
 use crate::exit_code::Status;
 use crate::ui::human;
 
@@ -35,7 +35,7 @@ pub(crate) fn prune(context: &mut Context, args: PruneArgs) -> Outcome {
         false => "all images without a name that no container uses",
     };
     if !args.force && !confirm(&format!("This removes {which}."))? {
-        return Err(CommandError::NotConfirmed);
+        return Ok(Status::Success);
     }
     let engine = context.engine()?;
     let filters = ImageFilters::new(engine, &args.filter)?;

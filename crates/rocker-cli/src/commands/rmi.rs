@@ -17,7 +17,7 @@ use crate::report;
     after_long_help = "Examples:\n  rocker rmi debian:trixie\n  rocker rmi -f 4f1c8c1d\n  rocker rmi 'app:*'"
 )]
 pub(crate) struct RmiArgs {
-    /// Remove an image by its ID even if it has several names
+    /// Remove an image by its ID even if it has several names; one that is not there is no failure
     #[arg(short, long)]
     force: bool,
 
@@ -65,6 +65,8 @@ pub(crate) fn rmi(context: &mut Context, args: RmiArgs) -> Outcome {
                     print(&untagged.chain(deleted).collect::<String>())?;
                 }
                 Err(EngineError::NoSuchImage(_)) if args.ignore => {}
+                // as docker: said, but nothing that a script should stop for
+                Err(error @ EngineError::NoSuchImage(_)) if args.force => report::error(&error),
                 Err(error) => failed(error.into()),
             }
         }

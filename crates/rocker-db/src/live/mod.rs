@@ -37,6 +37,10 @@ pub struct LiveTransaction<'db> {
     pub(crate) tx: Transaction<'db>,
 }
 
+/// That somebody wants a sweep; another wish than this one may come while it is fulfilled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SweepWish(String);
+
 impl LiveDb {
     /// Opens the database, creating it after a reboot.
     ///
@@ -68,9 +72,9 @@ impl LiveDb {
     /// # Errors
     ///
     /// [`DbError::Query`].
-    pub fn sweep_wanted(&self) -> Result<bool, DbError> {
-        strings(&self.db, "SELECT value FROM meta WHERE key = 'sweep'", &[])
-            .map(|rows| !rows.is_empty())
+    pub fn sweep_wanted(&self) -> Result<Option<SweepWish>, DbError> {
+        let rows = strings(&self.db, "SELECT value FROM meta WHERE key = 'sweep'", &[])?;
+        Ok(rows.into_iter().next().map(SweepWish))
     }
 
     /// Whether a bridge may be there although no container has an address on it.
@@ -102,7 +106,10 @@ impl LiveTransaction<'_> {
     /// [`DbError::Query`].
     pub fn want_sweep(&self) -> Result<(), DbError> {
         self.tx
-            .execute("INSERT OR REPLACE INTO meta VALUES('sweep', '1')", [])
+            .execute(
+                "INSERT INTO meta VALUES('sweep', '1') ON CONFLICT(key) DO UPDATE SET value = CAST(value + 1 AS TEXT)",
+                [],
+            )
             .map(drop)
             .map_err(DbError::query("record an intent"))
     }
@@ -122,14 +129,17 @@ impl LiveTransaction<'_> {
             .map_err(DbError::query("forget a bridge"))
     }
 
-    /// Everything on disk is accounted for.
+    /// Everything on disk is accounted for, unless somebody else has wished for a sweep since.
     ///
     /// # Errors
     ///
     /// [`DbError::Query`].
-    pub fn sweep_done(&self) -> Result<(), DbError> {
+    pub fn sweep_done(&self, wish: &SweepWish) -> Result<(), DbError> {
         self.tx
-            .execute("DELETE FROM meta WHERE key = 'sweep'", [])
+            .execute(
+                "DELETE FROM meta WHERE key = 'sweep' AND value = ?1",
+                [&wish.0],
+            )
             .map(drop)
             .map_err(DbError::query("record an intent"))
     }

@@ -113,6 +113,10 @@ impl Engine {
             let seen_in = row.repo_digests.iter().filter_map(|name| name.parse().ok());
             let seen_in: Vec<ImageRef> = seen_in.collect();
             for (layer, blob) in row.layers.iter().zip(manifest.layers) {
+                // a manifest may claim anything of a layer that was here before it
+                if !self.store()?.knows_blob(layer, &blob.digest, blob.size) {
+                    continue;
+                }
                 let blobs = known.entry(layer.clone()).or_default();
                 match blobs
                     .iter_mut()
@@ -160,6 +164,12 @@ impl Engine {
             let store = self.store()?;
             store.write_blob(&pushed.digest, &pushed.manifest)?;
             store.flush()?;
+            let manifest = Document::parse(pushed.manifest.clone(), None, pushed.digest.clone());
+            if let Ok(Document::Manifest(manifest)) = manifest {
+                let blobs = manifest.layers.iter().map(|blob| (&blob.digest, blob.size));
+                let blobs = row.layers.iter().zip(blobs);
+                store.remember_blobs(blobs.map(|(layer, (digest, size))| (layer, digest, size)))?;
+            }
         }
         let (live, durable) = self.databases()?;
         let tx = live.begin()?;

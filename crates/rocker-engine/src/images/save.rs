@@ -46,6 +46,9 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let using = crate::sweep::using_images(&self.layout)?;
         let images = self.wanted_images(queries)?;
+        let directory =
+            std::path::absolute(directory).map_err(EngineError::file("find", directory))?;
+        let directory = directory.as_path();
         let mut name = OsString::from(".");
         name.push(directory.file_name().unwrap_or_default());
         name.push(format!(".{}", std::process::id()));
@@ -59,8 +62,10 @@ impl Engine {
                 renamed.map_err(|errno| EngineError::file("create", directory)(errno.into()))
             });
         drop(using);
-        if saved.is_err() {
-            self.remove_tree(&temporary)?;
+        if saved.is_err()
+            && let Err(error) = self.remove_tree(&temporary)
+        {
+            tracing::debug!(%error, "a part of the image stays");
         }
         saved
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rocker_types::{Digest, Platform};
+use rocker_types::{Digest, ImageRef, Platform};
 use serde::Deserialize;
 
 use super::descriptor::RawDescriptor;
@@ -55,7 +55,9 @@ impl RawEntry {
             Scalar::Text(text) => Some(text.clone()),
             Scalar::Missing | Scalar::Unsigned(_) | Scalar::Other(_) => None,
         };
-        let is_more_than_a_tag = |name: &String| name.contains(['/', ':']);
+        // the specification lets it be much that is no name of an image
+        let is_more_than_a_tag =
+            |name: &String| name.contains(['/', ':']) && name.parse::<ImageRef>().is_ok();
         annotation(ANNOTATION_NAME)
             .or_else(|| annotation(ANNOTATION_REF).filter(is_more_than_a_tag))
     }

@@ -104,7 +104,11 @@ impl Files {
                 | EntryKind::BlockDevice { .. }
                 | EntryKind::Fifo => continue,
             };
-            memory += path.len() + size_of::<(Vec<u8>, Place)>();
+            let target = match &place {
+                Place::Link(target) => target.len(),
+                Place::File { .. } => 0,
+            };
+            memory += path.len() + target + size_of::<(Vec<u8>, Place)>();
             if memory > limits.index_bytes {
                 return Err(too_many(limits));
             }
@@ -130,9 +134,14 @@ impl Files {
 
     /// Opens a file; `None` if there is none of this name.
     pub(super) fn open(&self, name: &str) -> Result<Option<Member>, LoadError> {
+        // names stand in the archive's documents: none leads out of it
+        let Ok(name) = EntryPath::parse(name.as_bytes(), &UnpackLimits::default()) else {
+            return Ok(None);
+        };
+        let name = name.as_bytes();
         match self {
             Self::Tar { input, index } => {
-                let Some((offset, size)) = find(index, name.as_bytes()) else {
+                let Some((offset, size)) = find(index, name) else {
                     return Ok(None);
                 };
                 let file = input.file.file().as_fd().try_clone_to_owned();
@@ -151,7 +160,7 @@ impl Files {
                 })),
                 Err(Errno::NOENT) => Ok(None),
                 Err(errno) => Err(LoadError::Open {
-                    path: name.into(),
+                    path: printable(name).into(),
                     source: errno.into(),
                 }),
             },
@@ -159,8 +168,8 @@ impl Files {
     }
 }
 
-fn open_below(root: &OwnedFd, name: &str) -> Result<(OwnedFd, u64), Errno> {
-    let (above, leaf) = split(name.as_bytes());
+fn open_below(root: &OwnedFd, name: &[u8]) -> Result<(OwnedFd, u64), Errno> {
+    let (above, leaf) = split(name);
     let parent = open_directory(root.as_fd(), above)?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = openat(parent, leaf, flags, Mode::empty())?;

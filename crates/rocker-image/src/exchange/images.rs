@@ -12,7 +12,7 @@ use super::{INDEX, MANIFEST};
 use crate::document::{
     DocumentError, MAX_CONFIG_BYTES, MAX_LAYERS, MAX_MANIFEST_BYTES, digest_of, parse_bare_config,
 };
-use crate::store::{ExpectedLayer, printable};
+use crate::store::{ExpectedLayer, LimitExceeded, UnpackLimits, printable};
 
 /// The most images of one archive.
 const MAX_IMAGES: usize = 1000;
@@ -81,12 +81,22 @@ pub(super) fn document(name: &str) -> impl Fn(DocumentError) -> LoadError {
     }
 }
 
-/// Parses a name that an image has in the archive.
-pub(super) fn parse_name(name: &str) -> Result<ImageRef, LoadError> {
-    name.parse().map_err(|source| LoadError::Name {
+/// Parses a name that an image has in the archive. A digest in it is left out, and a name that
+/// is nothing else is none: what digest an image has is not for the archive to say.
+pub(super) fn parse_name(name: &str) -> Result<Option<ImageRef>, LoadError> {
+    let (name, is_exact) = match name.split_once('@') {
+        Some((before, _)) => (before, true),
+        None => (name, false),
+    };
+    let parsed: ImageRef = name.parse().map_err(|source| LoadError::Name {
         name: printable(name.as_bytes()),
         source,
-    })
+    })?;
+    let has_tag = name
+        .rsplit('/')
+        .next()
+        .is_some_and(|last| last.contains(':'));
+    Ok((!is_exact || has_tag).then_some(parsed))
 }
 
 fn docker_images(
@@ -100,8 +110,34 @@ fn docker_images(
     if list.is_empty() || list.len() > MAX_IMAGES {
         return Err(LoadError::Empty { list: MANIFEST });
     }
-    let read = |image| docker_image(files, image, platform);
+    let mut budget = ConfigBudget::default();
+    let read = |image| {
+        let image = docker_image(files, image, platform)?;
+        budget.take(&image)?;
+        Ok(image)
+    };
     list.into_iter().map(read).collect()
+}
+
+/// All configs are held at once, and an archive may name one of them a thousand times.
+#[derive(Default)]
+pub(super) struct ConfigBudget {
+    taken: usize,
+}
+
+impl ConfigBudget {
+    pub(super) fn take(&mut self, image: &ArchivedImage) -> Result<(), LoadError> {
+        let allowed = UnpackLimits::default().index_bytes;
+        self.taken += image.config.len();
+        if self.taken <= allowed {
+            return Ok(());
+        }
+        Err(LoadError::Limit(LimitExceeded {
+            limit: "index_bytes",
+            allowed: allowed as u64,
+            object: "the memory for the configs in the archive".to_owned(),
+        }))
+    }
 }
 
 fn docker_image(
@@ -141,7 +177,7 @@ fn docker_image(
         layers: layers.collect(),
         names: names
             .iter()
-            .map(|name| parse_name(name))
+            .filter_map(|name| parse_name(name).transpose())
             .collect::<Result<_, _>>()?,
         config,
     })
@@ -164,4 +200,29 @@ fn parse_docker_config(
         return Err(DocumentError::TooManyLayers { count, limit });
     }
     parse_bare_config(config, layers, platform)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_in_a_name_is_left_out() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let cases = [
+            ("app:1".to_owned(), Some("app:1")),
+            ("app".to_owned(), Some("app:latest")),
+            (format!("app:1@{digest}"), Some("app:1")),
+            (format!("localhost:5000/app@{digest}"), None),
+            (
+                format!("localhost:5000/app:2@{digest}"),
+                Some("localhost:5000/app:2"),
+            ),
+        ];
+        for (text, expected) in cases {
+            let name = parse_name(&text).unwrap().map(|name| name.familiar());
+            assert_eq!(name.as_deref(), expected, "{text}");
+        }
+        assert!(parse_name("UPPER").is_err());
+    }
 }

@@ -4,7 +4,7 @@ use rocker_types::{Algorithm, Digest, Platform};
 
 use super::INDEX;
 use super::files::Files;
-use super::images::{ArchivedImage, ArchivedLayer, document, parse_name, read};
+use super::images::{ArchivedImage, ArchivedLayer, ConfigBudget, document, parse_name, read};
 use super::load_error::LoadError;
 use super::plan::blob_path;
 use crate::document::{
@@ -26,6 +26,7 @@ pub(super) fn layout_images(
         Document::Manifest(_) => return Err(LoadError::NotImages),
     };
     let layout = Layout { files, platform };
+    let mut budget = ConfigBudget::default();
     let mut images: Vec<(Digest, ArchivedImage)> = Vec::new();
     let mut names: Vec<Option<&str>> = index.entries.iter().map(|e| e.name.as_deref()).collect();
     names.sort_unstable();
@@ -35,12 +36,13 @@ pub(super) fn layout_images(
         let group = group.filter(|entry| entry.name.as_deref() == name);
         for entry in layout.choose(group.cloned().collect())? {
             let (manifest, promised) = layout.resolve(&entry)?;
-            let name = name.map(parse_name).transpose()?;
+            let name = name.map(parse_name).transpose()?.flatten();
             let known = images.iter_mut().find(|(id, _)| *id == manifest.digest);
             match known {
                 Some((_, image)) => image.names.extend(name),
                 None => {
                     let mut image = layout.image(&manifest, promised.as_ref())?;
+                    budget.take(&image)?;
                     image.names.extend(name);
                     images.push((manifest.digest, image));
                 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Body, Method, Request, Response, StatusCode, Url};
 
 use super::RegistryError;
@@ -96,6 +96,11 @@ impl Repository<'_> {
         loop {
             let mut request = Request::new(exchange.method.clone(), url.clone());
             *request.headers_mut() = exchange.headers.clone();
+            if exchange.body.as_ref().is_some_and(Bytes::is_empty) {
+                // some registries answer 411 to a request that does not say it has no body
+                let headers = request.headers_mut();
+                headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+            }
             *request.body_mut() = exchange.body.clone().map(Into::into);
             if let Some(authorization) = authorization.filter(|_| self.is_ours(&url)) {
                 let headers = request.headers_mut();

@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::os::fd::AsFd;
 
-use rocker_types::DiffId;
+use rocker_types::{DiffId, Digest};
 use rustix::fs::{RenameFlags, fsync, renameat, renameat_with};
 use rustix::io::Errno;
 
 use super::merged::Lower;
-use super::record::{Record, record_name};
+use super::record::{Record, VerifiedBlob, record_name};
 use super::remove::remove_tree;
 use super::settle::{check_base, settle};
-use super::staging::StagedLayer;
+use super::staging::{StagedLayer, Staging};
 use super::{Store, StoreError};
 
 /// One layer of an image that is about to be committed.
@@ -157,7 +157,9 @@ impl Store {
                 let root = self.open_layer(&diff_id)?;
                 let record = Record::load(self, &diff_id)?;
                 check_base(&diff_id, root.as_fd(), &record, base)?;
-                self.remember_blob(record, &layer)?;
+                if let Some(blob) = &layer.blob {
+                    self.remember_blob(record, &diff_id, blob, layer.staging())?;
+                }
                 continue;
             }
             self.move_one(&diff_id, layer)?;
@@ -170,18 +172,43 @@ impl Store {
         Ok(moved)
     }
 
+    /// Takes note of blobs that the caller made of layers, as [`knows_blob`](Self::knows_blob)
+    /// tells later.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoLayer`] if one is not there, [`StoreError::Record`] if what the store
+    /// knows about it is damaged, [`StoreError::Access`] if the kernel refuses.
+    pub fn remember_blobs<'a>(
+        &self,
+        blobs: impl Iterator<Item = (&'a DiffId, &'a Digest, u64)>,
+    ) -> Result<(), StoreError> {
+        let staging = self.stage()?;
+        let _lock = self.lock_layers()?;
+        for (layer, digest, size_bytes) in blobs {
+            let blob = VerifiedBlob {
+                digest: digest.clone(),
+                size_bytes,
+            };
+            self.remember_blob(Record::load(self, layer)?, layer, &blob, &staging)?;
+        }
+        Ok(())
+    }
+
     /// Notes in `record` that another blob unpacks to a layer of the store. The lock is held.
-    fn remember_blob(&self, mut record: Record, layer: &StagedLayer) -> Result<(), StoreError> {
-        let is_new = layer
-            .blob
-            .as_ref()
-            .is_some_and(|blob| record.add_blob(blob));
-        if !is_new {
+    fn remember_blob(
+        &self,
+        mut record: Record,
+        layer: &DiffId,
+        blob: &VerifiedBlob,
+        staging: &Staging,
+    ) -> Result<(), StoreError> {
+        if !record.add_blob(blob) {
             return Ok(());
         }
-        let (staging, name) = (layer.staging(), record_name(layer.diff_id()));
+        let name = record_name(layer);
         let path = staging.path().join(&name);
-        let file = record.write(staging.fd(), staging.path(), layer.diff_id())?;
+        let file = record.write(staging.fd(), staging.path(), layer)?;
         file.sync_all()
             .map_err(StoreError::access("flush", &path))?;
         renameat(staging.fd(), &name, self.layers_fd(), &name)

@@ -96,11 +96,12 @@ impl Store {
     ///
     /// [`StoreError::Access`] if something cannot be removed.
     pub fn sweep(&self) -> Result<usize, StoreError> {
-        let removed = staging::sweep(self.tmp.as_fd(), &self.layout.tmp())?;
-        if removed > 0 {
-            self.sweep_companions()?;
+        if !staging::is_there(self.tmp.as_fd(), &self.layout.tmp())? {
+            return Ok(0);
         }
-        Ok(removed)
+        // First these: as long as the places stand, a next sweep goes on where this one died.
+        self.sweep_companions()?;
+        staging::sweep(self.tmp.as_fd(), &self.layout.tmp())
     }
 
     /// Unpacks an archive that nobody promised anything about, compressed or not, as

@@ -290,16 +290,17 @@ impl StagedLayer {
     }
 }
 
-/// Removes the staging directories whose owners are dead; how many there were.
-///
-/// One system call if there is nothing to do.
-pub(super) fn sweep(tmp: BorrowedFd<'_>, tmp_path: &Path) -> Result<usize, StoreError> {
-    let failed = |attempt| move |errno: Errno| StoreError::access(attempt, tmp_path)(errno.into());
+/// Whether there may be staging directories. One system call.
+pub(super) fn is_there(tmp: BorrowedFd<'_>, tmp_path: &Path) -> Result<bool, StoreError> {
+    let stat = fstat(tmp).map_err(|errno| StoreError::access("inspect", tmp_path)(errno.into()))?;
     // A directory without subdirectories has two links: its name and its own ".".
     // File systems that do not count say 1.
-    if fstat(tmp).map_err(failed("inspect"))?.st_nlink == 2 {
-        return Ok(0);
-    }
+    Ok(stat.st_nlink != 2)
+}
+
+/// Removes the staging directories whose owners are dead; how many there were.
+pub(super) fn sweep(tmp: BorrowedFd<'_>, tmp_path: &Path) -> Result<usize, StoreError> {
+    let failed = |attempt| move |errno: Errno| StoreError::access(attempt, tmp_path)(errno.into());
     let mut removed = 0;
     for entry in Dir::read_from(tmp).map_err(failed("list"))? {
         let entry = entry.map_err(failed("list"))?;

@@ -3,7 +3,9 @@
 use http_body_util::BodyExt as _;
 use hyper::Method;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION, RANGE};
+use hyper::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION, RANGE, TRANSFER_ENCODING,
+};
 
 use super::authorize::{may_read, percent_decode};
 use super::serve::{Answer, DIGEST, Head, error, header, respond, with_header};
@@ -66,6 +68,9 @@ pub(super) async fn answer(shared: &Shared, request: &Head, body: Incoming) -> A
     let Ok(body) = body.collect().await else {
         return error(400, "BLOB_UPLOAD_INVALID", "the body broke off");
     };
+    if !says_length(request) {
+        return error(411, "LENGTH_REQUIRED", "what has no length is not taken");
+    }
     let (path, body) = (request.uri.path(), body.to_bytes());
     let Some((repository, id)) = upload_of(path) else {
         let rest = path.strip_prefix("/v2/").unwrap_or_default();
@@ -96,20 +101,7 @@ pub(super) async fn answer(shared: &Shared, request: &Head, body: Incoming) -> A
             id,
             upload.bytes.len(),
         ),
-        Method::PATCH => {
-            let first = header(request, CONTENT_RANGE).and_then(|range| range.split('-').next());
-            if first.is_some_and(|first| first != upload.bytes.len().to_string()) {
-                let answer = error(416, "RANGE_INVALID", "not where the upload is");
-                return told(answer, repository, id, upload.bytes.len());
-            }
-            upload.bytes.extend_from_slice(&body);
-            told(
-                respond(202, Bytes::new()),
-                repository,
-                id,
-                upload.bytes.len(),
-            )
-        }
+        Method::PATCH => append(upload, request, (repository, id), &body),
         Method::PUT => {
             upload.bytes.extend_from_slice(&body);
             finish(&mut content, request, id)
@@ -120,6 +112,29 @@ pub(super) async fn answer(shared: &Shared, request: &Head, body: Incoming) -> A
         }
         _ => error(405, "UNSUPPORTED", "nobody does this"),
     }
+}
+
+/// Some registries insist on it, even for no body at all.
+fn says_length(request: &Head) -> bool {
+    !matches!(request.method, Method::POST | Method::PUT | Method::PATCH)
+        || header(request, CONTENT_LENGTH).is_some()
+        || header(request, TRANSFER_ENCODING).is_some()
+}
+
+fn append(
+    upload: &mut Upload,
+    request: &Head,
+    (repository, id): (&str, &str),
+    body: &[u8],
+) -> Answer {
+    let first = header(request, CONTENT_RANGE).and_then(|range| range.split('-').next());
+    if first.is_some_and(|first| first != upload.bytes.len().to_string()) {
+        let answer = error(416, "RANGE_INVALID", "not where the upload is");
+        return told(answer, repository, id, upload.bytes.len());
+    }
+    upload.bytes.extend_from_slice(body);
+    let answer = respond(202, Bytes::new());
+    told(answer, repository, id, upload.bytes.len())
 }
 
 /// Says where an upload is and how far.

@@ -11,6 +11,7 @@ use super::stream::UploadError;
 use super::upload::Mount;
 use super::{KnownBlob, Push, PushError, PushEvent, PushState, Site};
 use crate::document::{Descriptor, Format};
+use crate::registry::RegistryError;
 use crate::registry::fetch::{Errand, Repository};
 use crate::registry::retry::Retry;
 
@@ -75,9 +76,20 @@ impl Push<'_> {
                 continue;
             }
             let mounted = site.uploader.mount(&known.blob.digest, from).await;
-            match mounted.map_err(|error| self.registry_error(error))? {
-                Mount::Mounted => return Ok(Some(from)),
-                Mount::Begun(place) => *begun = Some(place),
+            match mounted {
+                Ok(Mount::Mounted) => return Ok(Some(from)),
+                Ok(Mount::Begun(place)) => *begun = Some(place),
+                // who may not read there can still upload
+                Err(
+                    error @ (RegistryError::Denied { .. }
+                    | RegistryError::NotFound { .. }
+                    | RegistryError::Status {
+                        status: 400..=499, ..
+                    }),
+                ) => {
+                    tracing::debug!(%error, from, "the registry does not mount it");
+                }
+                Err(error) => return Err(self.registry_error(error)),
             }
         }
         Ok(None)

@@ -235,7 +235,10 @@ impl<'a> Push<'a> {
         let Some(digest) = &self.request.manifest else {
             return Ok(None);
         };
-        let bytes = self.read(digest)?;
+        // a damaged one is no help, and no reason not to push
+        let Ok(bytes) = self.read(digest) else {
+            return Ok(None);
+        };
         let fits = |manifest: &Manifest| {
             manifest.config.digest == self.request.image_id
                 && manifest.layers.len() == self.request.layers.len()

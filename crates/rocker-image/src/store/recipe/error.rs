@@ -71,7 +71,9 @@ impl Diagnose for TarError {
             Self::NoRecipe { .. }
             | Self::Recipe { .. }
             | Self::FileChanged { .. }
-            | Self::Changed { .. } => Some("remove the image and pull it again".into()),
+            | Self::Changed { .. } => {
+                Some("remove every image that has the layer, and pull them again".into())
+            }
             Self::Output { source } => io_hint(source),
             Self::Store(error) => error.hint(),
         }

@@ -11,7 +11,7 @@ use crate::store::archive::Extent;
 use crate::store::unpack::split;
 
 /// No path is longer that came through the unpacker.
-const PATH_BYTES: u64 = 64 << 10;
+const PATH_BYTES: u64 = 256 << 10;
 
 /// What comes next in the stream.
 #[derive(Debug)]
