@@ -4,9 +4,9 @@ use clap::{ArgMatches, Args, FromArgMatches};
 
 use crate::commands::{Context, Outcome};
 use crate::commands::{
-    attach, completion, crash_points, create, diff, exec, export, generate, images, import, info,
-    inspect, kill, load, logs, ps, pull, restart, rm, rmi, run, save, start, stop, system, version,
-    volume, wait,
+    attach, commit, completion, crash_points, create, diff, exec, export, generate, images, import,
+    info, inspect, kill, load, logs, ps, pull, restart, rm, rmi, run, save, start, stop, system,
+    version, volume, wait,
 };
 
 /// One command: its names, its flags, and what it does.
@@ -142,6 +142,11 @@ pub(crate) const COMMANDS: &[Entry] = &[
         export::ExportArgs,
         export::export,
         [["export"], ["container", "export"]]
+    ),
+    entry!(
+        commit::CommitArgs,
+        commit::commit,
+        [["commit"], ["container", "commit"]]
     ),
     entry!(
         diff::DiffArgs,

@@ -4,6 +4,7 @@
 //! [`exit_code`](crate::exit_code)) and prints no errors but those of one of several arguments.
 
 pub(crate) mod attach;
+pub(crate) mod commit;
 pub(crate) mod completion;
 pub(crate) mod container_args;
 mod context;
