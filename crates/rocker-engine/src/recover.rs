@@ -80,7 +80,11 @@ impl Engine {
             let Some(name) = name.to_str() else { continue };
             match name.parse::<ContainerId>() {
                 Ok(id) => drop(ids.insert(id)),
-                Err(_) => self.release_held(name)?,
+                Err(_) => {
+                    if let Err(error) = self.release_held(name) {
+                        tracing::warn!(lock = name, %error, "cannot let a container go on");
+                    }
+                }
             }
         }
         Ok(ids)
