@@ -4,7 +4,7 @@ use rocker_testkit::Host;
 use rocker_testkit::image::{Entry, EntryKind, ImageBuilder, Layer};
 use rocker_testkit::require;
 
-use crate::{HONOURS_TERM, host};
+use crate::{HONOURS_TERM, host, inspect};
 
 /// Every file with what an archive must keep of it, but for what is mounted.
 const LISTING: &str = r#"find / -xdev | sort | while read -r f; do
@@ -144,5 +144,68 @@ fn an_export_keeps_attributes_devices_and_long_names_and_gnu_tar_reads_it() {
     let mut terminal = host.terminal(["export", "attrs"]);
     assert_eq!(terminal.wait(), 125);
     host.ok(["rm", "attrs"]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_commit_is_the_container_on_top_of_its_image() {
+    let host = require!(host());
+    let image = image(&host);
+    let script = format!("mkdir /mounted; {CHANGE}; {HONOURS_TERM}");
+    host.ok([
+        "run", "-d", "--name", "web", "-e", "A=1", &image, "sh", "-c", &script,
+    ]);
+    host.command(["logs", "-f", "web"])
+        .spawn()
+        .await_stdout("ready");
+    let seen = host.ok(["exec", "web", "sh", "-c", LISTING]);
+    let changes = [
+        "-c",
+        "CMD [\"cat\", \"/kept/c\"]",
+        "-c",
+        "LABEL by=test",
+        "-a",
+        "me",
+        "-m",
+        "changed",
+    ];
+
+    let id = host.ok(["commit"]
+        .into_iter()
+        .chain(changes)
+        .chain(["web", "made:1"]));
+    let quick = host.ok(["commit", "--pause=false", "web"]);
+
+    assert!(
+        id.starts_with("sha256:") && quick.starts_with("sha256:"),
+        "{id} {quick}"
+    );
+    let made = host.ok(["run", "--rm", "made:1", "sh", "-c", LISTING]);
+    let different = made.lines().zip(seen.lines()).find(|(one, two)| one != two);
+    assert_eq!(different, None);
+    assert_eq!(made.lines().count(), seen.lines().count());
+    assert_eq!(host.ok(["run", "--rm", "made:1"]), "x");
+    assert_eq!(
+        inspect(
+            &host,
+            "made:1",
+            "{{index .Config.Labels \"by\"}} {{.Author}} {{len .RootFS.Layers}}"
+        ),
+        "test me 4"
+    );
+    assert_eq!(host.ok(["exec", "web", "echo", "goes on"]), "goes on");
+
+    host.ok(["stop", "web"]);
+    let stopped = host.ok(["commit", "web"]);
+    let layers = |id: &str| inspect(&host, id, "{{.RootFS.Layers}}");
+    assert_eq!(
+        layers(&stopped),
+        layers("made:1"),
+        "the same files make the same layer"
+    );
+    host.ok(["rm", "web"]);
+    let refused = host.rocker(["commit", "-c", "RUN x", "web"]);
+    assert_eq!(refused.exit_code, 125, "{refused:?}");
+    assert_eq!(host.rocker(["commit", "nobody"]).exit_code, 1);
     host.assert_nothing_left_behind();
 }

@@ -81,6 +81,7 @@ const OF_PULL: &[&str] = &[
 ];
 const OF_IMPORT: &[&str] = &["import-after-commit"];
 const OF_LOAD: &[&str] = &["load-after-commit", "load-after-record"];
+const OF_COMMIT: &[&str] = &["commit-after-pause", "commit-after-layer"];
 const OF_RMI: &[&str] = &["rmi-after-record", "rmi-after-layers"];
 const OF_VOLUME_CREATE: &[&str] = &["volume-after-record"];
 const OF_VOLUME_RM: &[&str] = &["volume-remove-after-record"];
@@ -192,6 +193,7 @@ fn every_point_has_a_scenario() {
         OF_PULL,
         OF_IMPORT,
         OF_LOAD,
+        OF_COMMIT,
         OF_RMI,
         OF_VOLUME_CREATE,
         OF_VOLUME_RM,
@@ -433,6 +435,41 @@ fn pull_rmi_import_and_load_recover_from_every_point() {
             host.assert_unchanged_since(&before);
         }
     }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_commit_that_dies_lets_its_container_go_on() {
+    let host = require!(host());
+    require!(points(&host, &[""]));
+    let image = host.busybox();
+    host.ok([
+        "run",
+        "-d",
+        "--name",
+        "kept",
+        "--network",
+        "none",
+        &image,
+        "sleep",
+        "1000",
+    ]);
+    let before = host.snapshot();
+
+    for point in OF_COMMIT {
+        crash(&host, point, &["commit", "kept", "made:1"]);
+        // A container that stood still would not answer.
+        assert_eq!(
+            host.ok(["exec", "kept", "echo", "on"]),
+            "on",
+            "after a crash at {point}"
+        );
+        host.assert_unchanged_since(&before);
+        host.ok(["commit", "kept", "made:1"]);
+        host.ok(["rmi", "made:1"]);
+        host.assert_unchanged_since(&before);
+    }
+    host.ok(["rm", "-f", "kept"]);
     host.assert_nothing_left_behind();
 }
 

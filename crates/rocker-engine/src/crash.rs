@@ -52,13 +52,15 @@ pub enum CrashPoint {
     ImportAfterCommit,
     LoadAfterCommit,
     LoadAfterRecord,
+    CommitAfterPause,
+    CommitAfterLayer,
     VolumeAfterRecord,
     VolumeRemoveAfterRecord,
 }
 
 impl CrashPoint {
     /// Every point, in the order in which a container meets them.
-    pub const ALL: [Self; 40] = {
+    pub const ALL: [Self; 42] = {
         use CrashPoint::*;
         [
             RunBeforeClaim,
@@ -99,6 +101,8 @@ impl CrashPoint {
             ImportAfterCommit,
             LoadAfterCommit,
             LoadAfterRecord,
+            CommitAfterPause,
+            CommitAfterLayer,
             VolumeAfterRecord,
             VolumeRemoveAfterRecord,
         ]

@@ -37,6 +37,11 @@ pub enum EngineError {
     Save(#[source] Box<SaveError>),
     #[error("cannot export")]
     Export(#[source] Box<ExportError>),
+    #[error("cannot hold container {container} still")]
+    Freeze {
+        container: String,
+        source: rocker_runtime::cgroup::CgroupKillError,
+    },
     #[error("cannot load")]
     Load(#[source] Box<LoadError>),
     #[error(transparent)]

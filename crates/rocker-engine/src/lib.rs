@@ -37,8 +37,8 @@ mod testing;
 pub use check::{CheckLine, CheckReport, CheckStatus, HostFacts, Repair};
 pub use containers::spawn::MONITOR_WORD;
 pub use containers::{
-    Attached, ContainerSummary, CreatedContainer, ExecRequest, ExecSession, ExecStreams,
-    LogRequest, RemoveOptions, STOP_TIMEOUT, StartMode, Started, StopTimeout, Volume,
+    Attached, CommitOptions, ContainerSummary, CreatedContainer, ExecRequest, ExecSession,
+    ExecStreams, LogRequest, RemoveOptions, STOP_TIMEOUT, StartMode, Started, StopTimeout, Volume,
 };
 pub use crash::CrashPoint;
 pub use definition::{Definition, MountDefinition, NetworkMode, Resources};

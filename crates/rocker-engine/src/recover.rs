@@ -75,14 +75,18 @@ impl Engine {
         let mut ids: BTreeSet<ContainerId> = self.live.owned_containers()?.into_iter().collect();
         let locks = self.layout.locks();
         let entries = fs_err::read_dir(&locks).map_err(EngineError::file("list", &locks))?;
-        ids.extend(entries.filter_map(|entry| {
-            entry
-                .ok()?
-                .file_name()
-                .to_str()?
-                .parse::<ContainerId>()
-                .ok()
-        }));
+        for entry in entries.filter_map(Result::ok) {
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            match name.parse::<ContainerId>() {
+                Ok(id) => drop(ids.insert(id)),
+                Err(_) => {
+                    if let Err(error) = self.release_held(name) {
+                        tracing::warn!(lock = name, %error, "cannot let a container go on");
+                    }
+                }
+            }
+        }
         Ok(ids)
     }
 

@@ -4,9 +4,9 @@ use clap::{ArgMatches, Args, FromArgMatches};
 
 use crate::commands::{Context, Outcome};
 use crate::commands::{
-    attach, completion, crash_points, create, diff, exec, export, generate, history, image_exists,
-    image_prune, images, import, info, inspect, kill, load, login, logs, ps, pull, push, restart,
-    rm, rmi, run, save, start, stop, system, tag, version, volume, wait,
+    attach, commit, completion, crash_points, create, diff, exec, export, generate, history,
+    image_exists, image_prune, images, import, info, inspect, kill, load, login, logs, ps, pull,
+    push, restart, rm, rmi, run, save, start, stop, system, tag, version, volume, wait,
 };
 
 /// One command: its names, its flags, and what it does.
@@ -142,6 +142,11 @@ pub(crate) const COMMANDS: &[Entry] = &[
         export::ExportArgs,
         export::export,
         [["export"], ["container", "export"]]
+    ),
+    entry!(
+        commit::CommitArgs,
+        commit::commit,
+        [["commit"], ["container", "commit"]]
     ),
     entry!(
         diff::DiffArgs,

@@ -5,6 +5,7 @@
 
 pub(crate) mod attach;
 mod auth_files;
+pub(crate) mod commit;
 pub(crate) mod completion;
 mod confirm;
 pub(crate) mod container_args;

@@ -2,6 +2,7 @@
 
 mod attach;
 mod changes;
+mod commit;
 mod create;
 mod exec;
 mod inspect;
@@ -15,6 +16,7 @@ mod volumes;
 mod wait;
 
 pub use attach::Attached;
+pub use commit::CommitOptions;
 pub use create::CreatedContainer;
 pub use exec::{ExecRequest, ExecSession, ExecStreams};
 pub use list::ContainerSummary;

@@ -1,6 +1,6 @@
 //! An archive from wherever it comes, as a file that can be read at any place.
 
-use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,6 +14,9 @@ use crate::store::{Budget, Staging, UnpackLimits};
 
 /// What is read at once.
 const BUFFER_BYTES: usize = 128 << 10;
+
+/// Enough to tell how an archive is compressed: one block of a tar.
+const HEAD_BYTES: usize = 512;
 
 /// Memory for xz, in KiB: `xz -9` needs 65 MiB.
 const XZ_MEMORY_KIB: u32 = 128 << 10;
@@ -39,17 +42,23 @@ impl Input {
             true => file.stream_position().map_err(read)?,
             false => 0,
         };
-        let bytes = Counted {
-            inner: file,
-            count: Arc::default(),
-        };
-        let count = Arc::clone(&bytes.count);
-        let mut source = BufReader::with_capacity(BUFFER_BYTES, bytes);
-        let packing = Packing::of(fill(&mut source).map_err(read)?);
+        // a pipe may bring the first bytes one by one
+        let mut head = Vec::with_capacity(HEAD_BYTES);
+        let most = HEAD_BYTES as u64;
+        (&mut file)
+            .take(most)
+            .read_to_end(&mut head)
+            .map_err(read)?;
+        let packing = Packing::of(&head);
         if packing == Packing::Plain && is_file {
-            let file = source.into_inner().inner;
             return Ok(Self { file, start });
         }
+        let count = Arc::new(AtomicU64::new(0));
+        let source = Counted {
+            inner: Cursor::new(head).chain(file),
+            count: Arc::clone(&count),
+        };
+        let source = BufReader::with_capacity(BUFFER_BYTES, source);
         let mut budget = Budget::new(staging, limits);
         let mut spool = staging.create_file("archive")?;
         let mut unpacked = packing.decoder(source, limits.zstd_window_log)?;
@@ -69,12 +78,6 @@ impl Input {
             start: 0,
         })
     }
-}
-
-/// Waits until the buffer has a magic number, or everything there is.
-fn fill<R: Read>(source: &mut BufReader<R>) -> io::Result<&[u8]> {
-    // files and decoders fill buffers, and a pipe's first write holds more than six bytes
-    source.fill_buf()
 }
 
 /// How a whole archive is compressed.

@@ -3,10 +3,11 @@
 use std::io::BufRead;
 
 use super::ArchiveError;
+use super::entry::EntryKind;
 use super::header::{BLOCK, Header, parse_extents};
 use super::number::parse_decimal;
 use super::pax::PaxSparse;
-use super::reader::{ArchiveReader, EntryKind};
+use super::reader::ArchiveReader;
 use super::sparse::{check_map, pairs};
 use crate::store::LimitExceeded;
 use crate::store::text::printable;

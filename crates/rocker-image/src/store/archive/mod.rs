@@ -9,6 +9,7 @@
 //! Sources: POSIX.1-2017 `pax`, "Interchange Format"; the GNU tar manual, appendices
 //! "Standard Format" and "Storing Sparse Files".
 
+mod entry;
 mod error;
 mod extensions;
 mod header;
@@ -19,7 +20,8 @@ mod reader;
 mod sparse;
 mod writer;
 
+pub(crate) use entry::{Entry, EntryKind, Mtime, Xattr};
 pub use error::ArchiveError;
-pub(crate) use reader::{ArchiveReader, Entry, EntryKind, Mtime, Xattr};
+pub(crate) use reader::ArchiveReader;
 pub(crate) use sparse::Extent;
 pub(crate) use writer::ArchiveWriter;

@@ -1,7 +1,7 @@
 //! Pax extended headers: what did not fit into an entry's own header.
 
+use super::entry::{Mtime, Xattr};
 use super::number::parse_decimal;
-use super::reader::{Mtime, Xattr};
 
 /// The records of a pax header that rocker understands; the others change nothing here.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
+use super::entry::{Entry, EntryKind, Mtime};
 use super::header::{BLOCK, BLOCK_BYTES};
-use super::reader::{Entry, EntryKind, Mtime};
 use super::sparse::Extent;
 
 /// Largest numbers of the header's fields of 8 and 12 bytes, as octal text.

@@ -158,7 +158,8 @@ fn is_same(path: &[u8], upper: &Stat, below: &Stat) -> bool {
     others(upper) == others(below) && (has_mount_points || time(upper) == time(below))
 }
 
-fn is_mount_point(path: &[u8], stat: &Stat) -> bool {
+/// Whether this is nothing but a place to mount on.
+pub(super) fn is_mount_point(path: &[u8], stat: &Stat) -> bool {
     let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     MOUNT_POINTS.contains(&path) && (is_directory || stat.st_size == 0)
 }

@@ -66,29 +66,29 @@ impl ContainerView {
     /// [`ExportError`].
     pub fn export(&self, output: &mut dyn Write) -> Result<(), ExportError> {
         let roots = self.all();
-        let mut export = Export {
-            roots: &roots,
-            archive: ArchiveWriter::new(output),
-            links: HashMap::new(),
-            buffer: vec![0; BUFFER_BYTES],
-        };
+        let mut export = Export::new(&roots, output);
         let mut walk = Walk::new(&roots).map_err(self.failed(b""))?;
-        loop {
-            let next = walk.next();
-            let Some((path, node)) = next.map_err(|(path, errno)| self.failed(&path)(errno))?
-            else {
-                break;
-            };
-            match export.add(&path, &node) {
-                Err(Failure::Kernel(Errno::NOENT)) => {}
-                Err(Failure::Kernel(errno)) => return Err(self.failed(&path)(errno).into()),
-                Err(Failure::Output(source)) => return Err(ExportError::Output { source }),
-                Ok(()) => {}
-            }
+        while let Some((path, node)) = walk
+            .next()
+            .map_err(|(path, errno)| self.failed(&path)(errno))?
+        {
+            self.add_to(&mut export, &path, &node)?;
         }
-        let finished = export.archive.finish();
-        finished.map_err(|source| ExportError::Output { source })?;
-        Ok(())
+        export.finish()
+    }
+
+    /// Adds what is at `path`; what a running container has taken away meanwhile is left out.
+    pub(super) fn add_to<W: Write>(
+        &self,
+        export: &mut Export<'_, W>,
+        path: &[u8],
+        node: &Node,
+    ) -> Result<(), ExportError> {
+        match export.add(path, node) {
+            Ok(()) | Err(Failure::Kernel(Errno::NOENT)) => Ok(()),
+            Err(Failure::Kernel(errno)) => Err(self.failed(path)(errno).into()),
+            Err(Failure::Output(source)) => Err(ExportError::Output { source }),
+        }
     }
 }
 
@@ -103,7 +103,8 @@ impl From<Errno> for Failure {
     }
 }
 
-struct Export<'a, W> {
+/// A tar that is being written.
+pub(super) struct Export<'a, W> {
     roots: &'a [&'a OwnedFd],
     archive: ArchiveWriter<W>,
     /// Files with several names, by root, device and inode: the first name of each.
@@ -111,7 +112,28 @@ struct Export<'a, W> {
     buffer: Vec<u8>,
 }
 
-impl<W: Write> Export<'_, W> {
+impl<'a, W: Write> Export<'a, W> {
+    pub(super) fn new(roots: &'a [&'a OwnedFd], output: W) -> Self {
+        Self {
+            roots,
+            archive: ArchiveWriter::new(output),
+            links: HashMap::new(),
+            buffer: vec![0; BUFFER_BYTES],
+        }
+    }
+
+    pub(super) fn put(&mut self, entry: &Entry) -> Result<(), ExportError> {
+        let put = self.archive.entry(entry);
+        put.map_err(|source| ExportError::Output { source })
+    }
+
+    pub(super) fn finish(self) -> Result<(), ExportError> {
+        let finished = self.archive.finish();
+        finished
+            .map(drop)
+            .map_err(|source| ExportError::Output { source })
+    }
+
     fn add(&mut self, path: &[u8], node: &Node) -> Result<(), Failure> {
         let (above, leaf) = split(path);
         let parent = open_directory(self.roots[node.root].as_fd(), above)?;
@@ -213,7 +235,8 @@ impl<W: Write> Export<'_, W> {
     }
 }
 
-fn entry(path: &[u8], kind: EntryKind, stat: &Stat) -> Entry {
+/// What the archive says of a file; attributes are for the caller to add.
+pub(super) fn entry(path: &[u8], kind: EntryKind, stat: &Stat) -> Entry {
     Entry {
         path: path.to_vec(),
         kind,

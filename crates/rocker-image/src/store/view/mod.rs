@@ -6,6 +6,7 @@
 
 mod diff;
 mod export;
+mod layer;
 mod walk;
 
 use std::os::fd::OwnedFd;

@@ -20,8 +20,6 @@ pub(super) struct Node {
     parts: Vec<usize>,
     /// Whether what lies below may still belong to it.
     is_open: bool,
-    /// It is seen: it is no whiteout.
-    is_seen: bool,
 }
 
 impl Node {
@@ -57,16 +55,23 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// The next name with its path.
+    /// The next name that is seen, with its path.
     pub(super) fn next(&mut self) -> Result<Option<(Vec<u8>, Node)>, WalkError> {
+        loop {
+            match self.next_on_disk()? {
+                Some((_, node)) if is_whiteout(&node.stat) => {}
+                found => return Ok(found),
+            }
+        }
+    }
+
+    /// The next name, also if it only hides what is below it.
+    pub(super) fn next_on_disk(&mut self) -> Result<Option<(Vec<u8>, Node)>, WalkError> {
         while let Some((directory, names)) = self.levels.last_mut() {
             let Some((name, node)) = names.next() else {
                 self.levels.pop();
                 continue;
             };
-            if !node.is_seen {
-                continue;
-            }
             let path = join(directory, &name);
             if node.file_type() == FileType::Directory {
                 let names = list(self.roots, &path, &node.parts);
@@ -126,7 +131,6 @@ fn add(names: &mut Names, name: Vec<u8>, root: usize, stat: Stat) {
                 stat,
                 parts: vec![root],
                 is_open: is_directory,
-                is_seen: !is_whiteout(&stat),
             });
         }
         Entry::Occupied(mut occupied) => {

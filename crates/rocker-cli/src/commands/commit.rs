@@ -1,0 +1,57 @@
+//! `rocker commit`.
+
+use rocker_engine::CommitOptions;
+use rocker_types::{ConfigChange, ContainerQuery};
+
+use super::{Context, Outcome, print};
+use crate::exit_code::Status;
+
+/// Make an image of a container
+///
+/// The image has the layers of the container's own image and one more with what the container
+/// has changed, but for what is mounted in it. A running container stands still while its
+/// files are read. Prints the image's ID.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_long_help = "Examples:\n  rocker commit web web:patched\n  rocker commit -m 'with curl' -c 'CMD [\"curl\"]' box tools:curl"
+)]
+pub(crate) struct CommitArgs {
+    /// Who made it
+    #[arg(short, long, value_name = "TEXT")]
+    author: Option<String>,
+
+    /// Set how containers are run, by an instruction of a Dockerfile: CMD, ENTRYPOINT, ENV,
+    /// EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR; repeatable
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    change: Vec<ConfigChange>,
+
+    /// A comment for the image's history
+    #[arg(short, long, value_name = "TEXT")]
+    message: Option<String>,
+
+    /// Whether a running container stands still while its files are read
+    #[arg(short, long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pause: bool,
+
+    /// The container, by name or ID
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+
+    /// Name for the image
+    #[arg(value_name = "NAME[:TAG]")]
+    name: Option<String>,
+}
+
+pub(crate) fn commit(context: &mut Context, args: CommitArgs) -> Outcome {
+    let name = args.name.as_deref().map(str::parse).transpose()?;
+    let options = CommitOptions {
+        author: args.author,
+        message: args.message,
+        changes: args.change,
+        pause: args.pause,
+    };
+    let query = ContainerQuery::new(&args.container);
+    let id = context.engine()?.commit(&query, name.as_ref(), &options)?;
+    print(&format!("{id}\n"))?;
+    Ok(Status::Success)
+}

@@ -1,0 +1,239 @@
+//! `commit`: what a container has written becomes a layer on those of its image.
+
+use std::io::{PipeReader, PipeWriter, pipe};
+
+use rocker_db::{ContainerRow, LayerRow, NewImage, OwnerLock};
+use rocker_image::store::{ChainLayer, ContainerView, ExportError, StagedLayer, UnpackLimits};
+use rocker_runtime::cgroup::{Cgroup, CgroupLayout, CgroupName};
+use rocker_types::{
+    ConfigChange, ContainerId, ContainerQuery, DiffId, Digest, HistoryEntry, ImageConfig, ImageRef,
+};
+
+use crate::EngineError;
+use crate::clock::{now_ns, rfc3339};
+use crate::crash::{self, CrashPoint};
+use crate::definition::Definition;
+use crate::engine::Engine;
+
+/// How the lock is called that is held while a container stands still for a commit.
+const HELD_STILL: &str = ".still";
+
+/// What the new image says about itself.
+#[derive(Clone, Debug)]
+pub struct CommitOptions {
+    /// Who made it.
+    pub author: Option<String>,
+    /// Its comment.
+    pub message: Option<String>,
+    /// What is other than in the container's image.
+    pub changes: Vec<ConfigChange>,
+    /// Whether the container stands still while its files are read.
+    pub pause: bool,
+}
+
+impl Engine {
+    /// Makes an image of a container: the layers of its own image, and one more.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Export`] and [`EngineError::Import`] if the layer cannot be made,
+    /// [`EngineError::NoSuchImage`] if nobody knows any more what the container's image was;
+    /// the store is as before then.
+    pub fn commit(
+        &mut self,
+        query: &ContainerQuery,
+        reference: Option<&ImageRef>,
+        options: &CommitOptions,
+    ) -> Result<Digest, EngineError> {
+        let using = crate::sweep::using_images(&self.layout)?;
+        let row = self.live.find(query)?;
+        let definition = self.definition(&row)?;
+        let mut config = self.config_of(&definition)?;
+        ConfigChange::apply_all(&options.changes, &mut config.config)?;
+        self.want_sweep()?;
+        let upper = self.layout.container(&row.id).join("upper");
+        let view = ContainerView::open(self.store()?, &definition.layers, &upper)?;
+        let still = match options.pause {
+            true => self.hold_still(&row)?,
+            false => None,
+        };
+        crash::point(CrashPoint::CommitAfterPause);
+        let staged = self.stage_layer(&view);
+        if let Some(still) = still {
+            still.end()?;
+        }
+        let present = definition.layers.iter().cloned().map(ChainLayer::Present);
+        let chain = present.chain([ChainLayer::Staged(staged?)]).collect();
+        let committed = self.store()?.commit(chain)?;
+        crash::point(CrashPoint::CommitAfterLayer);
+        let layers: Vec<LayerRow> = committed
+            .into_iter()
+            .map(|layer| LayerRow {
+                diff_id: layer.diff_id,
+                size_bytes: layer.size_bytes,
+                blob: None,
+            })
+            .collect();
+        describe(&mut config, &layers, options);
+        let id = self.record_made(&config, &layers, reference)?;
+        drop(using);
+        self.sweep()?;
+        Ok(id)
+    }
+
+    /// The config of the image that the container was made from.
+    fn config_of(&mut self, definition: &Definition) -> Result<ImageConfig, EngineError> {
+        let id = definition.image_id.to_string();
+        let row = self.durable()?.image(&id)?;
+        let row = row.ok_or_else(|| EngineError::NoSuchImage(definition.image.clone()))?;
+        let image = definition.image.clone();
+        serde_json::from_str(&row.config)
+            .map_err(|source| EngineError::ImageConfig { image, source })
+    }
+
+    /// Writes the layer's tar and unpacks it at the same time.
+    fn stage_layer(&mut self, view: &ContainerView) -> Result<StagedLayer, EngineError> {
+        let store = self.store()?;
+        let (reader, writer): (PipeReader, PipeWriter) = pipe()
+            .map_err(|source| EngineError::Export(Box::new(ExportError::Output { source })))?;
+        let (written, staged) = std::thread::scope(|threads| {
+            let writing = threads.spawn(move || {
+                let mut writer = std::io::BufWriter::with_capacity(256 << 10, writer);
+                view.layer(&mut writer)
+            });
+            let staged = store.import(reader, &UnpackLimits::default());
+            match writing.join() {
+                Ok(written) => (written, staged),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        });
+        // who stopped reading knows why; the writer only knows that nobody reads
+        let staged = staged.map_err(|source| EngineError::Import {
+            source: Box::new(source),
+        });
+        match written {
+            Err(error @ ExportError::Store(_)) => Err(EngineError::Export(Box::new(error))),
+            Err(ExportError::Output { source }) if staged.is_ok() => {
+                Err(EngineError::Export(Box::new(ExportError::Output {
+                    source,
+                })))
+            }
+            Err(ExportError::Output { .. }) | Ok(()) => staged,
+        }
+    }
+
+    /// Stops a running container where it is, for as long as we live and hold this.
+    fn hold_still(&self, row: &ContainerRow) -> Result<Option<Still>, EngineError> {
+        let cgroup = self.cgroup(&row.id)?;
+        let frozen = |source| EngineError::Freeze {
+            container: row.name.to_string(),
+            source,
+        };
+        if !row.state.status.is_active() || cgroup.is_frozen().map_err(frozen)? {
+            return Ok(None);
+        }
+        let path = self.still_lock(&row.id);
+        let Some(lock) = OwnerLock::try_take(&path)? else {
+            let container = row.name.to_string();
+            return Err(EngineError::Busy { container });
+        };
+        let still = Still {
+            cgroup,
+            container: row.name.to_string(),
+            _lock: lock,
+        };
+        still.cgroup.freeze().map_err(frozen)?;
+        Ok(Some(still))
+    }
+
+    /// Lets containers go on that a dead commit held.
+    pub(crate) fn release_held(&self, name: &str) -> Result<(), EngineError> {
+        let Some(id) = name.strip_suffix(HELD_STILL) else {
+            return Ok(());
+        };
+        let Ok(id) = id.parse::<ContainerId>() else {
+            return Ok(());
+        };
+        let Some(lock) = OwnerLock::try_take(&self.still_lock(&id))? else {
+            return Ok(());
+        };
+        let cgroup = self.cgroup(&id)?;
+        if cgroup.exists() {
+            let container = id.short().to_owned();
+            cgroup
+                .thaw()
+                .map_err(|source| EngineError::Freeze { container, source })?;
+        }
+        drop(lock);
+        Ok(())
+    }
+
+    fn cgroup(&self, id: &ContainerId) -> Result<Cgroup, EngineError> {
+        let layout = CgroupLayout::detect().map_err(|source| EngineError::Cgroups { source })?;
+        Ok(Cgroup::open(&layout, &CgroupName::new(id)))
+    }
+
+    fn still_lock(&self, id: &ContainerId) -> std::path::PathBuf {
+        self.layout.locks().join(format!("{id}{HELD_STILL}"))
+    }
+
+    fn record_made(
+        &mut self,
+        config: &ImageConfig,
+        layers: &[LayerRow],
+        reference: Option<&ImageRef>,
+    ) -> Result<Digest, EngineError> {
+        let image = "committed".to_owned();
+        let json = serde_json::to_string(config)
+            .map_err(|source| EngineError::ImageConfig { image, source })?;
+        let id =
+            rocker_image::document::digest_of(rocker_types::Algorithm::Sha256, json.as_bytes());
+        let store = self.store()?;
+        store.write_blob(&id, json.as_bytes())?;
+        store.flush()?;
+        self.record_image(&NewImage {
+            id: &id,
+            config: &json,
+            manifest_digest: None,
+            layers,
+            reference,
+            repo_digest: None,
+            pulled_ns: now_ns(),
+        })?;
+        Ok(id)
+    }
+}
+
+/// A container that stands still. If its holder dies, the next command lets it go on.
+struct Still {
+    cgroup: Cgroup,
+    container: String,
+    /// Given back after the container goes on.
+    _lock: OwnerLock,
+}
+
+impl Still {
+    fn end(self) -> Result<(), EngineError> {
+        self.cgroup.thaw().map_err(|source| EngineError::Freeze {
+            container: self.container.clone(),
+            source,
+        })
+    }
+}
+
+fn describe(config: &mut ImageConfig, layers: &[LayerRow], options: &CommitOptions) {
+    let created = Some(rfc3339(Some(now_ns())));
+    config.rootfs.diff_ids = layers
+        .iter()
+        .map(|layer| layer.diff_id.clone())
+        .collect::<Vec<DiffId>>();
+    config.created = created.clone();
+    config.author = options.author.clone().or(config.author.take());
+    config.history.push(HistoryEntry {
+        created,
+        created_by: config.config.cmd.as_ref().map(|words| words.join(" ")),
+        author: options.author.clone(),
+        comment: options.message.clone(),
+        empty_layer: false,
+    });
+}
