@@ -110,6 +110,16 @@ fn a_login_is_kept_when_the_registry_accepts_it_and_used_from_then_on() {
         assert_eq!(pulled.exit_code, 0, "{auth:?} {pulled:?}");
         host.ok(["rmi", &reference]);
 
+        let shell = ["--", "rocker", "logout", ""];
+        let shell = shell.iter().fold(
+            host.program(&host.binary().to_string_lossy()),
+            |command, word| command.arg(word),
+        );
+        let names = shell
+            .env("_ROCKER_COMPLETE", "fish")
+            .env("HOME", &home(&host).to_string_lossy())
+            .run();
+        assert!(names.stdout.contains(&server), "{names:?}");
         let out = at_home(&host, &["logout", &server]).run();
         assert_eq!(
             out.stdout,

@@ -1,5 +1,6 @@
 //! The files that know who we are at registries, where the container tools keep them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rocker_engine::{AuthFile, AuthFileError, Credential, KeyStyle, SavedIn, Server};
@@ -96,6 +97,17 @@ impl AuthFiles {
             }
         }
         Ok(None)
+    }
+
+    /// The registries that the files name, sorted. What cannot be read names none.
+    pub(crate) fn servers(&self) -> BTreeSet<String> {
+        let files = self.files.iter();
+        let read = files.filter_map(|file| AuthFile::read(&file.path).ok().flatten());
+        let mut servers = BTreeSet::new();
+        for file in read {
+            servers.extend(file.servers().map(str::to_owned));
+        }
+        servers
     }
 
     /// Keeps a login in the first file of ours that exists, else in a new one.

@@ -13,6 +13,7 @@ use clap_complete::env::Shells;
 use rocker_engine::Engine;
 use rocker_types::{CapabilitySet, ImageRef, Layout};
 
+use super::auth_files::AuthFiles;
 use super::{CommandError, Context, Outcome, print};
 use crate::cli;
 use crate::exit_code::Status;
@@ -120,6 +121,9 @@ fn add_candidates(argument: Arg) -> Arg {
             argument.add(ArgValueCandidates::new(images))
         }
         "VOLUME" if argument.is_positional() => argument.add(ArgValueCandidates::new(volumes)),
+        "SERVER" => argument.add(ArgValueCandidates::new(|| {
+            plain(AuthFiles::usual().servers().into_iter())
+        })),
         "CAPABILITY" => argument.add(ArgValueCandidates::new(capabilities)),
         "SIGNAL" => argument.add(candidates_of(&[
             "HUP", "INT", "KILL", "QUIT", "TERM", "USR1", "USR2",

@@ -283,3 +283,36 @@ fn a_config_whose_upload_fails_is_sent_again() {
         journey.target.requests()
     );
 }
+
+#[test]
+fn a_registry_that_loses_track_of_an_upload_gets_it_again() {
+    for action in [
+        Action::Status(404),
+        Action::Status(416),
+        // what one answers that takes streams only
+        Action::Status(400),
+    ] {
+        let journey = Journey::new(&large(), Auth::Open);
+        journey
+            .target
+            .fault(On::Method("PATCH"), 1, Action::CutUploadAfter(3_000_000));
+        journey.target.fault(On::Method("PATCH"), 1, action.clone());
+
+        let pushed = journey.push(true, request("x").registry, &NoPushProgress);
+
+        let pushed = pushed.unwrap_or_else(|error| panic!("{action:?} {}", chain(&error)));
+        assert_eq!(pushed.digest, journey.image.manifest_digest);
+        assert_eq!(journey.target.open_uploads(), 0, "{action:?}");
+    }
+    let journey = Journey::new(&large(), Auth::Open);
+    journey
+        .target
+        .fault(On::Method("PATCH"), 99, Action::Status(400));
+    let error = journey
+        .push(true, request("x").registry, &NoPushProgress)
+        .unwrap_err();
+    assert!(chain(&error).contains("status 400"), "{}", chain(&error));
+    let patches = journey.target.requests();
+    let patches = patches.iter().filter(|request| request.method == "PATCH");
+    assert_eq!(patches.count(), 1, "a refusal is not argued with");
+}

@@ -3,6 +3,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_body_util::BodyExt as _;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ACCEPT, ACCEPT_RANGES, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
@@ -73,7 +74,13 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<A
             let _connection = upload::take_part(&shared, &request, body, bytes).await;
             std::future::pending().await
         }
-        Some(action) => misbehave(&shared, &request, action).await,
+        Some(action) => {
+            if action != Action::Hangup {
+                // who answers first and hangs up with bytes unread may not be heard
+                let _unread = body.collect().await;
+            }
+            misbehave(&shared, &request, action).await
+        }
         None if upload::is_meant(&request) => Ok(match refuse(&shared, &request) {
             Some(refusal) => refusal,
             None => upload::answer(&shared, &request, body).await,

@@ -243,6 +243,12 @@ impl AuthFile {
         Ok(self.auths.find(registry, repository).cloned())
     }
 
+    /// The registries that the file itself names; no helper is asked.
+    pub fn servers(&self) -> impl Iterator<Item = &str> {
+        let helpers = self.helpers.keys().map(String::as_str);
+        self.auths.keys().chain(helpers)
+    }
+
     /// Where the file is.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -14,6 +14,7 @@ use super::body::{Outgoing, Piece, Tally};
 use super::source::{Source, SourceError, pieces};
 use super::upload::{ANSWER, Uploader, octets};
 use crate::registry::RegistryError;
+use crate::registry::cause::Transience;
 use crate::registry::exchange::Exchange;
 use crate::registry::origin::shown;
 use crate::registry::patience::Patience;
@@ -74,7 +75,7 @@ impl Uploader<'_> {
             tell,
         };
         let mut attempts = Attempts::new(self.repository.options().retry);
-        let mut offset = 0;
+        let (mut offset, mut begun_anew) = (0, false);
         loop {
             let error = match self.attempt(&mut upload, source, offset).await {
                 Ok(()) => return Ok(upload.tally.result()),
@@ -86,21 +87,25 @@ impl Uploader<'_> {
                 self.moved(&upload.place, None);
                 return Ok(upload.tally.result());
             }
-            let before = offset;
-            let again = match self.arrived(&mut upload).await {
-                Ok(arrived) if arrived > before => {
-                    offset = arrived;
-                    attempts.delay_after_progress(&error)
-                }
-                outcome => {
-                    // nothing can be said about what is there: from the beginning
-                    offset = outcome.unwrap_or(0);
-                    attempts.delay(&error)
-                }
+            let is_permanent = error.transience() == Transience::Permanent;
+            if is_permanent && (offset == 0 || begun_anew) {
+                return Err(error.into());
+            }
+            // some registries know no chunks; they get all of it in one stream again
+            begun_anew |= is_permanent;
+            let arrived = match is_permanent {
+                true => 0,
+                false => self.arrived(&mut upload).await.unwrap_or(0),
             };
-            let Some(delay) = again else {
+            let delay = match arrived > offset {
+                true => attempts.delay_after_progress(&error),
+                false if is_permanent => Some(Duration::ZERO),
+                false => attempts.delay(&error),
+            };
+            let Some(delay) = delay else {
                 return Err(error.into());
             };
+            offset = arrived;
             self.repository.announce_retry(&upload.place, &error, delay);
             tokio::time::sleep(delay).await;
             if offset == 0 {
@@ -235,7 +240,8 @@ impl Uploader<'_> {
                 actual: digest,
             }));
         }
-        Ok(self.put(&upload.place, bytes, &digest).await?)
+        let put = self.put(&upload.place, bytes, &digest).await;
+        Ok(put.map_err(|error| lost_track(upload, error))?)
     }
 
     async fn send_chunk(
@@ -279,7 +285,8 @@ impl Uploader<'_> {
         let sent =
             self.repository
                 .send_stream((&Method::PATCH, &place), headers, body, &mut patience);
-        let response = self.watch(upload, sent).await??;
+        let response = self.watch(upload, sent).await?;
+        let response = response.map_err(|error| lost_track(upload, error))?;
         let next = self.repository.place(&response)?;
         self.moved(&place, Some(&next));
         upload.place = next;
@@ -328,6 +335,23 @@ impl Uploader<'_> {
             got,
             expected: got,
         }
+    }
+}
+
+/// A registry that forgot an upload, or is at another place in it, is asked where it is.
+fn lost_track(upload: &Upload<'_>, error: RegistryError) -> RegistryError {
+    let is_lost = matches!(
+        error,
+        RegistryError::NotFound { .. } | RegistryError::Status { status: 416, .. }
+    );
+    if !is_lost {
+        return error;
+    }
+    let (_, got) = upload.tally.result();
+    RegistryError::Truncated {
+        url: shown(&upload.place),
+        got,
+        expected: got,
     }
 }
 
