@@ -465,3 +465,32 @@ fn dockers_own_file_is_read_and_left_to_docker() {
     assert_eq!(files_with_the_secret(&home(&host)), [] as [PathBuf; 0]);
     host.assert_nothing_left_behind();
 }
+
+#[test]
+fn a_file_that_a_variable_names_is_the_only_one_that_changes() {
+    let host = require!(host());
+    let registry = Registry::with_auth(basic());
+    let server = registry.host();
+    let address = server.as_str();
+    assert_eq!(log_in(&host, address, SECRET).exit_code, 0);
+    let before = fs_err::read(auth_file(&host)).expect("a login at home");
+
+    // not there yet
+    let named = host.scratch().join("ci/auth.json");
+    let with_variable =
+        |words: &[&str]| at_home(&host, words).env("REGISTRY_AUTH_FILE", &named.to_string_lossy());
+    let words = ["login", "-u", "ann", "--password-stdin", address];
+    let kept = with_variable(&words).stdin(format!("{SECRET}\n")).run();
+    assert_eq!(kept.exit_code, 0, "{kept:?}");
+    assert_eq!(
+        files_with_the_secret(&host.scratch()).len(),
+        2,
+        "both files"
+    );
+    assert_eq!(fs_err::read(auth_file(&host)).expect("the file"), before);
+
+    let gone = with_variable(&["logout", "--all"]).run();
+    assert_eq!(gone.exit_code, 0, "{gone:?}");
+    assert_eq!(fs_err::read(auth_file(&host)).expect("the file"), before);
+    assert_eq!(files_with_the_secret(&host.scratch()), [auth_file(&host)]);
+}

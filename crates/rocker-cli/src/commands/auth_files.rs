@@ -34,10 +34,12 @@ impl Candidate {
 }
 
 impl AuthFiles {
-    /// Those of the environment, in the order of the container tools; docker's comes last.
+    /// Those of the environment, in the order of the container tools; docker's comes last. Where
+    /// a variable names a file, the others are read, and left as they are.
     pub(crate) fn usual() -> Self {
         if let Some(path) = variable("REGISTRY_AUTH_FILE") {
             let mut files = Self::below(home().as_deref());
+            files.files.iter_mut().for_each(|file| file.ours = false);
             files.files.insert(0, Candidate::ours(path.clone()));
             files.fresh = Some(path);
             return files;
@@ -154,11 +156,16 @@ impl AuthFiles {
         &self,
         forget: impl Fn(&Path) -> Result<bool, AuthFileError>,
     ) -> Result<bool, CommandError> {
-        let mut known = false;
+        // every file gets its turn; the first failure is told
+        let mut outcome = Ok(false);
         for file in self.files.iter().filter(|file| file.ours) {
-            known |= forget(&file.path).map_err(unusable)?;
+            let forgotten = forget(&file.path).map_err(unusable);
+            outcome = match (outcome, forgotten) {
+                (Ok(before), Ok(now)) => Ok(before || now),
+                (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+            };
         }
-        Ok(known)
+        outcome
     }
 
     /// A file that is not ours and knows `server`.

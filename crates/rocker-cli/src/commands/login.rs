@@ -253,7 +253,8 @@ pub(crate) fn logout(_: &mut Context, args: LogoutArgs) -> Outcome {
     } else {
         print(&format!("Not logged in to {server}\n"))?;
     }
-    if let Some(path) = files.elsewhere(&server)? {
+    // that it cannot be told is no failure of what was asked for
+    if let Some(path) = files.elsewhere(&server).unwrap_or_default() {
         report::note(&format!(
             "{} still has credentials for {server}; `docker logout` or `rocker logout --compat-auth-file` removes them",
             path.display()

@@ -122,6 +122,12 @@ pub fn forget_all_logins(path: &Path) -> Result<bool, AuthFileError> {
     let Some(file) = AuthFile::read(path)? else {
         return Ok(false);
     };
+    // the file first: a helper that cannot forget must not keep what lies open here
+    let changed = Edit::begin(path)?.change(|auths| {
+        let had_any = !auths.is_empty();
+        auths.clear();
+        had_any
+    })?;
     let mut known = false;
     for (key, helper) in file.helpers()? {
         let failed = |source| file.helper_failed(source);
@@ -133,11 +139,6 @@ pub fn forget_all_logins(path: &Path) -> Result<bool, AuthFileError> {
             known = true;
         }
     }
-    let changed = Edit::begin(path)?.change(|auths| {
-        let had_any = !auths.is_empty();
-        auths.clear();
-        had_any
-    })?;
     Ok(known || changed)
 }
 

@@ -134,6 +134,8 @@ struct Document {
 pub struct AuthFile {
     path: PathBuf,
     auths: Credentials,
+    /// Entries that nobody can read, by what they are for.
+    malformed: BTreeMap<String, String>,
     /// By registry, or by registry and the start of a path.
     helpers: BTreeMap<String, String>,
     /// For all registries that have no helper of their own.
@@ -180,6 +182,7 @@ impl AuthFile {
         let mut file = Self {
             path: path.to_owned(),
             auths: Credentials::none(),
+            malformed: BTreeMap::new(),
             helpers: BTreeMap::new(),
             store: None,
         };
@@ -194,12 +197,11 @@ impl AuthFile {
         }
         let document: Document = serde_json::from_slice(bytes).map_err(syntax(path))?;
         for (key, entry) in document.auths {
-            let malformed = || AuthFileError::Entry {
-                path: path.to_owned(),
-                key: key.clone(),
-            };
-            if let Some(credential) = entry.credential().map_err(|Malformed| malformed())? {
-                file.auths.insert(&key, credential);
+            match entry.credential() {
+                Ok(Some(credential)) => file.auths.insert(&key, credential),
+                Ok(None) => {}
+                // it is no reason to know nothing of the other registries
+                Err(Malformed) => drop(file.malformed.insert(normalise(&key), key)),
             }
         }
         let helpers = document.helpers.into_iter();
@@ -216,7 +218,7 @@ impl AuthFile {
     ///
     /// # Errors
     ///
-    /// [`AuthFileError::Helper`].
+    /// [`AuthFileError::Helper`], and [`AuthFileError::Entry`] if it cannot be read.
     pub fn find(
         &self,
         registry: &str,
@@ -240,7 +242,14 @@ impl AuthFile {
                 }
             }
         }
-        Ok(self.auths.find(registry, repository).cloned())
+        let malformed = keys_of(registry, repository).find_map(|key| self.malformed.get(&key));
+        match malformed {
+            Some(key) => Err(AuthFileError::Entry {
+                path: self.path.clone(),
+                key: key.clone(),
+            }),
+            None => Ok(self.auths.find(registry, repository).cloned()),
+        }
     }
 
     /// The registries that the file itself names; no helper is asked.
@@ -451,13 +460,24 @@ mod tests {
             format!(r#"{{"auths":{{"quay.io":"{secret}"#),
         ];
         for text in cases {
-            let error = parse(&text).unwrap_err();
+            let found = parse(&text).and_then(|file| file.find("quay.io", "team/app"));
+            let error = found.unwrap_err();
             let shown = format!("{error} {error:?}");
             assert!(
                 shown.contains("auth.json") && !shown.contains(secret),
                 "{text}: {shown}"
             );
         }
+    }
+
+    #[test]
+    fn an_entry_that_nobody_can_read_is_no_matter_for_other_registries() {
+        let text = r#"{"auths":{"quay.io/team":{"auth":"!"},"gcr.io":{"auth":"dXNlcjpwdw=="}}}"#;
+        let file = parse(text).unwrap();
+        assert!(file.find("gcr.io", "app").unwrap().is_some());
+        assert_eq!(file.find("ghcr.io", "app").unwrap(), None);
+        assert_eq!(file.find("quay.io", "other/app").unwrap(), None);
+        assert!(file.find("quay.io", "team/app").is_err());
     }
 
     #[test]
