@@ -4,6 +4,7 @@ use rocker_engine::CommitOptions;
 use rocker_types::{ConfigChange, ContainerQuery};
 
 use super::{Context, Outcome, print};
+use crate::cli::values;
 use crate::exit_code::Status;
 
 /// Make an image of a container
@@ -30,7 +31,7 @@ pub(crate) struct CommitArgs {
     message: Option<String>,
 
     /// Whether a running container stands still while its files are read
-    #[arg(short, long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(short, long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set, value_parser = values::truth)]
     pause: bool,
 
     /// The container, by name or ID

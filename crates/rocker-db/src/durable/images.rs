@@ -1,9 +1,10 @@
 //! Images, their layers and their names.
 
 use rocker_types::{DiffId, Digest, ImageRef};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::DurableDb;
+use super::names::{names_of, set_tag};
 use crate::DbError;
 use crate::live::{parse, strings};
 
@@ -56,19 +57,6 @@ pub struct ImageRow {
     pub tags: Vec<ImageRef>,
     /// `repository@digest`, sorted.
     pub repo_digests: Vec<String>,
-}
-
-/// What deleting a name or an image left to do and to say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Untagged {
-    /// Names that are gone.
-    pub untagged: Vec<String>,
-    /// The image, if it is gone too.
-    pub deleted: Option<Digest>,
-    /// Layers that nothing refers to any more: their directories may be removed.
-    pub orphaned_layers: Vec<DiffId>,
-    /// Bytes of those layers on disk.
-    pub freed_bytes: u64,
 }
 
 impl DurableDb {
@@ -174,11 +162,6 @@ impl DurableDb {
             "SELECT diff_id FROM image_layers WHERE image_id = ?1 ORDER BY position",
             &[&id],
         )?;
-        let tags = strings(
-            &self.db,
-            "SELECT reference FROM tags WHERE image_id = ?1 ORDER BY reference",
-            &[&id],
-        )?;
         Ok(Some(ImageRow {
             id: parse("an image id", id.to_owned())?,
             config,
@@ -191,10 +174,7 @@ impl DurableDb {
                 .into_iter()
                 .map(|id| parse("a diff id", id))
                 .collect::<Result<_, _>>()?,
-            tags: tags
-                .into_iter()
-                .map(|tag| parse("a reference", tag))
-                .collect::<Result<_, _>>()?,
+            tags: names_of(&self.db, id)?,
             repo_digests: strings(
                 &self.db,
                 "SELECT reference FROM repo_digests WHERE image_id = ?1 ORDER BY reference",
@@ -248,117 +228,6 @@ impl DurableDb {
             blob,
         }))
     }
-
-    /// Gives an image one more name.
-    ///
-    /// # Errors
-    ///
-    /// [`DbError::Query`].
-    pub fn tag(&mut self, reference: &ImageRef, id: &Digest) -> Result<(), DbError> {
-        let tx = self.begin()?;
-        set_tag(&tx, reference, id)?;
-        tx.commit().map_err(DbError::query("record a tag"))
-    }
-
-    /// Takes one name away, and the image with it when that was its last.
-    ///
-    /// # Errors
-    ///
-    /// [`DbError::Query`].
-    pub fn untag(&mut self, reference: &ImageRef) -> Result<Untagged, DbError> {
-        let failed = DbError::query("delete a tag");
-        let tx = self.begin()?;
-        let (table, name, shown) = match reference.digest() {
-            Some(digest) => {
-                let name = reference.familiar_with_digest(digest);
-                ("repo_digests", name.clone(), name)
-            }
-            None => ("tags", reference.canonical(), reference.familiar()),
-        };
-        let ids = strings(
-            &tx,
-            &format!("SELECT image_id FROM {table} WHERE reference = ?1"),
-            &[&name],
-        )?;
-        let Some(id) = ids.into_iter().next() else {
-            return Ok(Untagged::default());
-        };
-        tx.execute(
-            &format!("DELETE FROM {table} WHERE reference = ?1"),
-            [&name],
-        )
-        .map_err(&failed)?;
-        let mut gone = Untagged {
-            untagged: vec![shown],
-            ..Untagged::default()
-        };
-        if strings(
-            &tx,
-            "SELECT reference FROM tags WHERE image_id = ?1",
-            &[&id],
-        )?
-        .is_empty()
-        {
-            delete(&tx, &id, &mut gone)?;
-        }
-        tx.commit().map_err(failed)?;
-        Ok(gone)
-    }
-
-    /// Takes names away from an image, which stays even without any: those in `names`, or all.
-    /// Returns the names that are gone, as docker prints them.
-    ///
-    /// # Errors
-    ///
-    /// [`DbError::Query`] and [`DbError::Corrupt`].
-    pub fn remove_names(
-        &mut self,
-        id: &Digest,
-        names: Option<&[ImageRef]>,
-    ) -> Result<Vec<String>, DbError> {
-        let failed = DbError::query("delete a tag");
-        let tx = self.begin()?;
-        let id = id.to_string();
-        let mut gone = Vec::new();
-        for tag in strings(
-            &tx,
-            "SELECT reference FROM tags WHERE image_id = ?1 ORDER BY reference",
-            &[&id],
-        )? {
-            let tag: ImageRef = parse("a reference", tag)?;
-            if names.is_none_or(|names| names.contains(&tag)) {
-                tx.execute("DELETE FROM tags WHERE reference = ?1", [tag.canonical()])
-                    .map_err(&failed)?;
-                gone.push(tag.familiar());
-            }
-        }
-        tx.commit().map_err(failed)?;
-        Ok(gone)
-    }
-
-    /// Takes an image away with all its names.
-    ///
-    /// # Errors
-    ///
-    /// [`DbError::Query`].
-    pub fn delete_image(&mut self, id: &Digest) -> Result<Untagged, DbError> {
-        let tx = self.begin()?;
-        let id = id.to_string();
-        let mut gone = Untagged::default();
-        for tag in strings(
-            &tx,
-            "SELECT reference FROM tags WHERE image_id = ?1 ORDER BY reference",
-            &[&id],
-        )? {
-            let tag: ImageRef = parse("a reference", tag)?;
-            gone.untagged.push(tag.familiar());
-        }
-        tx.execute("DELETE FROM tags WHERE image_id = ?1", [&id])
-            .map_err(DbError::query("delete an image"))?;
-        delete(&tx, &id, &mut gone)?;
-        tx.commit().map_err(DbError::query("delete an image"))?;
-        Ok(gone)
-    }
 }
 
 fn insert(tx: &Transaction<'_>, new: &NewImage<'_>) -> Result<(), DbError> {
@@ -400,49 +269,6 @@ fn insert(tx: &Transaction<'_>, new: &NewImage<'_>) -> Result<(), DbError> {
             params![repo_digest, id],
         )
         .map_err(&failed)?;
-    }
-    Ok(())
-}
-
-fn set_tag(db: &Connection, reference: &ImageRef, id: &Digest) -> Result<(), DbError> {
-    db.execute(
-        "INSERT INTO tags VALUES(?1, ?2) ON CONFLICT(reference) DO UPDATE SET image_id = excluded.image_id",
-        params![reference.canonical(), id.to_string()],
-    )
-    .map(drop)
-    .map_err(DbError::query("record a tag"))
-}
-
-/// Deletes the image's row and every layer that only it used.
-fn delete(db: &Connection, id: &str, gone: &mut Untagged) -> Result<(), DbError> {
-    let failed = DbError::query("delete an image");
-    let digests = strings(
-        db,
-        "SELECT reference FROM repo_digests WHERE image_id = ?1 ORDER BY reference",
-        &[&id],
-    )?;
-    gone.untagged.extend(digests);
-    if db
-        .execute("DELETE FROM images WHERE id = ?1", [id])
-        .map_err(&failed)?
-        == 0
-    {
-        return Ok(());
-    }
-    gone.deleted = Some(parse("an image id", id.to_owned())?);
-    let sql = "SELECT diff_id, size_bytes FROM layers l WHERE NOT EXISTS (SELECT 1 FROM image_layers i WHERE i.diff_id = l.diff_id) ORDER BY diff_id";
-    let mut statement = db.prepare(sql).map_err(&failed)?;
-    let orphans = statement
-        .query_map([], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
-        })
-        .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)
-        .map_err(&failed)?;
-    for (orphan, size) in orphans {
-        db.execute("DELETE FROM layers WHERE diff_id = ?1", [&orphan])
-            .map_err(&failed)?;
-        gone.orphaned_layers.push(parse("a diff id", orphan)?);
-        gone.freed_bytes += u64::try_from(size).unwrap_or(0);
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod containers;
 mod images;
+mod names;
 mod schema;
 mod volumes;
 
@@ -13,7 +14,8 @@ use crate::DbError;
 use crate::connection::{self, Durability};
 
 pub use containers::DurableContainer;
-pub use images::{ImageRow, LayerRow, NewImage, Untagged};
+pub use images::{ImageRow, LayerRow, NewImage};
+pub use names::Untagged;
 pub use volumes::VolumeRow;
 
 /// An open connection to the durable database.

@@ -2,7 +2,7 @@
 
 use std::io::{PipeReader, PipeWriter, pipe};
 
-use rocker_db::{ContainerRow, LayerRow, NewImage, OwnerLock};
+use rocker_db::{ContainerRow, LayerRow, OwnerLock};
 use rocker_image::store::{ChainLayer, ContainerView, ExportError, StagedLayer, UnpackLimits};
 use rocker_runtime::cgroup::{Cgroup, CgroupLayout, CgroupName};
 use rocker_types::{
@@ -14,6 +14,7 @@ use crate::clock::{now_ns, rfc3339};
 use crate::crash::{self, CrashPoint};
 use crate::definition::Definition;
 use crate::engine::Engine;
+use crate::images::made_layers;
 
 /// How the lock is called that is held while a container stands still for a commit.
 const HELD_STILL: &str = ".still";
@@ -66,18 +67,11 @@ impl Engine {
         let chain = present.chain([ChainLayer::Staged(staged?)]).collect();
         let committed = self.store()?.commit(chain)?;
         crash::point(CrashPoint::CommitAfterLayer);
-        let layers: Vec<LayerRow> = committed
-            .into_iter()
-            .map(|layer| LayerRow {
-                diff_id: layer.diff_id,
-                size_bytes: layer.size_bytes,
-                blob: None,
-            })
-            .collect();
+        let layers = made_layers(committed);
         describe(&mut config, &layers, options);
         let id = self.record_made(&config, &layers, reference)?;
         drop(using);
-        self.sweep()?;
+        self.sweep_after_images()?;
         Ok(id)
     }
 
@@ -175,32 +169,6 @@ impl Engine {
 
     fn still_lock(&self, id: &ContainerId) -> std::path::PathBuf {
         self.layout.locks().join(format!("{id}{HELD_STILL}"))
-    }
-
-    fn record_made(
-        &mut self,
-        config: &ImageConfig,
-        layers: &[LayerRow],
-        reference: Option<&ImageRef>,
-    ) -> Result<Digest, EngineError> {
-        let image = "committed".to_owned();
-        let json = serde_json::to_string(config)
-            .map_err(|source| EngineError::ImageConfig { image, source })?;
-        let id =
-            rocker_image::document::digest_of(rocker_types::Algorithm::Sha256, json.as_bytes());
-        let store = self.store()?;
-        store.write_blob(&id, json.as_bytes())?;
-        store.flush()?;
-        self.record_image(&NewImage {
-            id: &id,
-            config: &json,
-            manifest_digest: None,
-            layers,
-            reference,
-            repo_digest: None,
-            pulled_ns: now_ns(),
-        })?;
-        Ok(id)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use rocker_db::{LayerRow, NewImage};
-use rocker_image::store::{ChainLayer, UnpackLimits};
+use rocker_image::store::{ChainLayer, CommittedLayer, UnpackLimits};
 use rocker_types::{
     ConfigChange, Digest, HistoryEntry, ImageConfig, ImageRef, Platform, ProcessConfig, RootFs,
 };
@@ -46,37 +46,51 @@ impl Engine {
             })?;
         let committed = store.commit(vec![ChainLayer::Staged(staged)])?;
         crash::point(CrashPoint::ImportAfterCommit);
-        let layers: Vec<LayerRow> = committed
-            .into_iter()
-            .map(|layer| LayerRow {
-                diff_id: layer.diff_id,
-                size_bytes: layer.size_bytes,
-                blob: None,
-            })
-            .collect();
+        let layers = made_layers(committed);
         let mut config = config(&layers, options);
         ConfigChange::apply_all(&options.changes, &mut config.config)?;
-        let unreadable = |source| EngineError::ImageConfig {
-            image: "imported".into(),
-            source,
-        };
-        let json = serde_json::to_string(&config).map_err(unreadable)?;
-        let id = Digest::from_sha256(sha256(json.as_bytes()));
+        let id = self.record_made(&config, &layers, reference)?;
+        drop(using);
+        self.sweep_after_images()?;
+        Ok(id)
+    }
+
+    /// Writes and records an image that was made here, of layers that are in the store.
+    pub(crate) fn record_made(
+        &mut self,
+        config: &ImageConfig,
+        layers: &[LayerRow],
+        reference: Option<&ImageRef>,
+    ) -> Result<Digest, EngineError> {
+        let image = "made here".to_owned();
+        let json = serde_json::to_string(config)
+            .map_err(|source| EngineError::ImageConfig { image, source })?;
+        let id =
+            rocker_image::document::digest_of(rocker_types::Algorithm::Sha256, json.as_bytes());
+        let store = self.store()?;
         store.write_blob(&id, json.as_bytes())?;
         store.flush()?;
         self.record_image(&NewImage {
             id: &id,
             config: &json,
             manifest_digest: None,
-            layers: &layers,
+            layers,
             reference,
             repo_digest: None,
             pulled_ns: now_ns(),
         })?;
-        drop(using);
-        self.sweep_after_images()?;
         Ok(id)
     }
+}
+
+/// What is recorded of layers that no registry gave us.
+pub(crate) fn made_layers(committed: Vec<CommittedLayer>) -> Vec<LayerRow> {
+    let row = |layer: CommittedLayer| LayerRow {
+        diff_id: layer.diff_id,
+        size_bytes: layer.size_bytes,
+        blob: None,
+    };
+    committed.into_iter().map(row).collect()
 }
 
 fn config(layers: &[LayerRow], options: &ImportOptions) -> ImageConfig {
@@ -103,9 +117,4 @@ fn config(layers: &[LayerRow], options: &ImportOptions) -> ImageConfig {
             ..HistoryEntry::default()
         }],
     }
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    use sha2::Digest as _;
-    sha2::Sha256::digest(bytes).into()
 }

@@ -13,6 +13,7 @@ mod save;
 pub use find::ImageSummary;
 pub use history::BuildStep;
 pub use import::ImportOptions;
+pub(crate) use import::made_layers;
 pub use pull::{PullRequest, Pulled};
 pub use push::{PushRequest, PushWatch, Pushed};
 pub use remove::RemovedImage;
