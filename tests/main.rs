@@ -24,6 +24,7 @@ mod logs;
 mod network;
 mod one_liners;
 mod parallel;
+mod power_failure;
 mod push;
 mod registry;
 mod restart;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use rocker_db::{DbError, LockError};
 use rocker_image::exchange::{LoadError, SaveError};
 use rocker_image::registry::{PullError, PushError};
-use rocker_image::store::{ExportError, StoreError, UnpackError};
+use rocker_image::store::{ExportError, StoreError, TarError, UnpackError};
 use rocker_runtime::{CreateError, ExecError, SignalError, StartError};
+use rocker_types::DiffId;
 
 use crate::control::SessionError;
 use crate::report::MonitorFailure;
@@ -56,6 +57,14 @@ pub enum EngineError {
     },
     #[error("{path:?} is not a directory of rocker's own: {why}")]
     UnsafeDirectory { path: PathBuf, why: &'static str },
+    /// A power failure took a part of a layer.
+    #[error("layer {layer} was not whole on disk when the machine went down")]
+    LayerLost {
+        /// Which one.
+        layer: DiffId,
+        /// What is wrong with it.
+        source: Box<TarError>,
+    },
     #[error("no such image: {0}")]
     NoSuchImage(String),
     #[error("image id {query:?} is ambiguous: it fits {}", candidates.join(", "))]

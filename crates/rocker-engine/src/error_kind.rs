@@ -25,7 +25,7 @@ impl Diagnose for EngineError {
             | E::StillRunning { .. }
             | E::Paused { .. }
             | E::Busy { .. } => ErrorKind::Conflict,
-            E::UnsafeDirectory { .. } => ErrorKind::Tampered,
+            E::UnsafeDirectory { .. } | E::LayerLost { .. } => ErrorKind::Tampered,
             E::File { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 ErrorKind::Denied
             }
@@ -43,6 +43,7 @@ impl Diagnose for EngineError {
             E::UnsafeDirectory { path, .. } => Some(format!(
                 "see who made {path:?}; rocker wants a directory that only root can enter"
             )),
+            E::LayerLost { .. } => Some("pull the image again: rocker pull NAME".into()),
             E::ImageInUse { users, .. } => {
                 Some(format!("remove it first: rocker rm -f {}", users.join(" ")))
             }

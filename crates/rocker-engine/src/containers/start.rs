@@ -107,6 +107,7 @@ impl Engine {
             });
         };
         let definition = self.definition(&row)?;
+        self.confirm_layers(&definition.layers)?;
         self.claim_again(&row.id, &definition)?;
         let lock = self.make_volumes_or_undo(&definition, lock)?;
         self.launch(

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 
 use rocker_db::ImageRow;
+use rocker_image::store::TarError;
 use rocker_types::{DiffId, Digest, ImageConfig, ImageRef, Platform};
 
 use crate::EngineError;
@@ -79,6 +80,7 @@ impl Engine {
         let row = self.image_row(query)?;
         // not every layer of a chain is to be mounted: one may come twice, and one may delete
         // all that is below it
+        self.confirm_layers(&row.layers)?;
         let dirs = self.store()?.lower_dirs(&row.layers)?;
         let mounted = |id: &DiffId| {
             dirs.iter()
@@ -95,6 +97,28 @@ impl Engine {
             id: row.id,
             layers,
         })
+    }
+
+    /// Believes layers that a boot before this one may have left half written, or refuses them.
+    pub(crate) fn confirm_layers(&mut self, layers: &[DiffId]) -> Result<(), EngineError> {
+        let store = self.store()?;
+        for layer in layers {
+            if !store.is_doubtful(layer)? {
+                continue;
+            }
+            store.confirm_layer(layer).map_err(|source| match source {
+                TarError::Store(error) => error.into(),
+                source @ (TarError::NoRecipe { .. }
+                | TarError::Recipe { .. }
+                | TarError::FileChanged { .. }
+                | TarError::Changed { .. }
+                | TarError::Output { .. }) => EngineError::LayerLost {
+                    layer: layer.clone(),
+                    source: Box::new(source),
+                },
+            })?;
+        }
+        Ok(())
     }
 
     /// A name first, as in docker: `beef` may be both an image and the prefix of an id.

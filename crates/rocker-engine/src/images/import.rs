@@ -69,7 +69,6 @@ impl Engine {
             rocker_image::document::digest_of(rocker_types::Algorithm::Sha256, json.as_bytes());
         let store = self.store()?;
         store.write_blob(&id, json.as_bytes())?;
-        store.flush()?;
         self.record_image(&NewImage {
             id: &id,
             config: &json,

@@ -1,5 +1,7 @@
 //! `pull`.
 
+use std::time::Duration;
+
 use rocker_db::{LayerRow, NewImage};
 use rocker_image::registry::{
     self, Endpoint, KnownLayer, PullProgress, PulledImage, RegistryOptions,
@@ -10,6 +12,10 @@ use crate::EngineError;
 use crate::clock::now_ns;
 use crate::crash::{self, CrashPoint};
 use crate::engine::Engine;
+
+/// After this time the kernel has written nearly all of what was pulled before, so that to wait for
+/// the rest takes little.
+const WRITTEN_BY_NOW: Duration = Duration::from_secs(60);
 
 /// What to fetch.
 #[derive(Clone, Debug)]
@@ -51,6 +57,7 @@ impl Engine {
             .image_by_reference(&request.reference)?
             .map(|row| row.id);
         let using = crate::sweep::using_images(&self.layout)?;
+        self.store()?.sync_marked(WRITTEN_BY_NOW)?;
         self.want_sweep()?;
         crash::point(CrashPoint::PullAfterIntent);
         let pulled = self.fetch(request, progress, cancelled)?;

@@ -163,7 +163,6 @@ impl Engine {
             self.want_sweep()?;
             let store = self.store()?;
             store.write_blob(&pushed.digest, &pushed.manifest)?;
-            store.flush()?;
             let manifest = Document::parse(pushed.manifest.clone(), None, pushed.digest.clone());
             if let Ok(Document::Manifest(manifest)) = manifest {
                 let blobs = manifest.layers.iter().map(|blob| (&blob.digest, blob.size));

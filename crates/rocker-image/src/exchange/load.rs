@@ -117,8 +117,8 @@ impl Loader<'_> {
                 .seen
                 .insert((layer.name.clone(), layer.diff_id.clone()))
             {
-                let is_here =
-                    staged.contains(&layer.diff_id) || self.store.has_layer(&layer.diff_id);
+                let is_here = staged.contains(&layer.diff_id)
+                    || self.store.has_sound_layer(&layer.diff_id)?;
                 if !is_here {
                     staged.insert(layer.diff_id.clone());
                     chain.push(ChainLayer::Staged(self.unpack(layer)?));
@@ -128,7 +128,6 @@ impl Loader<'_> {
             }
             chain.push(ChainLayer::Present(layer.diff_id.clone()));
         }
-        // the store syncs blobs and layers together, so the blob goes first
         if self.store.read_blob(&image.id).is_err() {
             self.store.write_blob(&image.id, &image.config)?;
         }

@@ -129,7 +129,8 @@ impl Pull<'_> {
         let Some(KnownLayer { blob: known, .. }) = (self.request.known_layers)(diff_id) else {
             return Ok(false);
         };
-        if !self.store.has_layer(diff_id) {
+        let is_here = self.store.has_sound_layer(diff_id);
+        if !is_here.map_err(|error| self.store_error(error))? {
             return Ok(false);
         }
         match known {

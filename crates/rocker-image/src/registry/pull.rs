@@ -8,7 +8,7 @@ use super::fetch::{Errand, Repository};
 use super::resolve::{Resolved, Resolver};
 use super::retry::Retry;
 use super::{Endpoint, PullError, PullEvent, PullProgress, PullRequest, RegistryError, runtime};
-use crate::store::{ChainLayer, CommittedLayer, Store, StoreError};
+use crate::store::{ChainLayer, CommittedLayer, Durability, Store, StoreError};
 
 /// An image whose layers and documents are in the store; what the database is to record.
 #[derive(Clone, Debug)]
@@ -172,10 +172,14 @@ impl<'a> Pull<'a> {
         }
         self.progress.event(PullEvent::Committing);
         let mut written = Vec::new();
-        // the store syncs blobs and layers together, so the blobs go first
         let committed = self
             .write_documents(&resolved, &mut written)
-            .and_then(|()| self.store.commit_unless(chain, self.request.cancelled));
+            .and_then(|()| {
+                // what a power failure takes, the registry still has
+                let durability = Durability::Eventual;
+                let cancelled = self.request.cancelled;
+                self.store.commit_unless(chain, durability, cancelled)
+            });
         let committed = committed.map_err(|error| {
             // what could not be removed is found by the store's check
             written

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use fs_err::File;
 use rocker_types::Digest;
-use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, fsync, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::{Store, StoreError};
@@ -14,8 +14,7 @@ use crate::document::digest_of;
 const BLOB_BYTES_MAX: u64 = 16 << 20;
 
 impl Store {
-    /// Keeps `bytes` under their digest. They are on disk for good after the next
-    /// [`commit`](Self::commit) or [`flush`](Self::flush).
+    /// Keeps `bytes` under their digest, on disk for good.
     ///
     /// # Errors
     ///
@@ -40,11 +39,18 @@ impl Store {
             .map_err(failed("create"))?;
         let mut file = File::from_parts(std::fs::File::from(file), staging.path().join("blob"));
         file.write_all(bytes)
+            .and_then(|()| file.sync_all())
             .map_err(StoreError::access("write", &path))?;
         renameat(staging.fd(), "blob", self.blobs_fd(), blob_name(digest))
             .map_err(failed("move into place"))?;
-        self.set_unsynced();
-        Ok(())
+        openat(
+            self.blobs_fd(),
+            algorithm,
+            OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .and_then(fsync)
+        .map_err(failed("flush"))
     }
 
     /// The bytes behind a digest, verified.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use rocker_types::{DiffId, Digest};
 use rustix::fs::{RenameFlags, fsync, renameat, renameat_with};
@@ -12,7 +13,7 @@ use super::record::{Record, VerifiedBlob, record_name};
 use super::remove::remove_tree;
 use super::settle::{check_base, settle};
 use super::staging::{StagedLayer, Staging};
-use super::{Store, StoreError};
+use super::{Durability, Store, StoreError};
 
 /// One layer of an image that is about to be committed.
 #[derive(Debug)]
@@ -32,6 +33,14 @@ impl ChainLayer {
     }
 }
 
+/// What came of putting a chain together.
+struct Settled {
+    /// Base first, each layer where it first occurs.
+    stack: Vec<Lower>,
+    /// Whether a staged layer got files of the layers below.
+    has_copies: bool,
+}
+
 /// A layer of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommittedLayer {
@@ -46,8 +55,7 @@ pub struct CommittedLayer {
 impl Store {
     /// Makes an image's layers part of the store: all of `chain`, base first, one result each.
     ///
-    /// When this returns, the layers and all blobs written before are on disk for good, and
-    /// the caller may remember them. If it fails, the store has at most layers and blobs more
+    /// When this returns, the layers are on disk for good, and the caller may remember them. If it fails, the store has at most layers and blobs more
     /// that nobody needs. A layer that another process committed meanwhile is used as it is.
     ///
     /// # Errors
@@ -58,11 +66,12 @@ impl Store {
     /// [`StoreError::OtherBase`] if one cannot be shared with the image it is stored for,
     /// [`StoreError::Access`] if the kernel refuses.
     pub fn commit(&self, chain: Vec<ChainLayer>) -> Result<Vec<CommittedLayer>, StoreError> {
-        self.commit_unless(chain, &|| false)
+        self.commit_unless(chain, Durability::AtCommit, &|| false)
     }
 
-    /// As [`commit`](Self::commit), but gives up once `cancelled` says so. It is asked before
-    /// each file that is copied from a layer below.
+    /// As [`commit`](Self::commit), but leaves it to `durability` whether the layers are on disk
+    /// when this returns, and gives up once `cancelled` says so. It is asked
+    /// before each file that is copied from a layer below.
     ///
     /// # Errors
     ///
@@ -70,6 +79,7 @@ impl Store {
     pub fn commit_unless(
         &self,
         chain: Vec<ChainLayer>,
+        durability: Durability,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Vec<CommittedLayer>, StoreError> {
         let order: Vec<DiffId> = chain.iter().map(|layer| layer.diff_id().clone()).collect();
@@ -81,12 +91,14 @@ impl Store {
             })
             .collect();
         let settled = self.settle_chain(&order, &staged, cancelled)?;
-        // Content first, names after: a name in `layers/` is the promise that all is there.
-        if !staged.is_empty() {
-            self.set_unsynced();
+        // Content first, names after: a name in `layers/` is the promise that all is there, or
+        // that a mark says so. Copies from below are in no tar, so nothing could confirm them.
+        let is_late = durability == Durability::Eventual && !settled.has_copies;
+        if !is_late {
+            // and what the chain lies on: who keeps the top needs the base
+            self.sync(!staged.is_empty(), Duration::ZERO)?;
         }
-        self.flush()?;
-        let moved = self.move_into_place(staged, &settled)?;
+        let moved = self.move_into_place(staged, &settled.stack, is_late)?;
         order
             .into_iter()
             .map(|diff_id| {
@@ -102,14 +114,15 @@ impl Store {
     }
 
     /// Lets every staged layer take what it needs from those below it, and checks that the
-    /// others may be shared. Returns the stack, base first, each layer where it first occurs.
+    /// others may be shared.
     fn settle_chain(
         &self,
         order: &[DiffId],
         staged: &HashMap<DiffId, StagedLayer>,
         cancelled: &dyn Fn() -> bool,
-    ) -> Result<Vec<Lower>, StoreError> {
+    ) -> Result<Settled, StoreError> {
         let mut lowers: Vec<Lower> = Vec::with_capacity(order.len());
+        let mut has_copies = false;
         for layer in order {
             if lowers.iter().any(|lower| lower.layer == *layer) {
                 // The same layer once more changes nothing that it has not changed before,
@@ -119,6 +132,7 @@ impl Store {
             let root = match staged.get(layer) {
                 Some(staged) => {
                     let record = settle(staged, &lowers, cancelled)?;
+                    has_copies |= !record.copied.is_empty();
                     record.write(staged.staging().fd(), staged.staging().path(), layer)?;
                     staged.directory.root()?
                 }
@@ -133,7 +147,10 @@ impl Store {
                 root,
             });
         }
-        Ok(lowers)
+        Ok(Settled {
+            stack: lowers,
+            has_copies,
+        })
     }
 
     /// Renames staged layers into the store and says which ones it did not have.
@@ -141,6 +158,7 @@ impl Store {
         &self,
         staged: HashMap<DiffId, StagedLayer>,
         stack: &[Lower],
+        is_late: bool,
     ) -> Result<Vec<DiffId>, StoreError> {
         if staged.is_empty() {
             return Ok(Vec::new());
@@ -161,6 +179,9 @@ impl Store {
                     self.remember_blob(record, &diff_id, blob, layer.staging())?;
                 }
                 continue;
+            }
+            if is_late {
+                self.mark_unsynced(&diff_id)?;
             }
             self.move_one(&diff_id, layer)?;
             moved.push(diff_id);

@@ -9,6 +9,7 @@
 //!   Store::stage ─▶ Staging ─ unpack_layer ─▶ StagedLayer ─ Store::commit ─▶ layers/<diff-id>/
 //!                      │                          │                          layers/<diff-id>.json
 //!                      │                          │                          layers/<diff-id>.recipe
+//!                      │                          │                          layers/<diff-id>.unsynced
 //!                      └── dropped, or its owner died: swept with everything in it
 //! ```
 //!
@@ -39,6 +40,7 @@ mod source;
 mod staging;
 mod text;
 mod unpack;
+mod unsynced;
 mod verify;
 mod view;
 
@@ -59,5 +61,6 @@ pub use root::Store;
 pub use staging::{StagedLayer, Staging};
 pub(crate) use text::printable;
 pub(crate) use unpack::{EntryPath, split};
+pub use unsynced::Durability;
 pub(crate) use verify::verify_layer;
 pub use view::{Change, ChangeKind, ContainerView, ExportError};

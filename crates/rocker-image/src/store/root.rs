@@ -3,12 +3,11 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rocker_types::{DiffId, Digest, Layout};
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, fchmod, flock, fstat, mkdirat,
-    openat, renameat, statat, syncfs,
+    openat, renameat, statat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -18,6 +17,7 @@ use super::record::{Record, VerifiedBlob, record_name};
 use super::remove::remove_tree;
 use super::staging::{self, StagedLayer, Staging};
 use super::unpack::is_opaque;
+use super::unsynced::{UNSYNCED, mark_name};
 use super::{StoreError, UnpackError, UnpackLimits, pipeline};
 
 const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
@@ -26,7 +26,7 @@ const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC);
 
 /// How the names of what lies beside a layer end.
-const COMPANIONS: [&str; 3] = [".json", ".recipe", ".attic"];
+const COMPANIONS: [&str; 4] = [".json", ".recipe", ".attic", UNSYNCED];
 
 /// Layers, configs and manifests on disk.
 ///
@@ -34,12 +34,9 @@ const COMPANIONS: [&str; 3] = [".json", ".recipe", ".attic"];
 /// still needed is for its caller to remember.
 pub struct Store {
     layout: Layout,
-    root: OwnedFd,
     layers: OwnedFd,
     blobs: OwnedFd,
     tmp: OwnedFd,
-    /// Something was written that no commit has flushed yet.
-    is_unsynced: AtomicBool,
 }
 
 impl fmt::Debug for Store {
@@ -66,11 +63,9 @@ impl Store {
         let tmp = open_or_create(&root, "tmp", &layout.tmp())?;
         Ok(Self {
             layout: layout.clone(),
-            root,
             layers,
             blobs,
             tmp,
-            is_unsynced: AtomicBool::new(false),
         })
     }
 
@@ -116,22 +111,6 @@ impl Store {
         limits: &UnpackLimits,
     ) -> Result<StagedLayer, UnpackError> {
         pipeline::import_layer(&self.stage()?, archive, limits)
-    }
-
-    /// Puts everything written so far on disk for good, if there is anything: blobs that no
-    /// [`commit`](Self::commit) followed.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Access`] if the kernel cannot write.
-    pub fn flush(&self) -> Result<(), StoreError> {
-        if !self.is_unsynced.swap(false, Ordering::Relaxed) {
-            return Ok(());
-        }
-        syncfs(&self.root).map_err(|errno| {
-            self.set_unsynced();
-            StoreError::access("flush", self.layout.root())(errno.into())
-        })
     }
 
     /// Whether the layer is in the store, complete and verified.
@@ -183,7 +162,7 @@ impl Store {
         Ok(names.iter().filter_map(|name| parse_layer(name)).collect())
     }
 
-    fn names_in_layers(&self) -> Result<Vec<String>, StoreError> {
+    pub(super) fn names_in_layers(&self) -> Result<Vec<String>, StoreError> {
         let failed = |errno: Errno| StoreError::access("list", self.layout.layers())(errno.into());
         Dir::read_from(&self.layers)
             .map_err(failed)?
@@ -256,6 +235,7 @@ impl Store {
             }
             self.remove_companion(&record_name(layer))?;
             self.remove_companion(&recipe_name(layer))?;
+            self.remove_companion(&mark_name(layer))?;
         }
         staging.remove()
     }
@@ -292,11 +272,6 @@ impl Store {
 
     pub(super) fn blobs_fd(&self) -> BorrowedFd<'_> {
         self.blobs.as_fd()
-    }
-
-    /// Notes that something was written that must be flushed with the next commit.
-    pub(super) fn set_unsynced(&self) {
-        self.is_unsynced.store(true, Ordering::Relaxed);
     }
 }
 

@@ -18,3 +18,4 @@ mod opening;
 mod recipe;
 mod resources;
 mod support;
+mod unsynced;

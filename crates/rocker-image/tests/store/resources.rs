@@ -3,7 +3,9 @@
 use std::io::Read;
 use std::process::Command;
 
-use rocker_image::store::{Compression, Store, UnpackLimits, import_layer, unpack_layer};
+use rocker_image::store::{
+    Compression, Durability, Store, UnpackLimits, import_layer, unpack_layer,
+};
 use rocker_types::Layout;
 use rustix::mount::{MountFlags, mount};
 
@@ -335,7 +337,7 @@ fn what_layers_link_to_counts_and_can_be_interrupted() {
             rocker_image::store::ChainLayer::Staged(layer)
         });
 
-        let error = store.commit_unless(chain.collect(), &|| cancelled);
+        let error = store.commit_unless(chain.collect(), Durability::AtCommit, &|| cancelled);
 
         let text = chain_of(&error.unwrap_err());
         assert!(text.contains(want), "{text}");

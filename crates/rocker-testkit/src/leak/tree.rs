@@ -19,6 +19,8 @@ pub(super) fn facts(scope: &Scope) -> Vec<String> {
             "layers" => facts.extend(
                 entries(&scope.root.join(&entry))
                     .into_iter()
+                    // it goes by itself once the layer is on disk
+                    .filter(|name| !name.ends_with(".unsynced"))
                     .map(|name| format!("layer {name}")),
             ),
             "blobs" => walk(&scope.root.join(&entry), "", &mut |path, is_directory| {
