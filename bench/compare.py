@@ -28,6 +28,8 @@ class Engine:
     environment: dict = field(default_factory=dict)
     # podman gives a removed container ten seconds to end; the others kill it.
     force_remove: list = field(default_factory=lambda: ["rm", "-f"])
+    # What the last timed command used, as wait4 told.
+    usage: object = None
 
     def words(self, words):
         return self.command + words
@@ -46,7 +48,7 @@ class Engine:
         argv = self.words(words)
         began = time.perf_counter()
         pid = os.posix_spawnp(argv[0], argv, {**os.environ, **self.environment}, file_actions=actions)
-        _, status = os.waitpid(pid, 0)
+        _, status, self.usage = os.wait4(pid, 0)
         took = time.perf_counter() - began
         os.close(null)
         return took, status == 0
@@ -208,6 +210,7 @@ def parallel_runs(table, competitors, image, count):
 def cold_pull(table, competitors, image, runs, title):
     """Each pull into a fresh ext4: a file system that has just lost the same files is slower."""
     samples = {engine.name: [] for engine in competitors if engine.name != "docker"}
+    usage = {name: [] for name in samples}
     for _ in range(runs):
         for engine in competitors:
             if engine.name == "docker":
@@ -218,14 +221,19 @@ def cold_pull(table, competitors, image, runs, title):
                 took, succeeded = fresh.timed(["pull", "-q", image])
                 if succeeded:
                     samples[engine.name].append(took)
+                    usage[engine.name].append(fresh.usage)
     table.row(title, {name: statistics.median(taken) if taken else None for name, taken in samples.items()}, "s")
+    for what, unit, measure in (("processor", "s", lambda used: used.ru_utime + used.ru_stime),
+                                ("peak memory", "MB", lambda used: used.ru_maxrss / 1024)):
+        medians = {name: statistics.median(map(measure, used)) if used else None for name, used in usage.items()}
+        table.row(f"{title}: {what}", medians, unit)
 
 
 class FreshDisk:
     def __enter__(self):
         self.file, self.place = "/var/tmp/rocker-bench.img", "/var/tmp/rocker-bench.mnt"
         os.makedirs(self.place, exist_ok=True)
-        subprocess.run(["truncate", "-s", "8G", self.file], check=True)
+        subprocess.run(["truncate", "-s", "12G", self.file], check=True)
         subprocess.run(["mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=0,lazy_journal_init=0", self.file], check=True)
         subprocess.run(["mount", "-o", "loop", self.file, self.place], check=True)
         subprocess.run(["sync"], check=True)
@@ -244,6 +252,7 @@ def main():
     parser.add_argument("--rocker", required=True, help="the binary")
     parser.add_argument("--image", required=True, help="a busybox in a registry on loopback")
     parser.add_argument("--debian", help="a larger image in the same registry, for the pull")
+    parser.add_argument("--pull", action="append", default=[], metavar="TITLE=IMAGE", help="time its cold pull as well")
     parser.add_argument("--engines", help="rocker,podman,docker: fewer than are installed")
     parser.add_argument("--runs", type=int, default=15, help="timed runs of each command [15]")
     parser.add_argument("--only", default="", help="cases whose title contains this regular expression")
@@ -265,6 +274,8 @@ def main():
     for image, title in ((arguments.image, "cold pull, busybox"), (arguments.debian, "cold pull, Debian")):
         if image and re.search(arguments.only, title):
             cold_pull(table, competitors, image, min(arguments.runs, 5), title)
+    for title, image in (pull.split("=", 1) for pull in arguments.pull):
+        cold_pull(table, competitors, image, min(arguments.runs, 5), f"cold pull, {title}")
     for engine in competitors:
         engine.run(["rmi", "-f", arguments.image], check=False)
 
