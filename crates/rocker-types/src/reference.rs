@@ -87,6 +87,13 @@ impl ImageRef {
         format!("{}@{digest}", self.familiar_repository())
     }
 
+    /// Whether `text` says neither a tag nor a digest: a name, or a repository.
+    #[must_use]
+    pub fn is_bare(text: &str) -> bool {
+        let last = text.rsplit('/').next().unwrap_or(text);
+        !last.contains([':', '@'])
+    }
+
     fn with_suffix(&self, name: &str) -> String {
         let tag = self
             .tag
@@ -319,6 +326,16 @@ mod tests {
                 "{text}"
             );
             assert_eq!(canonical.parse(), Ok(parsed), "{text}");
+        }
+        for (text, bare) in [
+            ("alpine", true),
+            ("[::1]:5000/x", true),
+            ("localhost:5000/a/b", true),
+            ("alpine:3", false),
+            ("localhost:5000/a:1", false),
+            (&format!("a/b@{d}"), false),
+        ] {
+            assert_eq!(ImageRef::is_bare(text), bare, "{text}");
         }
         let pinned: ImageRef = format!("alpine@{d}").parse().unwrap();
         assert_eq!(

@@ -14,6 +14,11 @@ const ORDINARY: &[(&str, &str)] = &[
         "A flag is unknown, or has a value that it cannot take.",
     ),
 ];
+const OF_QUESTION: &[(&str, &str)] = &[
+    ("0", "Yes."),
+    ("1", "No."),
+    ("125", "That cannot be told; standard error says why."),
+];
 const OF_A_PROGRAM: &[(&str, &str)] = &[
     ("126", "The program cannot be run."),
     ("127", "The program does not exist."),
@@ -89,6 +94,7 @@ pub(super) fn of(path: &[&str], examples: Option<&str>) -> String {
     let codes: Vec<(&str, &str)> = match failures_of(path) {
         Some(Failures::OfRun) => [&[OF_RUN], OF_A_PROGRAM].concat(),
         Some(Failures::OfExec) => [&[OF_EXEC], OF_A_PROGRAM].concat(),
+        Some(Failures::OfQuestion) => OF_QUESTION.to_vec(),
         Some(Failures::Ordinary) | None => ORDINARY.to_vec(),
     };
     text.push_str(&list("EXIT STATUS", &codes));

@@ -92,11 +92,7 @@ pub(super) fn parse_name(name: &str) -> Result<Option<ImageRef>, LoadError> {
         name: printable(name.as_bytes()),
         source,
     })?;
-    let has_tag = name
-        .rsplit('/')
-        .next()
-        .is_some_and(|last| last.contains(':'));
-    Ok((!is_exact || has_tag).then_some(parsed))
+    Ok((!is_exact || !ImageRef::is_bare(name)).then_some(parsed))
 }
 
 fn docker_images(
