@@ -103,6 +103,12 @@ pub(super) fn token(shared: &Shared, request: &Head) -> Answer {
         .map(percent_decode)
         .collect();
     let mut content = shared.content();
+    if let Some((only, status)) = &content.strict {
+        let own = format!("repository:{only}:");
+        if scopes.iter().any(|scope| !scope.starts_with(&own)) {
+            return error(*status, "DENIED", "not all of these scopes are yours");
+        }
+    }
     // Looks like a token, and differs from every other one of this registry.
     let token = sha256(format!("{}{scopes:?}{}", shared.address, content.tokens.len()).as_bytes())
         .replace(':', "-");

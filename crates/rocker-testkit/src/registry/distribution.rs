@@ -54,7 +54,7 @@ impl Entrance {
     }
 }
 
-/// A certificate for 127.0.0.1 that signed itself, and its key, in files of `directory`.
+/// A certificate for 127.0.0.1 and `registry.test` that signed itself, and its key, in files of `directory`.
 ///
 /// # Errors
 ///
@@ -65,7 +65,7 @@ pub fn certificate(directory: &Path) -> Result<(PathBuf, PathBuf), Missing> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let (certificate, key) = (text(&files.0), text(&files.1));
     let words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
-        -subj /CN=test -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=IP:127.0.0.1";
+        -subj /CN=test -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=IP:127.0.0.1,DNS:registry.test";
     let mut words: Vec<_> = words.split_whitespace().collect();
     words.extend(["-keyout", &key, "-out", &certificate]);
     crate::host::run_program(&words);
