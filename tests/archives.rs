@@ -525,6 +525,53 @@ fn at_a_terminal_each_layer_is_told_unless_that_is_not_wanted() {
     host.assert_nothing_left_behind();
 }
 
+#[test]
+fn images_come_from_files_and_go_to_them_by_the_names_that_other_tools_use() {
+    let host = require!(host());
+    require!(programs(&["skopeo", "umoci"]));
+    let image = host.pulled("rich:1", rich(Compression::Gzip));
+    let id = inspect(&host, &image, "{{.Id}}");
+    let at = |transport: &str, file: &str, name: &str| {
+        format!("{transport}:{}{name}", path(&host, file))
+    };
+    for (transport, file, name, called) in [
+        ("oci", "layout", ":v1", "v1"),
+        ("oci-archive", "o.tar", ":v2", "v2"),
+        ("docker-archive", "d.tar", ":other/name:3", "other/name:3"),
+    ] {
+        let there = at(transport, file, name);
+        host.ok(["push", "-q", &image, &there]);
+        program(&host, &["skopeo", "inspect", &there]);
+        host.ok(["rmi", "-f", &id]);
+        let missing = host.rocker(["pull", &at(transport, file, ":nothing")]);
+        assert_eq!(missing.exit_code, 1, "{missing:?}");
+        assert!(missing.stderr.contains(called), "{missing:?}");
+        let pulled = host.ok(["pull", "-q", &there]);
+        assert!(pulled.starts_with("Loaded image"), "{pulled}");
+        assert_eq!(take_only_image(&host), id);
+        host.ok(["pull", "-q", &at(transport, file, "")]);
+        assert_eq!(take_only_image(&host), id);
+        host.ok(["pull", "-q", &format!("docker://{image}")]);
+    }
+    // what others wrote
+    let from = format!("oci:{}:v1", path(&host, "layout"));
+    let to = format!("oci:{}:tag-alone", path(&host, "copy"));
+    program(&host, &["skopeo", "copy", "--insecure-policy", &from, &to]);
+    host.ok(["rmi", "-f", &id]);
+    host.ok(["pull", "-q", &to]);
+    assert_eq!(take_only_image(&host), id);
+    let words = ["push", "--format", "oci", &image, "oci:nowhere"];
+    assert_eq!(host.rocker(words).exit_code, 125);
+    for place in ["docker-daemon:x:1", "containers-storage:x", "dir:/tmp/x"] {
+        for words in [&["pull", place][..], &["push", "x:1", place]] {
+            let refused = host.rocker(words.iter().copied());
+            assert_eq!(refused.exit_code, 1, "{refused:?}");
+            assert!(refused.stderr.contains("hint: it knows"), "{refused:?}");
+        }
+    }
+    host.assert_nothing_left_behind();
+}
+
 fn hidden(directory: &Path) -> Vec<String> {
     let entries = fs_err::read_dir(directory).expect("a directory");
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());

@@ -144,7 +144,7 @@ fn the_distribution_server_with_tls_and_a_password_lets_us_in() {
     let entrance = Entrance {
         user: Some(user()),
         tls: Some(tls),
-        mutual: false,
+        ..Entrance::default()
     };
     let server = require!(Distribution::start_with(&host.scratch(), 5000, &entrance));
     let log_in = |flag: &str, password: &str| {
@@ -216,9 +216,9 @@ fn a_registry_that_wants_to_see_a_certificate_of_ours_sees_it() {
         fs_err::copy(file, directory.join(name)).expect("a copy");
     }
     let entrance = Entrance {
-        user: None,
         tls: Some(tls),
         mutual: true,
+        ..Entrance::default()
     };
     let server = require!(Distribution::start_with(&host.scratch(), 5000, &entrance));
     let image = format!("{}/nobody/pushed:1", server.host());

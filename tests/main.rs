@@ -26,6 +26,7 @@ mod one_liners;
 mod parallel;
 mod power_failure;
 mod push;
+mod reach;
 mod registry;
 mod restart;
 mod terminal;

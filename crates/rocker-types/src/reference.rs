@@ -45,6 +45,12 @@ impl ImageRef {
         &self.repository
     }
 
+    /// Whether both are in one repository, whatever tag and digest they have.
+    #[must_use]
+    pub fn is_same_repository(&self, other: &Self) -> bool {
+        (self.registry(), self.repository()) == (other.registry(), other.repository())
+    }
+
     /// The tag, if one was given or implied.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
@@ -85,6 +91,12 @@ impl ImageRef {
     #[must_use]
     pub fn familiar_with_digest(&self, digest: &Digest) -> String {
         format!("{}@{digest}", self.familiar_repository())
+    }
+
+    /// Whether `text` says at which registry the image is, rather than leaving it to a default.
+    #[must_use]
+    pub fn names_registry(text: &str) -> bool {
+        has_registry(text).is_some()
     }
 
     /// Whether `text` says neither a tag nor a digest: a name, or a repository.
@@ -159,14 +171,13 @@ fn parse(text: &str) -> Result<ImageRef, String> {
 }
 
 fn split_registry(name: &str) -> (&str, &str) {
-    match name.split_once('/') {
-        Some((first, path))
-            if first.contains(['.', ':']) || first == "localhost" || first.starts_with('[') =>
-        {
-            (first, path)
-        }
-        _ => (DEFAULT_REGISTRY, name),
-    }
+    has_registry(name).unwrap_or((DEFAULT_REGISTRY, name))
+}
+
+fn has_registry(name: &str) -> Option<(&str, &str)> {
+    let (first, path) = name.split_once('/')?;
+    let is_host = first.contains(['.', ':']) || first == "localhost" || first.starts_with('[');
+    is_host.then_some((first, path))
 }
 
 fn check_registry(text: &str) -> Result<String, String> {

@@ -82,12 +82,15 @@ pub(crate) fn save(context: &mut Context, args: SaveArgs) -> Outcome {
                 return Err(CommandError::conflict(message, "name it with -o DIR"));
             }
             let engine = context.engine()?;
-            engine.save_directory(&args.images, &tell, Path::new(&args.output))?;
+            let images = engine.images_to_save(&args.images)?;
+            engine.save_directory(&images, &tell, Path::new(&args.output))?;
             return Ok(Status::Success);
         }
     };
     write_archive(&args.output, |output| {
-        context.engine()?.save(&args.images, format, &tell, output)
+        let engine = context.engine()?;
+        let images = engine.images_to_save(&args.images)?;
+        engine.save(&images, format, &tell, output)
     })?;
     Ok(Status::Success)
 }

@@ -18,25 +18,21 @@ use crate::engine::{Engine, new_id};
 const UNFINISHED: &str = ".rocker-save-";
 
 impl Engine {
-    /// Writes images to `output` as one tar. One that is asked for by name has that name in
-    /// the archive, one that is asked for by its id has none; a name without a tag asks for
-    /// all of its tags.
+    /// Writes images to `output` as one tar.
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoSuchImage`], [`EngineError::AmbiguousImage`] before anything is
-    /// written, and [`EngineError::Save`].
+    /// [`EngineError::Save`].
     pub fn save(
         &mut self,
-        queries: &[String],
+        images: &[SavedImage],
         format: ArchiveFormat,
         on_layer: OnLayer<'_>,
         output: &mut dyn Write,
     ) -> Result<(), EngineError> {
         // no sweep takes a layer away while it is read
         let using = crate::sweep::using_images(&self.layout)?;
-        let images = self.wanted_images(queries)?;
-        let saved = exchange::save(self.store()?, &images, format, on_layer, output);
+        let saved = exchange::save(self.store()?, images, format, on_layer, output);
         drop(using);
         saved.map_err(|error| EngineError::Save(Box::new(error)))
     }
@@ -46,15 +42,14 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// As [`save`](Self::save), and [`EngineError::File`] if the directory cannot be made.
+    /// [`EngineError::Save`], and [`EngineError::File`] if the directory cannot be made.
     pub fn save_directory(
         &mut self,
-        queries: &[String],
+        images: &[SavedImage],
         on_layer: OnLayer<'_>,
         directory: &Path,
     ) -> Result<(), EngineError> {
         let using = crate::sweep::using_images(&self.layout)?;
-        let images = self.wanted_images(queries)?;
         let directory =
             std::path::absolute(directory).map_err(EngineError::file("find", directory))?;
         let above = directory.parent().unwrap_or(Path::new("/"));
@@ -64,7 +59,7 @@ impl Engine {
         let note = Note::write(&self.layout, &word, &temporary)?;
         crash::point(CrashPoint::SaveAfterNote);
         fs_err::create_dir(&temporary).map_err(EngineError::file("create", &temporary))?;
-        let saved = exchange::save_directory(self.store()?, &images, on_layer, &temporary)
+        let saved = exchange::save_directory(self.store()?, images, on_layer, &temporary)
             .map_err(|error| EngineError::Save(Box::new(error)))
             .and_then(|()| {
                 crash::point(CrashPoint::SaveAfterLayers);
@@ -101,8 +96,32 @@ impl Engine {
         Ok(())
     }
 
-    /// The images, each once, with the names that they were asked for by.
-    fn wanted_images(&mut self, queries: &[String]) -> Result<Vec<SavedImage>, EngineError> {
+    /// The image that `query` means, to be saved under another name or under none.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NoSuchImage`], [`EngineError::AmbiguousImage`].
+    pub fn one_to_save(
+        &mut self,
+        query: &str,
+        name: Option<ImageRef>,
+    ) -> Result<Vec<SavedImage>, EngineError> {
+        let row = self.image_row(query)?;
+        Ok(vec![SavedImage {
+            id: row.id,
+            layers: row.layers,
+            names: name.into_iter().collect(),
+        }])
+    }
+
+    /// The images to be saved, each once. One that is asked for by name has that name in the
+    /// archive, one that is asked for by its id has none; a name without a tag asks for all of
+    /// its tags.
+    ///
+    /// # Errors
+    ///
+    /// As [`one_to_save`](Self::one_to_save).
+    pub fn images_to_save(&mut self, queries: &[String]) -> Result<Vec<SavedImage>, EngineError> {
         let mut images: Vec<SavedImage> = Vec::new();
         let mut meant = Vec::new();
         for query in queries {
@@ -135,13 +154,14 @@ impl Engine {
     fn meant(&mut self, query: &str) -> Result<Vec<(ImageRow, Option<ImageRef>)>, EngineError> {
         let name = query.parse::<ImageRef>().ok();
         if let Some(repository) = name.as_ref().filter(|_| ImageRef::is_bare(query)) {
-            let is_tag = |name: &ImageRef| {
-                (name.registry(), name.repository())
-                    == (repository.registry(), repository.repository())
-            };
             let mut found = Vec::new();
             for row in self.durable()?.images()? {
-                let tags: Vec<_> = row.tags.iter().filter(|tag| is_tag(tag)).cloned().collect();
+                let tags: Vec<_> = row
+                    .tags
+                    .iter()
+                    .filter(|tag| repository.is_same_repository(tag))
+                    .cloned()
+                    .collect();
                 found.extend(tags.into_iter().map(|tag| (row.clone(), Some(tag))));
             }
             found.sort_by(|(_, one), (_, other)| one.cmp(other));

@@ -22,6 +22,8 @@ pub(super) struct ArchivedImage {
     pub(super) id: Digest,
     pub(super) config: Vec<u8>,
     pub(super) names: Vec<ImageRef>,
+    /// What else it is called there, which may be no name of an image.
+    pub(super) labels: Vec<String>,
     pub(super) layers: Vec<ArchivedLayer>,
 }
 
@@ -171,6 +173,7 @@ fn docker_image(
     Ok(ArchivedImage {
         id,
         layers: layers.collect(),
+        labels: Vec::new(),
         names: names
             .iter()
             .filter_map(|name| parse_name(name).transpose())

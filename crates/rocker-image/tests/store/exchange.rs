@@ -19,6 +19,8 @@ fn load_within(
     let file = fs_err::File::open(&path).unwrap();
     let request = LoadRequest {
         platform: None,
+        only: None,
+        policy: None,
         limits,
         on_layer: &|_, _| (),
     };

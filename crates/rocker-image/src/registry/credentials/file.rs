@@ -9,124 +9,14 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use rocker_types::{Diagnose, ErrorKind};
 use serde::Deserialize;
 
+use super::error::MAX_BYTES;
 use super::helper::Helper;
 use super::server::normalise;
-use super::{Credential, Credentials, HelperError, Server, keys_of};
-
-/// The largest auth file, in bytes.
-pub(super) const MAX_BYTES: u64 = 1 << 20;
-
-/// Why an auth file is of no use. No text of the file is part of it.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthFileError {
-    /// The file cannot be read.
-    #[error("cannot read the auth file {path:?}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What happened.
-        source: std::io::Error,
-    },
-
-    /// The file is larger than any auth file.
-    #[error("auth file {path:?} is larger than {MAX_BYTES} bytes")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
-
-    /// Not the JSON of an auth file.
-    #[error("auth file {path:?} is not the JSON of one (line {line}, column {column})")]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// From 1.
-        column: usize,
-    },
-
-    /// An entry whose `auth` is not the base64 of `USER:PASSWORD`.
-    #[error("auth file {path:?}: the entry for {key:?} is not base64 of USER:PASSWORD")]
-    Entry {
-        /// The file.
-        path: PathBuf,
-        /// The registry.
-        key: String,
-    },
-
-    /// A credential helper that the file names failed.
-    #[error("cannot use the credential helper that {path:?} names")]
-    Helper {
-        /// The file.
-        path: PathBuf,
-        /// What happened.
-        source: HelperError,
-    },
-
-    /// The file cannot be changed.
-    #[error("cannot write the auth file {path:?}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What happened.
-        source: std::io::Error,
-    },
-
-    /// What is there is not a file whose content could be replaced.
-    #[error("cannot keep a login in {path:?}: it is not a regular file")]
-    NotAFile {
-        /// A device for example.
-        path: PathBuf,
-    },
-
-    /// Somebody else has been changing the file for long.
-    #[error("auth file {path:?} is locked by another process")]
-    Locked {
-        /// The file.
-        path: PathBuf,
-    },
-
-    /// What an auth file cannot hold.
-    #[error("{problem}")]
-    Unfit {
-        /// Which part, and why.
-        problem: &'static str,
-    },
-}
-
-impl Diagnose for AuthFileError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Read { .. }
-            | Self::TooLarge { .. }
-            | Self::Syntax { .. }
-            | Self::Entry { .. }
-            | Self::NotAFile { .. }
-            | Self::Unfit { .. } => ErrorKind::Invalid,
-            Self::Helper { source, .. } => source.kind(),
-            Self::Locked { .. } => ErrorKind::Conflict,
-            Self::Write { .. } => ErrorKind::Internal,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Entry { key, .. } => Some(format!("log in to {key} again, or remove the entry")),
-            Self::Helper { source, .. } => source.hint(),
-            Self::NotAFile { .. } => Some("name another with --authfile".to_owned()),
-            Self::Read { .. }
-            | Self::TooLarge { .. }
-            | Self::Syntax { .. }
-            | Self::Write { .. }
-            | Self::Locked { .. }
-            | Self::Unfit { .. } => None,
-        }
-    }
-}
+use super::{AuthFileError, Credential, Credentials, HelperError, Server, keys_of};
+use crate::document::shorten;
+use crate::registry::ExtraHeaders;
 
 #[derive(Deserialize)]
 struct Document {
@@ -136,6 +26,8 @@ struct Document {
     helpers: BTreeMap<String, String>,
     #[serde(default, rename = "credsStore")]
     store: Option<String>,
+    #[serde(default, rename = "HttpHeaders")]
+    headers: BTreeMap<String, String>,
 }
 
 /// What one auth file knows: credentials, and helpers that know others.
@@ -151,6 +43,7 @@ pub struct AuthFile {
     helpers: BTreeMap<String, String>,
     /// For all registries that have no helper of their own.
     store: Option<String>,
+    headers: ExtraHeaders,
 }
 
 #[derive(Default, Deserialize)]
@@ -197,6 +90,7 @@ impl AuthFile {
             named: BTreeSet::new(),
             helpers: BTreeMap::new(),
             store: None,
+            headers: ExtraHeaders::default(),
         };
         if bytes.trim_ascii().is_empty() {
             return Ok(file);
@@ -222,6 +116,11 @@ impl AuthFile {
             .map(|(key, name)| (normalise(&key), name))
             .collect();
         file.store = document.store.filter(|name| !name.is_empty());
+        file.headers =
+            ExtraHeaders::new(&document.headers).map_err(|name| AuthFileError::Header {
+                path: path.to_owned(),
+                name: shorten(&name),
+            })?;
         Ok(file)
     }
 
@@ -278,6 +177,12 @@ impl AuthFile {
     pub fn servers(&self) -> impl Iterator<Item = &str> {
         let others = self.helpers.keys().chain(&self.named);
         self.auths.keys().chain(others.map(String::as_str))
+    }
+
+    /// What the file wants registries to see besides.
+    #[must_use]
+    pub const fn headers(&self) -> &ExtraHeaders {
+        &self.headers
     }
 
     /// Where the file is.
