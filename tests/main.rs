@@ -29,6 +29,7 @@ mod push;
 mod reach;
 mod registry;
 mod restart;
+mod roundtrips;
 mod terminal;
 mod tour;
 mod volumes;

@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::TokenService;
 use crate::host::{Missing, Transcript, patience, programs};
 use crate::http::{self, Response};
 use crate::image::{Blob, Image};
@@ -18,6 +19,8 @@ pub struct Distribution {
 pub struct Entrance {
     /// The name and the password that every request has to show.
     pub user: Option<(String, String)>,
+    /// The service whose tokens every request has to show.
+    pub tokens: Option<TokenService>,
     /// The certificate and the key with which to speak TLS, as [`certificate`] makes them.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Whether callers have to show that same certificate.
@@ -50,11 +53,13 @@ impl Entrance {
                     users.display()
                 )
             });
+        let auth = self.tokens.as_ref().map_or(auth, TokenService::settings);
         (tls, auth)
     }
 }
 
-/// A certificate for 127.0.0.1 and `registry.test` that signed itself, and its key, in files of `directory`.
+/// A certificate for 127.0.0.1 and `registry.test` that signed itself, and its key, in files of
+/// `directory`.
 ///
 /// # Errors
 ///

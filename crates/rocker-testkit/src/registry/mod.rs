@@ -20,10 +20,12 @@ mod body;
 mod distribution;
 mod fault;
 mod serve;
+mod token;
 mod upload;
 
 pub use distribution::{Distribution, Entrance, certificate};
 pub use fault::{Action, On};
+pub use token::TokenService;
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
