@@ -234,9 +234,14 @@ fn what_other_tools_save_is_loaded() {
 
     shell(
         &host,
-        &format!("cd {scratch}; gzip -k d.tar; bzip2 -k d.tar; xz -k d.tar; zstd -q d.tar"),
+        &format!(
+            "cd {scratch}; gzip -k d.tar; bzip2 -k d.tar; xz -k d.tar; zstd -q d.tar
+             {{ printf '\\120\\052\\115\\030\\003\\000\\000\\000abc'; cat d.tar.zst; }} > d.tar.skip
+             {{ cat d.tar.gz; head -c 100 /dev/zero; }} > d.tar.tail"
+        ),
     );
-    for suffix in ["gz", "bz2", "xz", "zst"] {
+    // a frame that decoders skip before the first, and what gzip itself passes over at the end
+    for suffix in ["gz", "bz2", "xz", "zst", "skip", "tail"] {
         let bytes = fs_err::read(path(&host, &format!("d.tar.{suffix}"))).expect("an archive");
         let loaded = host.command(["load", "-q"]).stdin(bytes).run();
         assert_eq!(
@@ -457,6 +462,113 @@ fn terminals_get_no_archives_and_failures_leave_the_old_file() {
     host.ok(words);
     assert!(layout.join("index.json").exists());
     assert_eq!(hidden(&host.scratch()), Vec::<String>::new());
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_reader_of_an_archive_that_goes_away_ends_it_as_it_ends_others() {
+    let host = require!(host());
+    let layer = Layer::new().file("big", vec![7; 4 << 20]);
+    let image = host.pulled("big:1", ImageBuilder::busybox().layer(layer));
+    host.ok(["create", "--name", "box", &image, "true"]);
+    let program = format!(
+        "'{}' --root '{}' --runroot '{}'",
+        host.binary().display(),
+        host.root().display(),
+        host.runroot().display()
+    );
+    for what in [format!("save {image}"), "export box".to_owned()] {
+        let script = format!("{{ {program} {what}; echo $? >&3; }} 3>&2 | head -c 700000 | wc -c");
+        let output = host.program("sh").arg("-c").arg(&script).run();
+        let (read, code) = (output.stdout.trim(), output.stderr.as_str());
+        assert_eq!((read, code), ("700000", "141\n"), "{what}: {output:?}");
+    }
+    host.ok(["rm", "box"]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_name_without_a_tag_saves_all_its_tags() {
+    let host = require!(host());
+    let of = |n: &str| ImageBuilder::busybox().layer(Layer::new().file("n", n));
+    let [one, two] = ["1", "2"].map(|n| host.pulled(&format!("team/app:{n}"), of(n)));
+    let other = host.pulled("team/apple:1", of("3"));
+    let repository = one.trim_end_matches(":1").to_owned();
+    host.ok(["tag", &two, &repository]);
+    let archive = path(&host, "a.tar");
+
+    host.ok(["save", "-q", "-o", &archive, &repository]);
+
+    for image in [&one, &two, &other, &repository] {
+        host.ok(["rmi", image]);
+    }
+    let loaded = host.ok(["load", "-q", "-i", &archive]);
+    let mut names: Vec<_> = loaded.lines().collect();
+    names.sort_unstable();
+    let mut expected = [one, two, format!("{repository}:latest")];
+    expected.sort();
+    let expected = expected.map(|name| format!("Loaded image: {name}"));
+    assert_eq!(names, expected);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn at_a_terminal_each_layer_is_told_unless_that_is_not_wanted() {
+    let host = require!(host());
+    let image = host.busybox();
+    let archive = path(&host, "a.tar");
+    for (flag, told) in [("-o", true), ("-qo", false)] {
+        let mut terminal = host.terminal(["save", flag, &archive, &image]);
+        assert_eq!(terminal.wait(), 0);
+        assert_eq!(terminal.screen().contains("Saving"), told, "{flag}");
+    }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn images_come_from_files_and_go_to_them_by_the_names_that_other_tools_use() {
+    let host = require!(host());
+    require!(programs(&["skopeo", "umoci"]));
+    let image = host.pulled("rich:1", rich(Compression::Gzip));
+    let id = inspect(&host, &image, "{{.Id}}");
+    let at = |transport: &str, file: &str, name: &str| {
+        format!("{transport}:{}{name}", path(&host, file))
+    };
+    for (transport, file, name, called) in [
+        ("oci", "layout", ":v1", "v1"),
+        ("oci-archive", "o.tar", ":v2", "v2"),
+        ("docker-archive", "d.tar", ":other/name:3", "other/name:3"),
+    ] {
+        let there = at(transport, file, name);
+        host.ok(["push", "-q", &image, &there]);
+        program(&host, &["skopeo", "inspect", &there]);
+        host.ok(["rmi", "-f", &id]);
+        let missing = host.rocker(["pull", &at(transport, file, ":nothing")]);
+        assert_eq!(missing.exit_code, 1, "{missing:?}");
+        assert!(missing.stderr.contains(called), "{missing:?}");
+        let pulled = host.ok(["pull", "-q", &there]);
+        assert!(pulled.starts_with("Loaded image"), "{pulled}");
+        assert_eq!(take_only_image(&host), id);
+        host.ok(["pull", "-q", &at(transport, file, "")]);
+        assert_eq!(take_only_image(&host), id);
+        host.ok(["pull", "-q", &format!("docker://{image}")]);
+    }
+    // what others wrote
+    let from = format!("oci:{}:v1", path(&host, "layout"));
+    let to = format!("oci:{}:tag-alone", path(&host, "copy"));
+    program(&host, &["skopeo", "copy", "--insecure-policy", &from, &to]);
+    host.ok(["rmi", "-f", &id]);
+    host.ok(["pull", "-q", &to]);
+    assert_eq!(take_only_image(&host), id);
+    let words = ["push", "--format", "oci", &image, "oci:nowhere"];
+    assert_eq!(host.rocker(words).exit_code, 125);
+    for place in ["docker-daemon:x:1", "containers-storage:x", "dir:/tmp/x"] {
+        for words in [&["pull", place][..], &["push", "x:1", place]] {
+            let refused = host.rocker(words.iter().copied());
+            assert_eq!(refused.exit_code, 1, "{refused:?}");
+            assert!(refused.stderr.contains("hint: it knows"), "{refused:?}");
+        }
+    }
     host.assert_nothing_left_behind();
 }
 

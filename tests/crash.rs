@@ -81,6 +81,7 @@ const OF_PULL: &[&str] = &[
 ];
 const OF_IMPORT: &[&str] = &["import-after-commit"];
 const OF_LOAD: &[&str] = &["load-after-commit", "load-after-record"];
+const OF_SAVE: &[&str] = &["save-after-note", "save-after-layers"];
 const OF_COMMIT: &[&str] = &["commit-after-pause", "commit-after-layer"];
 const OF_RMI: &[&str] = &["rmi-after-record", "rmi-after-layers"];
 const OF_VOLUME_CREATE: &[&str] = &["volume-after-record"];
@@ -193,6 +194,7 @@ fn every_point_has_a_scenario() {
         OF_PULL,
         OF_IMPORT,
         OF_LOAD,
+        OF_SAVE,
         OF_COMMIT,
         OF_RMI,
         OF_VOLUME_CREATE,
@@ -435,6 +437,34 @@ fn pull_rmi_import_and_load_recover_from_every_point() {
             host.assert_unchanged_since(&before);
         }
     }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_layout_whose_save_dies_is_taken_away() {
+    let host = require!(host());
+    require!(points(&host, &[""]));
+    let image = host.busybox();
+    let parent = host.scratch().join("kept");
+    fs_err::create_dir(&parent).expect("a directory");
+    let layout = parent.join("layout").to_string_lossy().into_owned();
+    let save = ["save", "--format", "oci-dir", "-o", &layout, &image];
+    host.ok(["ps"]);
+    let before = host.snapshot();
+
+    for point in OF_SAVE {
+        crash(&host, point, &save);
+        host.ok(["ps"]);
+        let left = fs_err::read_dir(&parent).expect("a directory").count();
+        assert_eq!(left, 0, "after a crash at {point}");
+        host.assert_unchanged_since(&before);
+    }
+    host.ok(save);
+    let names: Vec<_> = fs_err::read_dir(&parent)
+        .expect("a directory")
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    assert_eq!(names, ["layout"]);
     host.assert_nothing_left_behind();
 }
 

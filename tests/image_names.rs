@@ -26,6 +26,14 @@ fn an_image_has_as_many_names_as_it_is_given() {
     let gone = host.rocker(["image", "exists", "mine"]);
     assert_eq!((gone.exit_code, gone.stderr.as_str()), (1, ""), "{gone:?}");
     host.ok(["image", "exists", &image]);
+    let unknown = host
+        .program(&host.binary().to_string_lossy())
+        .arg("--root=/proc/1/nowhere")
+        .arg("image")
+        .arg("exists")
+        .arg("mine")
+        .run();
+    assert_eq!(unknown.exit_code, 125, "{unknown:?}");
 
     host.ok(["untag", "localhost:5000/team/mine:2"]);
     assert_eq!(host.ok(["images", "--format", "{{.Tag}}"]), "<none>");

@@ -1,6 +1,7 @@
 //! images, rmi, import, tag rules: what is in the store and what goes.
 
 use rocker_testkit::image::{Compression, Format, ImageBuilder, Layer};
+use rocker_testkit::registry::{Action, On};
 use rocker_testkit::require;
 
 use crate::{host, inspect, shell};
@@ -356,4 +357,52 @@ fn each_image_has_its_own_root_directory_whatever_layers_it_shares() {
     assert_eq!(root(&open), "1777 3:4");
     assert_eq!(root(&closed), "711 5:4");
     host.assert_nothing_left_behind();
+}
+
+#[test]
+fn an_import_comes_from_a_web_server_or_not_at_all() {
+    let host = require!(host());
+    host.ok(["ps"]);
+    let before = host.snapshot();
+    let archive = Layer::busybox()
+        .file("noise", vec![7; 3_000_000])
+        .compression(Compression::Plain)
+        .build();
+    let registry = host.registry();
+    let blob = rocker_testkit::image::Blob::new("application/x-tar", archive.packed);
+    registry.put_blob("files", blob.clone());
+    let url = format!("http://{}/v2/files/blobs/{}", registry.host(), blob.digest);
+
+    host.ok(["import", "--platform", "linux/s390x", &url, "mine:1"]);
+
+    assert_eq!(
+        inspect(&host, "mine:1", "{{.Os}}/{{.Architecture}}"),
+        "linux/s390x"
+    );
+    host.ok(["rmi", "mine:1"]);
+    host.assert_unchanged_since(&before);
+    // cut between two members, where a tar looks as good as whole, and elsewhere
+    for action in [
+        Action::CutAfter(512),
+        Action::CutAfter(1_000_000),
+        Action::Status(404),
+    ] {
+        registry.fault(On::Blob, 1, action.clone());
+        let refused = host.rocker(["import", &url, "mine:1"]);
+        assert_eq!(
+            (refused.exit_code, refused.stdout.as_str()),
+            (1, ""),
+            "{action:?} {refused:?}"
+        );
+        assert!(refused.stderr.contains(&registry.host()), "{refused:?}");
+        host.ok(["ps"]);
+        host.assert_unchanged_since(&before);
+    }
+    registry.fault(On::Blob, 1, Action::StallAfter(1000));
+    let import = host.command(["import", &url]).spawn();
+    import.await_stderr("Downloading");
+    import.signal(rustix::process::Signal::INT);
+    assert_eq!(import.finish().exit_code, 130);
+    host.ok(["ps"]);
+    host.assert_unchanged_since(&before);
 }

@@ -144,7 +144,7 @@ fn the_distribution_server_with_tls_and_a_password_lets_us_in() {
     let entrance = Entrance {
         user: Some(user()),
         tls: Some(tls),
-        mutual: false,
+        ..Entrance::default()
     };
     let server = require!(Distribution::start_with(&host.scratch(), 5000, &entrance));
     let log_in = |flag: &str, password: &str| {
@@ -216,9 +216,9 @@ fn a_registry_that_wants_to_see_a_certificate_of_ours_sees_it() {
         fs_err::copy(file, directory.join(name)).expect("a copy");
     }
     let entrance = Entrance {
-        user: None,
         tls: Some(tls),
         mutual: true,
+        ..Entrance::default()
     };
     let server = require!(Distribution::start_with(&host.scratch(), 5000, &entrance));
     let image = format!("{}/nobody/pushed:1", server.host());
@@ -320,6 +320,66 @@ fn a_password_is_asked_for_at_the_terminal_and_not_shown() {
 }
 
 #[test]
+fn a_question_that_is_put_off_leaves_the_terminal_as_it_was() {
+    let host = require!(host());
+    let registry = Registry::with_auth(basic());
+    // a shell with job control, as a user's is
+    let script = format!(
+        "set -m; '{}' login -u ann {}; echo \"ended $?\"; fg; echo \"ended $?\"",
+        host.binary().display(),
+        registry.host()
+    );
+    let shell = host.program("sh").arg("-c").arg(&script);
+    let shell = shell.env("HOME", &home(&host).to_string_lossy());
+    let mut terminal = shell.at_terminal();
+    let before = terminal.settings().local_modes;
+    let is_silent = |now: &rustix::termios::Termios| !now.local_modes.contains(LocalModes::ECHO);
+
+    terminal.await_text("Password: ");
+    terminal.await_settings(is_silent);
+    terminal.type_in("\x1a");
+    terminal.await_text("ended 148");
+    terminal.await_text("Password: ");
+    terminal.await_settings(is_silent);
+    terminal.type_in(&format!("{SECRET}\n"));
+    terminal.await_text("Login Succeeded");
+    terminal.await_text("ended 0");
+
+    assert_eq!(terminal.wait(), 0, "{}", terminal.screen());
+    assert_eq!(terminal.settings().local_modes, before);
+    assert!(!terminal.screen().contains(SECRET), "{}", terminal.screen());
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn nobody_looks_into_a_login_that_asks_for_a_password() {
+    use std::os::unix::fs::MetadataExt as _;
+    let host = require!(host());
+    let binary = host.binary().to_string_lossy().into_owned();
+    let words = [
+        "--reuid=65534",
+        "--clear-groups",
+        &binary,
+        "login",
+        "-u",
+        "ann",
+        "localhost:1",
+    ];
+    let command = words
+        .iter()
+        .fold(host.program("setpriv"), |command, word| command.arg(word));
+    let mut terminal = command
+        .env("HOME", &home(&host).to_string_lossy())
+        .at_terminal();
+    terminal.await_text("Password: ");
+    let owner = fs_err::metadata(format!("/proc/{}/environ", terminal.pid()));
+    assert_eq!(owner.expect("a process").uid(), 0, "it can be looked into");
+    terminal.type_in("\x04");
+    assert_eq!(terminal.wait(), 1, "{}", terminal.screen());
+    host.assert_nothing_left_behind();
+}
+
+#[test]
 fn who_cannot_be_asked_is_told_what_to_say() {
     let host = require!(host());
     let registry = Registry::with_auth(basic());
@@ -360,6 +420,57 @@ fn who_cannot_be_asked_is_told_what_to_say() {
     }
     let output = at_home(&host, &["pull", "--authfile", "/nonexistent", "x"]).run();
     assert!(output.stderr.contains("there is none"), "{output:?}");
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_login_for_a_path_is_found_again_where_a_helper_keeps_it() {
+    let host = require!(host());
+    let (drawer, path) = helper(&host);
+    let registry = Registry::with_auth(basic());
+    let reference = registry.push("team/private:1", &ImageBuilder::busybox().build());
+    let server = format!("{}/team", registry.host());
+    let file = auth_file(&host);
+    fs_err::create_dir_all(file.parent().expect("a directory")).expect("a directory");
+    fs_err::write(&file, r#"{"credsStore": "drawer"}"#).expect("a file");
+    let with_helper = |words: &[&str]| at_home(&host, words).env("PATH", &path);
+
+    let login = with_helper(&["login", "-u", "ann", "--password-stdin", &server]);
+    let login = login.stdin(SECRET).run();
+
+    assert_eq!(login.stdout, "Login Succeeded\n", "{login:?}");
+    assert_eq!(
+        files_with_the_secret(&host.scratch()),
+        [drawer.join("kept")]
+    );
+    let who = with_helper(&["login", "--get-login", &server]).run();
+    assert_eq!(who.stdout, "ann\n", "{who:?}");
+    let pull = with_helper(&["pull", "-q", &reference]).run();
+    assert_eq!(pull.exit_code, 0, "{pull:?}");
+    let asked = fs_err::read_to_string(drawer.join("asked")).expect("a question");
+    assert_eq!(asked, server);
+    let logout = with_helper(&["logout", &server]).run();
+    assert!(logout.stdout.starts_with("Removing"), "{logout:?}");
+    let left = fs_err::read_to_string(&file).expect("a file");
+    assert!(!left.contains("team"), "{left}");
+    host.ok(["rmi", &reference]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn an_auth_file_that_is_a_device_knows_nobody_and_stays_one() {
+    let host = require!(host());
+    let registry = Registry::with_auth(basic());
+    let server = registry.host();
+    let with_null = |words: &[&str]| at_home(&host, words).env("REGISTRY_AUTH_FILE", "/dev/null");
+    let login = with_null(&["login", "-u", "ann", "--password-stdin", &server]);
+    let login = login.stdin(SECRET).run();
+    assert_eq!(login.exit_code, 1, "{login:?}");
+    assert!(login.stderr.contains("not a regular file"), "{login:?}");
+    let logout = with_null(&["logout", "--all"]).run();
+    assert_eq!(logout.exit_code, 0, "{logout:?}");
+    let kind = fs_err::metadata("/dev/null").expect("a device").file_type();
+    assert!(std::os::unix::fs::FileTypeExt::is_char_device(&kind));
     host.assert_nothing_left_behind();
 }
 

@@ -427,3 +427,196 @@ fn what_cannot_be_pushed_is_said_before_anything_is_sent() {
     assert_eq!(registry.requests().len(), 0);
     host.assert_nothing_left_behind();
 }
+
+#[test]
+fn what_had_to_be_compressed_is_compressed_once() {
+    let host = require!(host());
+    let target = Registry::start();
+    let name = format!("{}/app:1", target.host());
+    let (origin, _) = pulled_for(&host, &large(), &target);
+    drop(origin);
+
+    let digest = digest_of(&host.rocker(["push", &name])).to_owned();
+    let before = requests(&target, "PATCH", "").len();
+    let again = host.rocker(["push", &name]);
+
+    assert_eq!(digest_of(&again), digest);
+    assert!(again.stderr.contains("Layer already exists"), "{again:?}");
+    assert_eq!(requests(&target, "PATCH", "").len(), before, "{again:?}");
+    // and another repository of that registry takes it over
+    let other = format!("{}/other:1", target.host());
+    host.ok(["tag", &name, &other]);
+    let mounted = host.rocker(["push", &other]);
+    assert!(mounted.stderr.contains("Mounted from app"), "{mounted:?}");
+    assert_eq!(requests(&target, "PATCH", "").len(), before, "{mounted:?}");
+    remove(&host, &name);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_helper_is_asked_once_about_where_layers_came_from_and_takes_signals() {
+    let host = require!(host());
+    let user = ("ann".to_owned(), "secret".to_owned());
+    let origin = Registry::with_auth(Auth::Token { user: Some(user) });
+    let target = Registry::start();
+    let layer = |n: u8| Layer::new().file(&format!("noise-{n}"), noise(u64::from(n) * 400_000));
+    let image = [1, 2, 3]
+        .into_iter()
+        .fold(ImageBuilder::busybox(), |image, n| image.layer(layer(n)))
+        .build();
+    let home = host.scratch().join("home");
+    fs_err::create_dir_all(home.join(".docker")).expect("a directory");
+    let settings = serde_json::json!({ "credHelpers": { origin.host(): "log" } });
+    let file = home.join(".docker/config.json");
+    fs_err::write(&file, settings.to_string()).expect("a file");
+    let log = host.scratch().join("log");
+    let script = format!(
+        "#!/bin/sh\necho $1 $(cat) $(grep SigBlk /proc/$$/status) >> {}\n\
+         echo '{{\"Username\":\"ann\",\"Secret\":\"secret\"}}'\n",
+        log.display()
+    );
+    let program = home.join("docker-credential-log");
+    fs_err::write(&program, script).expect("a script");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs_err::set_permissions(&program, mode).expect("a program");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{path}", home.display());
+    let with_helper = |words: &[&str]| {
+        let command = host.command(words.iter().copied());
+        let command = command.env("HOME", &home.to_string_lossy());
+        command.env("PATH", &path).run()
+    };
+    let reference = origin.push("origin/app:1", &image);
+    let pulled = with_helper(&["pull", "-q", &reference]);
+    assert_eq!(pulled.exit_code, 0, "{pulled:?}");
+    let name = format!("{}/app:1", target.host());
+    host.ok(["tag", &reference, &name]);
+    fs_err::remove_file(&log).expect("the pull asked");
+
+    let push = with_helper(&["push", &name]);
+
+    assert_eq!(digest_of(&push), image.manifest.digest, "{push:?}");
+    let asked = fs_err::read_to_string(&log).expect("the push asked");
+    let line = format!("get {} SigBlk: 0000000000000000\n", origin.host());
+    assert_eq!(asked, line);
+    remove(&host, &name);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn every_tag_of_a_repository_is_pushed_where_that_is_asked_for() {
+    let host = require!(host());
+    let target = Registry::start();
+    let image = large();
+    let (_origin, reference) = pulled_for(&host, &image, &target);
+    let name = |tag: &str| format!("{}/app:{tag}", target.host());
+    for tag in ["2", "latest"] {
+        host.ok(["tag", &reference, &name(tag)]);
+    }
+    host.ok(["tag", &reference, &format!("{}/apple:1", target.host())]);
+    let repository = name("1").trim_end_matches(":1").to_owned();
+
+    let pushed = host.ok(["push", "-q", "--all-tags", &repository]);
+
+    let names = ["1", "2", "latest"].map(name);
+    assert_eq!(pushed.lines().collect::<Vec<_>>(), names);
+    for tag in ["1", "2", "latest"] {
+        let there = target.manifest(&format!("app:{tag}")).expect("a manifest");
+        assert_eq!(there.digest, image.manifest.digest, "{tag}");
+    }
+    assert!(target.manifest("apple:1").is_none());
+    for words in [
+        &["push", "-a", &names[0]][..],
+        &["push", "-a", "--digestfile", "x", &repository],
+        &["push", "-a", &repository, "other"],
+    ] {
+        assert_eq!(
+            host.rocker(words.iter().copied()).exit_code,
+            125,
+            "{words:?}"
+        );
+    }
+    let missing = host.rocker(["push", "-a", "localhost:1/nothing"]);
+    assert_eq!(missing.exit_code, 1, "{missing:?}");
+    remove(&host, &reference);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn the_registry_gets_the_documents_that_are_asked_for() {
+    let host = require!(host());
+    let target = Registry::start();
+    let zstd = Layer::new().file("z", "z").compression(Compression::Zstd);
+    for (format, flag, says) in [
+        (Format::Oci, "v2s2", "vnd.docker.distribution.manifest.v2"),
+        (Format::DockerSchema2, "oci", "vnd.oci.image.manifest.v1"),
+    ] {
+        let image = ImageBuilder::busybox()
+            .layer(zstd.clone())
+            .format(format)
+            .build();
+        let (_origin, reference) = pulled_for(&host, &image, &target);
+        let id = host.ok(["inspect", "-f", "{{.Id}}", &reference]);
+        let name = format!("{}/app:1", target.host());
+
+        let pushed = host.rocker(["push", "--format", flag, &name]);
+
+        let there = target.manifest("app:1").expect("a manifest");
+        assert_eq!(digest_of(&pushed), there.digest);
+        let text = String::from_utf8_lossy(&there.bytes).into_owned();
+        assert!(
+            text.contains(says) && there.media_type.contains(says),
+            "{text}"
+        );
+        assert_eq!(text.contains("zstd"), flag == "oci", "{text}");
+        remove(&host, &name);
+        host.ok(["pull", "-q", &name]);
+        assert_eq!(host.ok(["inspect", "-f", "{{.Id}}", &name]), id);
+        remove(&host, &name);
+    }
+    for words in [
+        &["push", "--format", "v2s2", "--compression", "zstd", "x"][..],
+        &["push", "--compression-level", "10", "x"],
+        &["push", "--compression-level", "0", "x"],
+    ] {
+        assert_eq!(
+            host.rocker(words.iter().copied()).exit_code,
+            125,
+            "{words:?}"
+        );
+    }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_higher_level_makes_smaller_blobs() {
+    let host = require!(host());
+    let words: String = (0..200_000)
+        .map(|n: u32| format!("{} ", n.wrapping_mul(2_654_435_761) % 5000))
+        .collect();
+    let image = ImageBuilder::busybox()
+        .layer(Layer::new().file("words", words))
+        .build();
+    let mut sizes = Vec::new();
+    for (packing, level) in [("gzip", "1"), ("gzip", "9"), ("zstd", "1"), ("zstd", "19")] {
+        let target = Registry::start();
+        let name = format!("{}/app:1", target.host());
+        let (origin, _) = pulled_for(&host, &image, &target);
+        drop(origin);
+        host.ok([
+            "push",
+            "-q",
+            "--compression",
+            packing,
+            "--compression-level",
+            level,
+            &name,
+        ]);
+        let manifest = target.manifest("app:1").expect("a manifest");
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest.bytes).expect("JSON");
+        sizes.push(manifest["layers"][1]["size"].as_u64().expect("a size"));
+        remove(&host, &name);
+    }
+    assert!(sizes[0] > sizes[1] && sizes[2] > sizes[3], "{sizes:?}");
+    host.assert_nothing_left_behind();
+}

@@ -61,7 +61,7 @@ pub(crate) fn of_error(entry: &Entry, error: &CommandError) -> u8 {
         }
         _ if interrupted => Status::Interrupted(Signal::INT).code(),
         (Failures::OfRun, CommandError::Engine(error)) => error.run_exit_code(),
-        (Failures::OfRun, _) => ROCKER_FAILED,
+        (Failures::OfRun | Failures::OfQuestion, _) => ROCKER_FAILED,
         (Failures::OfExec, CommandError::Engine(error)) => match error.run_exit_code() {
             ROCKER_FAILED => FAILED,
             of_the_program => of_the_program,

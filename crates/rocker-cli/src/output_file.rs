@@ -45,10 +45,7 @@ impl OutputFile {
                 name: Name::Keep,
             });
         }
-        let directory = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        let directory = directory.unwrap_or(Path::new("."));
+        let directory = directory_of(&path);
         let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
         match openat(CWD, directory, flags, Mode::RUSR | Mode::WUSR) {
             Ok(file) => Ok(Self {
@@ -87,14 +84,16 @@ impl OutputFile {
                     Err(Errno::EXIST) => {
                         let from = beside(&path);
                         linkat(CWD, &open, CWD, &from, AtFlags::SYMLINK_FOLLOW)?;
-                        replace(&from, &path)
+                        replace(&from, &path)?;
                     }
-                    result => Ok(result?),
+                    result => result?,
                 }
+                File::open(directory_of(&path))?.sync_all()
             }
             Name::Change { from, to } => {
                 self.file.sync_all()?;
-                replace(&from, &to)
+                replace(&from, &to)?;
+                File::open(directory_of(&to))?.sync_all()
             }
         }
     }
@@ -106,6 +105,13 @@ impl OutputFile {
             drop(fs_err::remove_file(from));
         }
     }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
 }
 
 fn replace(from: &Path, to: &Path) -> io::Result<()> {

@@ -52,6 +52,8 @@ pub enum CrashPoint {
     ImportAfterCommit,
     LoadAfterCommit,
     LoadAfterRecord,
+    SaveAfterNote,
+    SaveAfterLayers,
     CommitAfterPause,
     CommitAfterLayer,
     VolumeAfterRecord,
@@ -60,7 +62,7 @@ pub enum CrashPoint {
 
 impl CrashPoint {
     /// Every point, in the order in which a container meets them.
-    pub const ALL: [Self; 42] = {
+    pub const ALL: [Self; 44] = {
         use CrashPoint::*;
         [
             RunBeforeClaim,
@@ -101,6 +103,8 @@ impl CrashPoint {
             ImportAfterCommit,
             LoadAfterCommit,
             LoadAfterRecord,
+            SaveAfterNote,
+            SaveAfterLayers,
             CommitAfterPause,
             CommitAfterLayer,
             VolumeAfterRecord,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rocker_db::{DbError, LockError};
 use rocker_image::exchange::{LoadError, SaveError};
-use rocker_image::registry::{PullError, PushError};
+use rocker_image::registry::{DownloadError, PullError, PushError};
 use rocker_image::store::{ExportError, StoreError, TarError, UnpackError};
 use rocker_runtime::{CreateError, ExecError, SignalError, StartError};
 use rocker_types::DiffId;
@@ -49,6 +49,8 @@ pub enum EngineError {
     Change(#[from] rocker_types::InvalidChange),
     #[error("cannot import the archive")]
     Import { source: Box<UnpackError> },
+    #[error(transparent)]
+    Download(Box<DownloadError>),
     #[error("cannot {attempt} {path:?}")]
     File {
         attempt: &'static str,

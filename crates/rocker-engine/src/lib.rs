@@ -52,13 +52,15 @@ pub use lifecycle::monitor_main;
 pub use report::MonitorFailure;
 pub use request::{CreateRequest, PullPolicy};
 pub use resolve::{ResolveError, check_hostname};
+pub use rocker_image::document::Format;
 pub use rocker_image::exchange::{ArchiveFormat, LoadRequest, LoadSource, LoadedImage};
+pub use rocker_image::policy::{Entry, Policy, PolicyError};
 pub use rocker_image::registry::{
-    AuthFile, AuthFileError, CertificateError, Certificates, Credential, Credentials, Endpoint,
-    InvalidServer, KeyStyle, LayerState, LoginError, LoginRequest, NoProgress, NoPushProgress,
-    PullEvent, PullProgress, PushCompression, PushEvent, PushProgress, PushState, RegistryOptions,
-    RouteError, Routes, SavedIn, Server, Stop, TlsPolicy, Way, check_login, forget_all_logins,
-    forget_login, save_login,
+    AuthFile, AuthFileError, CertificateError, Certificates, Credential, Credentials, Elsewhere,
+    Endpoint, ExtraHeaders, InvalidServer, KeyStyle, LayerState, LoginError, LoginRequest, Meaning,
+    NoProgress, NoPushProgress, PullEvent, PullProgress, PushCompression, PushEvent, PushProgress,
+    PushState, RegistryOptions, RouteError, Routes, SavedIn, Server, Stop, TlsPolicy, Way,
+    check_login, forget_all_logins, forget_login, save_login,
 };
 pub use rocker_image::store::{Change, ChangeKind, UnpackLimits};
 pub use rocker_runtime::{ExitStatus, Running, executable, main_init};

@@ -34,6 +34,7 @@ impl Engine {
         self.sweep_blobs()?;
         self.sweep_containers()?;
         self.sweep_volumes()?;
+        self.sweep_saves()?;
         if let Some(wish) = wish {
             let tx = self.live.begin()?;
             tx.sweep_done(&wish)?;

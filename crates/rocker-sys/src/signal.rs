@@ -2,6 +2,8 @@
 #![expect(unsafe_code, reason = "raw system calls")]
 
 use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::ptr;
 
 /// Highest signal number on Linux.
@@ -33,6 +35,14 @@ fn set_mask(set: SignalSet) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Makes the program that `command` starts begin as [`reset_all`] says: a child has the signals
+/// blocked that its parent takes in another way.
+pub fn reset_in_child(command: &mut Command) {
+    // SAFETY: what runs between fork and exec makes system calls alone and allocates nothing,
+    // not even for its error.
+    unsafe { command.pre_exec(reset_all) };
 }
 
 /// Gives every signal its default action and blocks none: what a new program expects, and

@@ -16,5 +16,6 @@ pub mod http;
 pub mod image;
 pub mod leak;
 pub mod registry;
+pub mod tree;
 
 pub use host::{Host, Missing};

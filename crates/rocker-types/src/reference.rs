@@ -45,6 +45,12 @@ impl ImageRef {
         &self.repository
     }
 
+    /// Whether both are in one repository, whatever tag and digest they have.
+    #[must_use]
+    pub fn is_same_repository(&self, other: &Self) -> bool {
+        (self.registry(), self.repository()) == (other.registry(), other.repository())
+    }
+
     /// The tag, if one was given or implied.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
@@ -85,6 +91,19 @@ impl ImageRef {
     #[must_use]
     pub fn familiar_with_digest(&self, digest: &Digest) -> String {
         format!("{}@{digest}", self.familiar_repository())
+    }
+
+    /// Whether `text` says at which registry the image is, rather than leaving it to a default.
+    #[must_use]
+    pub fn names_registry(text: &str) -> bool {
+        has_registry(text).is_some()
+    }
+
+    /// Whether `text` says neither a tag nor a digest: a name, or a repository.
+    #[must_use]
+    pub fn is_bare(text: &str) -> bool {
+        let last = text.rsplit('/').next().unwrap_or(text);
+        !last.contains([':', '@'])
     }
 
     fn with_suffix(&self, name: &str) -> String {
@@ -152,14 +171,13 @@ fn parse(text: &str) -> Result<ImageRef, String> {
 }
 
 fn split_registry(name: &str) -> (&str, &str) {
-    match name.split_once('/') {
-        Some((first, path))
-            if first.contains(['.', ':']) || first == "localhost" || first.starts_with('[') =>
-        {
-            (first, path)
-        }
-        _ => (DEFAULT_REGISTRY, name),
-    }
+    has_registry(name).unwrap_or((DEFAULT_REGISTRY, name))
+}
+
+fn has_registry(name: &str) -> Option<(&str, &str)> {
+    let (first, path) = name.split_once('/')?;
+    let is_host = first.contains(['.', ':']) || first == "localhost" || first.starts_with('[');
+    is_host.then_some((first, path))
 }
 
 fn check_registry(text: &str) -> Result<String, String> {
@@ -319,6 +337,16 @@ mod tests {
                 "{text}"
             );
             assert_eq!(canonical.parse(), Ok(parsed), "{text}");
+        }
+        for (text, bare) in [
+            ("alpine", true),
+            ("[::1]:5000/x", true),
+            ("localhost:5000/a/b", true),
+            ("alpine:3", false),
+            ("localhost:5000/a:1", false),
+            (&format!("a/b@{d}"), false),
+        ] {
+            assert_eq!(ImageRef::is_bare(text), bare, "{text}");
         }
         let pinned: ImageRef = format!("alpine@{d}").parse().unwrap();
         assert_eq!(

@@ -33,6 +33,8 @@ pub(crate) enum Failures {
     OfRun,
     /// 126 and 127 as for `run`, else 1: docker's choice.
     OfExec,
+    /// 125, because 1 is an answer.
+    OfQuestion,
 }
 
 impl std::fmt::Debug for Entry {
@@ -186,11 +188,14 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(save::SaveArgs, save::save, [["save"], ["image", "save"]]),
     entry!(load::LoadArgs, load::load, [["load"], ["image", "load"]]),
     entry!(inspect::OneKindArgs, inspect::image, [["image", "inspect"]]),
-    entry!(
-        image_exists::ExistsArgs,
-        image_exists::exists,
-        [["image", "exists"]]
-    ),
+    Entry {
+        failures: Failures::OfQuestion,
+        ..entry!(
+            image_exists::ExistsArgs,
+            image_exists::exists,
+            [["image", "exists"]]
+        )
+    },
     entry!(
         image_prune::PruneArgs,
         image_prune::prune,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use rocker_engine::{AuthFile, AuthFileError, Credential, KeyStyle, SavedIn, Server};
+use rocker_engine::{AuthFile, AuthFileError, Credential, ExtraHeaders, KeyStyle, SavedIn, Server};
 
 use super::CommandError;
 
@@ -99,6 +99,21 @@ impl AuthFiles {
             }
         }
         Ok(None)
+    }
+
+    /// What the first file that has something to say wants registries to see besides.
+    ///
+    /// # Errors
+    ///
+    /// A file that is there and cannot be understood.
+    pub(crate) fn headers(&self) -> Result<ExtraHeaders, CommandError> {
+        for candidate in &self.files {
+            let file = AuthFile::read(&candidate.path).map_err(unusable)?;
+            if let Some(file) = file.filter(|file| !file.headers().is_empty()) {
+                return Ok(file.headers().clone());
+            }
+        }
+        Ok(ExtraHeaders::default())
     }
 
     /// The registries that the files name, sorted. What cannot be read names none.

@@ -21,8 +21,8 @@ pub(crate) struct CreateArgs {
 
 pub(crate) fn create(context: &mut Context, args: CreateArgs) -> Outcome {
     let pull = args.container.pull;
-    let request: CreateRequest = args.container.into_request()?;
-    image_source::ensure(context, &request.image, pull)?;
+    let mut request: CreateRequest = args.container.into_request()?;
+    request.image = image_source::ensure(context, &request.image, pull)?;
     let created = context
         .engine()?
         .create(&request)

@@ -71,6 +71,10 @@ pub(crate) enum CommandError {
         path: PathBuf,
         source: rocker_engine::RouteError,
     },
+    #[error(transparent)]
+    Policy(#[from] rocker_engine::PolicyError),
+    #[error("rocker does not know the place {0:?}")]
+    Transport(String),
     #[error("not logged in to {0}")]
     NotLoggedIn(String),
     #[error("cannot perform an interactive login: stdin is not a terminal")]
@@ -115,6 +119,7 @@ impl Diagnose for CommandError {
             Self::Login(error) => error.kind(),
             Self::AuthFile(error) => error.kind(),
             Self::Certificates(error) => error.kind(),
+            Self::Policy(error) => error.kind(),
             Self::Route { source, .. } | Self::Registries { source, .. } => source.kind(),
             Self::NotLoggedIn(_) | Self::NoAuthFile(_) => ErrorKind::NotFound,
             Self::Pump(PumpError::Session(error)) => error.kind(),
@@ -125,6 +130,7 @@ impl Diagnose for CommandError {
             | Self::NotATerminal
             | Self::Config { .. }
             | Self::NoTerminalForLogin
+            | Self::Transport(_)
             | Self::PushByDigest(_)
             | Self::NoHome
             | Self::PasswordInput(_)
@@ -155,11 +161,15 @@ impl Diagnose for CommandError {
             Self::AuthFile(error) => error.hint(),
             Self::Login(error) => error.hint(),
             Self::Certificates(error) => error.hint(),
+            Self::Policy(error) => error.hint(),
             Self::Route { source, .. } | Self::Registries { source, .. } => source.hint(),
             Self::NoTerminalForLogin => {
                 Some("give -u NAME and --password-stdin, or start rocker in a terminal".to_owned())
             }
             Self::PushByDigest(_) => Some("name a tag: NAME[:TAG]".to_owned()),
+            Self::Transport(_) => Some(
+                "it knows registries, oci:DIR, oci-archive:FILE and docker-archive:FILE; skopeo copies from and to others".to_owned(),
+            ),
             Self::NoHome => Some("name a file with --authfile".to_owned()),
             Self::Pump(_)
             | Self::Stopped { .. }

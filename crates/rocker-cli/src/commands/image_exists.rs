@@ -7,7 +7,7 @@ use crate::exit_code::Status;
 
 /// Tell whether an image is here
 ///
-/// Prints nothing; the exit code is 0 if it is, and 1 if it is not.
+/// Prints nothing; the exit code is 0 if it is, 1 if it is not, and 125 if that cannot be told.
 #[derive(clap::Args, Debug)]
 #[command(
     after_long_help = "Examples:\n  rocker image exists debian:trixie || rocker pull debian:trixie"

@@ -87,9 +87,13 @@ fn unknown(text: &str, keys: &str) -> String {
     format!("there is no filter {key:?}: those are {keys}")
 }
 
-/// A name with `*`, `?` or `[…]` in it.
+/// A name with `*`, `?` or `[…]` in it; one with the IPv6 address of a registry is as it is.
 pub(crate) fn pattern(text: &str) -> Result<Pattern, String> {
-    Pattern::new(text).map_err(|error| format!("{text:?} is no pattern: {}", error.msg))
+    let glob = match text.parse::<ImageRef>() {
+        Ok(_) => Pattern::escape(text),
+        Err(_) => text.to_owned(),
+    };
+    Pattern::new(&glob).map_err(|error| format!("{text:?} is no pattern: {}", error.msg))
 }
 
 /// Whether the name fits, with its tag or without, as docker prints it or in full.

@@ -1,12 +1,15 @@
 //! `rocker import`.
 
 use std::io::{IsTerminal as _, stdin};
+use std::sync::{Mutex, PoisonError};
 
 use rocker_engine::ImportOptions;
-use rocker_types::ConfigChange;
+use rocker_types::{ConfigChange, Diagnose as _, Digest, ErrorKind, ImageRef, Platform};
 
 use super::{CommandError, Context, Outcome, print};
 use crate::exit_code::Status;
+use crate::report;
+use crate::terminal::{SignalPlan, Signals};
 
 /// Make an image from an archive of a root file system
 ///
@@ -25,8 +28,12 @@ pub(crate) struct ImportArgs {
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
 
-    /// The archive; - is standard input
-    #[arg(value_name = "FILE|-")]
+    /// What the image runs on: OS[/ARCH[/VARIANT]]; this host's platform by default
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+
+    /// The archive, or its http or https URL; - is standard input
+    #[arg(value_name = "FILE|URL|-")]
     file: String,
 
     /// Name for the image
@@ -37,9 +44,9 @@ pub(crate) struct ImportArgs {
 pub(crate) fn import(context: &mut Context, args: ImportArgs) -> Outcome {
     let name = args.name.as_deref().map(str::parse).transpose()?;
     let options = ImportOptions {
+        platform: args.platform,
         message: args.message,
         changes: args.change,
-        ..ImportOptions::default()
     };
     let id = if args.file == "-" {
         if stdin().is_terminal() {
@@ -49,6 +56,8 @@ pub(crate) fn import(context: &mut Context, args: ImportArgs) -> Outcome {
             ));
         }
         context.engine()?.import(stdin(), name.as_ref(), &options)?
+    } else if args.file.starts_with("http://") || args.file.starts_with("https://") {
+        fetch(context, &args.file, name.as_ref(), &options)?
     } else {
         let file = fs_err::File::open(&args.file).map_err(|source| CommandError::Archive {
             path: args.file.clone(),
@@ -58,4 +67,34 @@ pub(crate) fn import(context: &mut Context, args: ImportArgs) -> Outcome {
     };
     print(&format!("{id}\n"))?;
     Ok(Status::Success)
+}
+
+/// Imports what a web server has. Ctrl-C ends it, and nothing of it is left.
+fn fetch(
+    context: &mut Context,
+    url: &str,
+    name: Option<&ImageRef>,
+    options: &ImportOptions,
+) -> Result<Digest, CommandError> {
+    let engine = context.engine()?;
+    let mut signals = Signals::take(SignalPlan::Interrupt).map_err(CommandError::Terminal)?;
+    report::note(&format!("Downloading from {url}"));
+    let stopped_by = Mutex::new(None);
+    let cancelled = || {
+        let signal = signals.next().ok().flatten();
+        let mut stopped_by = stopped_by.lock().unwrap_or_else(PoisonError::into_inner);
+        *stopped_by = stopped_by.or(signal);
+        stopped_by.is_some()
+    };
+    let imported = engine.import_from(url, &cancelled, name, options);
+    let signal = *stopped_by.lock().unwrap_or_else(PoisonError::into_inner);
+    signals
+        .follow(SignalPlan::Ignore)
+        .map_err(CommandError::Terminal)?;
+    match (imported, signal) {
+        (Err(source), Some(signal)) if source.kind() == ErrorKind::Interrupted => {
+            Err(CommandError::Stopped { signal, source })
+        }
+        (imported, _) => Ok(imported?),
+    }
 }

@@ -6,6 +6,7 @@ use fs_err::File;
 use rocker_engine::{LoadRequest, LoadSource, LoadedImage};
 use rocker_types::{DiffId, ImageRef, Platform};
 
+use super::policy::policy;
 use super::{CommandError, Context, Outcome, print};
 use crate::exit_code::Status;
 use crate::report;
@@ -50,6 +51,8 @@ pub(crate) fn load(context: &mut Context, args: LoadArgs) -> Outcome {
     };
     let request = LoadRequest {
         platform: args.platform,
+        only: None,
+        policy: policy()?,
         limits: rocker_engine::UnpackLimits::default(),
         on_layer: &tell,
     };
@@ -59,7 +62,7 @@ pub(crate) fn load(context: &mut Context, args: LoadArgs) -> Outcome {
     Ok(Status::Success)
 }
 
-fn source(input: &str) -> Result<LoadSource, CommandError> {
+pub(super) fn source(input: &str) -> Result<LoadSource, CommandError> {
     let failed = |source| CommandError::Archive {
         path: input.to_owned(),
         source,
@@ -82,7 +85,7 @@ fn source(input: &str) -> Result<LoadSource, CommandError> {
     }
 }
 
-fn lines(image: &LoadedImage) -> String {
+pub(super) fn lines(image: &LoadedImage) -> String {
     if image.names.is_empty() {
         return format!("Loaded image ID: {}\n", image.id);
     }

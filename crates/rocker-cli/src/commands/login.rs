@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use rocker_engine::{Credential, KeyStyle, LoginRequest, RegistryOptions, Server};
 use rocker_types::{Diagnose as _, ErrorKind};
+use rustix::process::DumpableBehavior;
 
 use super::auth_files::AuthFiles;
 use super::registry::TransportArgs;
@@ -99,12 +100,16 @@ fn server(text: Option<&str>) -> Result<Server, CommandError> {
 }
 
 pub(crate) fn login(_: &mut Context, args: LoginArgs) -> Outcome {
+    // no core file and no debugger of this user's sees the password; it is no reason to stop
+    // where the kernel does not know the wish
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let server = server(args.server.as_deref())?;
     let files = args.files.files();
     if args.get_login {
         return get_login(&files, &server);
     }
-    let options = args.transport.options_for_login(server.registry())?;
+    let mut options = args.transport.options_for_login(server.registry())?;
+    options.headers = files.headers()?;
     if let Some(stored) = stored(&args, &files, &server)? {
         let who = stored.username().unwrap_or("a token");
         report::note(&format!(

@@ -14,6 +14,11 @@ const ORDINARY: &[(&str, &str)] = &[
         "A flag is unknown, or has a value that it cannot take.",
     ),
 ];
+const OF_QUESTION: &[(&str, &str)] = &[
+    ("0", "Yes."),
+    ("1", "No."),
+    ("125", "That cannot be told; standard error says why."),
+];
 const OF_A_PROGRAM: &[(&str, &str)] = &[
     ("126", "The program cannot be run."),
     ("127", "The program does not exist."),
@@ -35,14 +40,20 @@ const FILES: &[(&str, &str)] = &[
     (
         "$REGISTRY_AUTH_FILE, $XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json, ~/.docker/config.json",
         "Credentials for registries: those of the first file that knows the registry, in itself or in the \
-         credential helper that it names (credHelpers, credsStore: docker-credential-NAME on PATH). A login \
-         is kept in the first that exists, but for docker's; in ~/.config/containers/auth.json if none does.",
+         credential helper that it names (credHelpers, credsStore: docker-credential-NAME on PATH). \
+         HttpHeaders of the first that has any go to registries, and to nobody else. A login is kept in the first that exists, but for docker's; in ~/.config/containers/auth.json if none does.",
     ),
     (
         "/etc/containers/registries.conf, /etc/containers/registries.conf.d/*.conf, ~/.config/containers/...",
         "The container tools' rules about registries (version 2): prefix, location, insecure, blocked and \
-         mirrors of [[registry]] are followed. A name without a registry means Docker Hub, whatever \
-         unqualified-search-registries and aliases say.",
+         mirrors of [[registry]] are followed. In pull, run and create a name without a registry \
+         means what [aliases] says, else an image of unqualified-search-registries (short-name-mode \
+         says who decides which), else one of Docker Hub.",
+    ),
+    (
+        "~/.config/containers/policy.json, /etc/containers/policy.json",
+        "The container tools' policy, the first of the two. rocker checks no signatures: what the \
+         policy does not let in as insecureAcceptAnything is refused by pull and load.",
     ),
     (
         "/etc/containers/certs.d/HOST[:PORT], /etc/docker/certs.d/HOST[:PORT], ~/.config/containers/certs.d/HOST[:PORT]",
@@ -61,6 +72,11 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     (
         "ROCKER_CONFIG",
         "A file to read instead of /etc/rocker/config.toml. It has to exist.",
+    ),
+    (
+        "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY",
+        "Proxies for registries, as curl knows them, and what needs none; in lower case too. \
+         Loopback never needs one.",
     ),
     ("ROCKER_ROOT", "The directory of --root."),
     ("ROCKER_RUNROOT", "The directory of --runroot."),
@@ -89,6 +105,7 @@ pub(super) fn of(path: &[&str], examples: Option<&str>) -> String {
     let codes: Vec<(&str, &str)> = match failures_of(path) {
         Some(Failures::OfRun) => [&[OF_RUN], OF_A_PROGRAM].concat(),
         Some(Failures::OfExec) => [&[OF_EXEC], OF_A_PROGRAM].concat(),
+        Some(Failures::OfQuestion) => OF_QUESTION.to_vec(),
         Some(Failures::Ordinary) | None => ORDINARY.to_vec(),
     };
     text.push_str(&list("EXIT STATUS", &codes));

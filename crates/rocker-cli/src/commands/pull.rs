@@ -2,11 +2,13 @@
 
 use std::cell::Cell;
 
-use rocker_engine::{PullRequest, Pulled};
+use rocker_engine::{Entry, PullRequest, Pulled};
 use rocker_types::{Diagnose as _, ErrorKind, ImageRef, Platform};
 
+use super::policy::policy;
 use super::registry::RegistryArgs;
-use super::{CommandError, Context, Outcome, print};
+use super::transport::Place;
+use super::{CommandError, Context, Outcome, print, short_names};
 use crate::exit_code::Status;
 use crate::report;
 use crate::terminal::{SignalPlan, Signals};
@@ -14,7 +16,8 @@ use crate::ui::progress::Progress;
 
 /// Fetch an image from a registry
 ///
-/// Progress goes to standard error; standard output gets one line, the image's full name.
+/// Progress goes to standard error; standard output gets one line, the image's full name. An
+/// image in a file is named oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME].
 #[derive(clap::Args, Debug)]
 #[command(
     after_long_help = "Examples:\n  rocker pull debian:trixie\n  rocker pull --platform linux/arm64 localhost:5000/app"
@@ -31,7 +34,7 @@ pub(crate) struct PullArgs {
     #[command(flatten)]
     registry: RegistryArgs,
 
-    /// The image: NAME[:TAG][@DIGEST]
+    /// The image: NAME[:TAG][@DIGEST], or where it is in a file
     #[arg(value_name = "IMAGE")]
     image: String,
 }
@@ -46,20 +49,50 @@ pub(crate) struct Wish {
 }
 
 pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
-    let reference = args.image.parse()?;
-    let wish = Wish {
-        reference,
-        platform: args.platform,
-        quiet: args.quiet,
-        registry: args.registry,
+    let image = match Place::read(&args.image)? {
+        Place::Named(image) => image,
+        Place::InFile(file) => {
+            print(&file.load(context, args.platform, args.quiet)?)?;
+            return Ok(Status::Success);
+        }
     };
-    fetch(context, &wish)?;
-    print(&format!("{}\n", wish.reference.canonical()))?;
+    let pulled = fetch_one_of(context, short_names::meant(image)?, |reference| Wish {
+        reference,
+        platform: args.platform.clone(),
+        quiet: args.quiet,
+        registry: args.registry.clone(),
+    })?;
+    print(&format!("{}\n", pulled.canonical()))?;
     Ok(Status::Success)
+}
+
+/// Fetches the first of several images that can be had, and says which that was. Of the others
+/// it is said why they were not.
+pub(crate) fn fetch_one_of(
+    context: &mut Context,
+    references: Vec<ImageRef>,
+    wish: impl Fn(ImageRef) -> Wish,
+) -> Result<ImageRef, CommandError> {
+    let mut left = references.len();
+    for reference in references {
+        left -= 1;
+        match fetch(context, &wish(reference.clone())) {
+            Ok(_) => return Ok(reference),
+            Err(error) if left > 0 && error.kind() != ErrorKind::Interrupted => {
+                report::note(&report::chain(&error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    // a name means at least one image
+    Err(CommandError::NoSuchObject(String::new()))
 }
 
 /// Fetches an image. Ctrl-C ends it, and nothing half fetched is seen by anybody.
 pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, CommandError> {
+    if let Some(policy) = policy()? {
+        policy.check(Entry::Registry(&wish.reference))?;
+    }
     let request = PullRequest {
         reference: wish.reference.clone(),
         platform: wish.platform.clone(),

@@ -3,10 +3,11 @@
 use std::cell::Cell;
 use std::path::PathBuf;
 
-use rocker_engine::{PushCompression, PushRequest, PushWatch, Pushed};
+use rocker_engine::{Elsewhere, Format, PushCompression, PushRequest, PushWatch, Pushed};
 use rocker_types::{Diagnose as _, ErrorKind, ImageRef};
 
 use super::registry::RegistryArgs;
+use super::transport::Place;
 use super::{CommandError, Context, Outcome, print};
 use crate::exit_code::Status;
 use crate::report;
@@ -19,15 +20,21 @@ use crate::ui::progress::Progress;
 /// already is not sent again, and layers whose compressed form is still to be had where they
 /// came from pass through, so that the image keeps its digest. Of an image for several
 /// platforms the one that is here is sent. Progress goes to standard error; standard output
-/// gets one line with the digest.
+/// gets one line with the digest. DESTINATION sends the image elsewhere than its name says: to
+/// another name, or to a file as oci:DIR[:TAG], oci-archive:FILE[:TAG] or
+/// docker-archive:FILE[:NAME].
 #[derive(clap::Args, Debug)]
 #[command(
-    after_long_help = "Examples:\n  rocker push localhost:5000/app:1\n  rocker push --compression zstd --digestfile digest quay.io/team/app"
+    after_long_help = "Examples:\n  rocker push localhost:5000/app:1\n  rocker push --compression zstd --digestfile digest quay.io/team/app\n  rocker push --all-tags localhost:5000/app\n  rocker push app:1 oci:layout:1"
 )]
 pub(crate) struct PushArgs {
     /// Show no progress, and print the image's full name only
     #[arg(short, long)]
     quiet: bool,
+
+    /// Push every tag that the image's repository has here
+    #[arg(short, long, conflicts_with_all = ["digestfile", "destination"])]
+    all_tags: bool,
 
     /// Write the digest of the manifest to a file
     #[arg(long, value_name = "FILE")]
@@ -40,7 +47,15 @@ pub(crate) struct PushArgs {
         value_name = "FORMAT",
         default_value = "gzip"
     )]
-    compression: Format,
+    compression: Packing,
+
+    /// How hard to compress: 1 to 9 for gzip, 1 to 19 for zstd
+    #[arg(long, value_name = "LEVEL")]
+    compression_level: Option<u8>,
+
+    /// Which documents the registry gets: oci, or v2s2 for docker's; the image's own by default
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<Documents>,
 
     #[command(flatten)]
     registry: RegistryArgs,
@@ -48,53 +63,143 @@ pub(crate) struct PushArgs {
     /// The image: NAME[:TAG]
     #[arg(value_name = "IMAGE")]
     image: String,
+
+    /// Where to, if not where its name says
+    #[arg(value_name = "DESTINATION")]
+    destination: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Format {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Packing {
     Gzip,
     Zstd,
 }
 
-impl From<Format> for PushCompression {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Gzip => Self::Gzip,
-            Format::Zstd => Self::Zstd,
+impl From<Packing> for PushCompression {
+    fn from(packing: Packing) -> Self {
+        match packing {
+            Packing::Gzip => Self::Gzip,
+            Packing::Zstd => Self::Zstd,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Documents {
+    Oci,
+    V2s2,
+}
+
+impl From<Documents> for Format {
+    fn from(documents: Documents) -> Self {
+        match documents {
+            Documents::Oci => Self::Oci,
+            Documents::V2s2 => Self::Docker,
         }
     }
 }
 
 pub(crate) fn push(context: &mut Context, args: PushArgs) -> Outcome {
-    let reference: ImageRef = args.image.parse()?;
-    let Some(tag) = reference.tag().filter(|_| reference.digest().is_none()) else {
-        return Err(CommandError::PushByDigest(args.image));
+    check(&args)?;
+    let source: ImageRef = args.image.parse()?;
+    if args.all_tags {
+        if !ImageRef::is_bare(&args.image) {
+            return Err(CommandError::conflict(
+                "--all-tags wants a name without a tag",
+                "leave out the tag, or --all-tags",
+            ));
+        }
+        for name in context.engine()?.tags_of(&source)? {
+            let pushed = send(context, &args, &name, &name)?;
+            tell(&args, &name, &pushed)?;
+        }
+        return Ok(Status::Success);
+    }
+    let target = match args.destination.as_deref().map(Place::read).transpose()? {
+        None => source.clone(),
+        Some(Place::Named(name)) => name.parse()?,
+        Some(Place::InFile(file)) => {
+            check_for_file(&args)?;
+            file.save(context, &args.image, args.quiet)?;
+            return Ok(Status::Success);
+        }
     };
-    let pushed = send(context, &args, &reference)?;
+    if target.tag().is_none() || target.digest().is_some() {
+        return Err(CommandError::PushByDigest(target.familiar()));
+    }
+    let pushed = send(context, &args, &source, &target)?;
     if let Some(path) = &args.digestfile {
         fs_err::write(path, format!("{}", pushed.digest)).map_err(CommandError::DigestFile)?;
     }
+    tell(&args, &target, &pushed)?;
+    Ok(Status::Success)
+}
+
+/// What no registry could be asked for.
+fn check(args: &PushArgs) -> Result<(), CommandError> {
+    let most = match args.compression {
+        Packing::Gzip => 9,
+        Packing::Zstd => 19,
+    };
+    if args
+        .compression_level
+        .is_some_and(|level| !(1..=most).contains(&level))
+    {
+        return Err(CommandError::conflict(
+            format!("--compression-level is not one of 1 to {most}"),
+            "see rocker push --help",
+        ));
+    }
+    if args.compression == Packing::Zstd && args.format == Some(Documents::V2s2) {
+        return Err(CommandError::conflict(
+            "--format v2s2 cannot be used with --compression zstd",
+            "docker's documents know no zstd; choose --format oci",
+        ));
+    }
+    Ok(())
+}
+
+/// A file gets the layers as they are.
+fn check_for_file(args: &PushArgs) -> Result<(), CommandError> {
+    let is_for_registries = args.digestfile.is_some()
+        || args.format.is_some()
+        || args.compression_level.is_some()
+        || args.compression != Packing::Gzip;
+    match is_for_registries {
+        false => Ok(()),
+        true => Err(CommandError::conflict(
+            "--digestfile, --format and --compression are about registries",
+            "leave them out; the layers in a file are not compressed",
+        )),
+    }
+}
+
+fn tell(args: &PushArgs, name: &ImageRef, pushed: &Pushed) -> Result<(), CommandError> {
+    let tag = name.tag().unwrap_or("latest");
     print(&match args.quiet {
-        true => format!("{}\n", reference.canonical()),
+        true => format!("{}\n", name.canonical()),
         false => format!(
             "{tag}: digest: {} size: {}\n",
             pushed.digest, pushed.manifest_bytes
         ),
-    })?;
-    Ok(Status::Success)
+    })
 }
 
 /// Sends the image. Ctrl-C ends it, and the registry is told that no more will come.
 fn send(
     context: &mut Context,
     args: &PushArgs,
+    source: &ImageRef,
     reference: &ImageRef,
 ) -> Result<Pushed, CommandError> {
     let engine = context.engine()?;
     let request = PushRequest {
+        image: source.clone(),
         reference: reference.clone(),
         place: args.registry.own_place(reference)?,
         compression: args.compression.into(),
+        level: args.compression_level,
+        format: args.format.map(Into::into),
     };
     let progress = match args.quiet {
         true => Progress::Quiet,
@@ -113,10 +218,12 @@ fn send(
         stopped_by.set(stopped_by.get().or(signal));
         stopped_by.get().is_some()
     };
+    let registry = args.registry.clone();
+    // a registry whose credentials cannot be read is one that is not asked
+    let elsewhere = Elsewhere::new(move |origin| registry.place_elsewhere(origin).ok());
     let watch = PushWatch {
         progress: &progress,
-        // a registry whose credentials cannot be read is one that is not asked
-        elsewhere: &|origin| args.registry.place_elsewhere(origin).ok(),
+        elsewhere: &elsewhere,
         cancelled: &cancelled,
     };
     let pushed = engine.push(&request, watch);

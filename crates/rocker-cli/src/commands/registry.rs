@@ -174,7 +174,11 @@ impl RegistryArgs {
         }
         let credential = match creds {
             Some(creds) => Some(creds.clone().complete()?),
-            None => self.files()?.find(&stop.registry, &stop.repository)?,
+            None => {
+                let files = self.files()?;
+                options.headers = files.headers()?;
+                files.find(&stop.registry, &stop.repository)?
+            }
         };
         if let Some(credential) = credential {
             options.credentials.insert(&stop.registry, credential);

@@ -42,7 +42,9 @@ pub(crate) fn rmi(context: &mut Context, args: RmiArgs) -> Outcome {
         status = Status::SomeFailed;
     };
     for image in wanted(engine, &args)? {
-        let queries = match image.contains(['*', '?', '[']) {
+        // an IPv6 address of a registry stands in brackets too
+        let is_pattern = image.contains(['*', '?', '[']) && image.parse::<ImageRef>().is_err();
+        let queries = match is_pattern {
             true => names_like(engine, &image),
             false => Ok(vec![image]),
         };

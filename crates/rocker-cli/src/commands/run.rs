@@ -84,7 +84,7 @@ pub(crate) fn run(context: &mut Context, mut args: RunArgs) -> Outcome {
     request.stdin_once = streams.stdin && !detach;
     request.attach_stdout = streams.stdout && !detach;
     request.attach_stderr = streams.stderr && !detach;
-    image_source::ensure(context, &request.image, pull)?;
+    request.image = image_source::ensure(context, &request.image, pull)?;
     if detach {
         let started = context.engine()?.run(&request, StartMode::Detached)?;
         print(&format!("{}\n", started.id))?;

@@ -1,13 +1,16 @@
 //! `rocker save`.
 
-use std::io::{self, BufWriter, IsTerminal as _, Write as _, stdout};
+use std::io::{self, BufWriter, IsTerminal as _, Write, stderr, stdout};
 use std::path::Path;
 
 use rocker_engine::{ArchiveFormat, EngineError};
+use rocker_types::DiffId;
 
 use super::{CommandError, Context, Outcome};
 use crate::exit_code::Status;
 use crate::output_file::OutputFile;
+use crate::report;
+use crate::ui::human;
 
 /// What is written at once.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -27,7 +30,8 @@ enum Format {
 ///
 /// The archive has the images' own layers, uncompressed and byte for byte as they were made,
 /// each once: whoever loads it gets images of the same ID. It is both a docker archive and an
-/// OCI image layout. An image that is given by its ID has no name in it.
+/// OCI image layout. An image that is given by its ID has no name in it; a name without a tag
+/// means all its tags.
 #[derive(clap::Args, Debug)]
 #[command(
     after_long_help = "Examples:\n  rocker save -o debian.tar debian:trixie\n  rocker save app:1 app:2 | ssh host rocker load\n  rocker save --format oci-dir -o layout debian:trixie"
@@ -52,12 +56,23 @@ pub(crate) struct SaveArgs {
     )]
     format: Format,
 
+    /// Do not tell about each layer, as is done at a terminal
+    #[arg(short, long)]
+    quiet: bool,
+
     /// Images to save, by name or ID
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
 }
 
 pub(crate) fn save(context: &mut Context, args: SaveArgs) -> Outcome {
+    let is_told = !args.quiet && stderr().is_terminal();
+    let tell = |layer: &DiffId, bytes: u64| {
+        if is_told {
+            let size = human::size(bytes);
+            report::note(&format!("{}: Saving {size}", layer.0.short()));
+        }
+    };
     let format = match args.format {
         Format::DockerArchive => ArchiveFormat::Docker,
         Format::OciArchive => ArchiveFormat::Oci,
@@ -67,14 +82,36 @@ pub(crate) fn save(context: &mut Context, args: SaveArgs) -> Outcome {
                 return Err(CommandError::conflict(message, "name it with -o DIR"));
             }
             let engine = context.engine()?;
-            engine.save_directory(&args.images, Path::new(&args.output))?;
+            let images = engine.images_to_save(&args.images)?;
+            engine.save_directory(&images, &tell, Path::new(&args.output))?;
             return Ok(Status::Success);
         }
     };
     write_archive(&args.output, |output| {
-        context.engine()?.save(&args.images, format, output)
+        let engine = context.engine()?;
+        let images = engine.images_to_save(&args.images)?;
+        engine.save(&images, format, &tell, output)
     })?;
     Ok(Status::Success)
+}
+
+/// Standard output, and whether its reader is gone.
+struct Direct {
+    file: std::fs::File,
+    is_closed: bool,
+}
+
+impl Write for Direct {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes);
+        let is_closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+        self.is_closed |= written.as_ref().is_err_and(is_closed);
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// Has an archive written to a file or to standard output, as `name` says.
@@ -92,10 +129,17 @@ pub(crate) fn write_archive(
         // standard output itself looks for line ends
         let direct =
             rustix::io::dup(stdout()).map_err(|errno| CommandError::Output(errno.into()))?;
-        let direct = std::fs::File::from(direct);
+        let direct = Direct {
+            file: direct.into(),
+            is_closed: false,
+        };
         let mut output = BufWriter::with_capacity(BUFFER_BYTES, direct);
-        write(&mut output)?;
-        return output.flush().map_err(CommandError::Output);
+        let written = write(&mut output).map_err(CommandError::from);
+        let written = written.and_then(|()| output.flush().map_err(CommandError::Output));
+        return match output.get_ref().is_closed {
+            true => Err(CommandError::Output(io::ErrorKind::BrokenPipe.into())),
+            false => written,
+        };
     }
     let failed = |source| CommandError::WriteArchive {
         path: name.to_owned(),

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 
+use rocker_types::Signal;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -65,38 +66,56 @@ impl Drop for Silence {
     }
 }
 
+/// What came of a question.
+enum Answer {
+    Line(String),
+    Signal(Signal),
+    /// The input ended.
+    Nothing,
+}
+
 fn ask(question: &str, echo: Echo) -> Result<String, CommandError> {
     if !io::stdin().is_terminal() {
         return Err(CommandError::NoTerminalForLogin);
     }
-    // signals wait until the terminal is as it was
-    let mut signals = Signals::take(SignalPlan::Interrupt).map_err(CommandError::Terminal)?;
-    let answer = Silence::begin(echo).and_then(|silence| {
-        let mut err = io::stderr();
-        err.write_all(question.as_bytes())?;
-        let answer = read_line(&signals);
-        drop(silence);
-        if matches!(answer, Ok(None)) {
-            err.write_all(b"\n")?;
+    loop {
+        // signals wait until the terminal is as it was
+        let plan = SignalPlan::Question;
+        let mut signals = Signals::take(plan).map_err(CommandError::Terminal)?;
+        let answer = ask_once(question, echo, &signals);
+        signals
+            .follow(SignalPlan::Ignore)
+            .map_err(CommandError::Terminal)?;
+        match answer.map_err(CommandError::Terminal)? {
+            Answer::Line(line) => return Ok(line),
+            Answer::Signal(signal) if signal.number() == nix::libc::SIGTSTP => {
+                stop().map_err(CommandError::Terminal)?;
+            }
+            Answer::Signal(signal) => return Err(CommandError::Ended(signal)),
+            Answer::Nothing => return Err(CommandError::NoTerminalForLogin),
         }
-        answer
-    });
-    let signal = match &answer {
-        Ok(None) => signals.next().map_err(CommandError::Terminal)?,
-        Ok(Some(_)) | Err(_) => None,
-    };
-    signals
-        .follow(SignalPlan::Ignore)
-        .map_err(CommandError::Terminal)?;
-    match (answer.map_err(CommandError::Terminal)?, signal) {
-        (Some(line), _) => Ok(line),
-        (None, Some(signal)) => Err(CommandError::Ended(signal)),
-        (None, None) => Err(CommandError::NoTerminalForLogin),
     }
 }
 
-/// A line without its end; `None` if a signal or the end of the input came instead.
-fn read_line(signals: &Signals) -> io::Result<Option<String>> {
+fn ask_once(question: &str, echo: Echo, signals: &Signals) -> io::Result<Answer> {
+    let silence = Silence::begin(echo)?;
+    let mut err = io::stderr();
+    err.write_all(question.as_bytes())?;
+    let answer = read_line(signals);
+    drop(silence);
+    if !matches!(answer, Ok(Answer::Line(_))) {
+        err.write_all(b"\n")?;
+    }
+    answer
+}
+
+/// Stops as Ctrl-Z asks, and comes back when somebody lets us go on.
+fn stop() -> io::Result<()> {
+    Ok(nix::sys::signal::raise(nix::sys::signal::Signal::SIGTSTP)?)
+}
+
+/// A line without its end, or what came instead.
+fn read_line(signals: &Signals) -> io::Result<Answer> {
     let stdin = io::stdin();
     let mut line = Vec::new();
     loop {
@@ -105,14 +124,19 @@ fn read_line(signals: &Signals) -> io::Result<Option<String>> {
             PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
         ];
         retry_on_intr(|| poll(&mut fds, None))?;
-        if !fds[1].revents().is_empty() {
-            return Ok(None);
+        if !fds[1].revents().is_empty()
+            && let Some(signal) = signals.next()?
+        {
+            return Ok(Answer::Signal(signal));
+        }
+        if fds[0].revents().is_empty() {
+            continue;
         }
         // not through a buffer: what follows the line is somebody else's
         let mut byte = [0];
         let count = retry_on_intr(|| rustix::io::read(stdin.as_fd(), &mut byte))?;
         match byte {
-            _ if count == 0 => return Ok(None),
+            _ if count == 0 => return Ok(Answer::Nothing),
             [b'\n'] => break,
             [byte] => line.push(byte),
         }
@@ -121,6 +145,6 @@ fn read_line(signals: &Signals) -> io::Result<Option<String>> {
         }
     }
     String::from_utf8(line)
-        .map(Some)
+        .map(Answer::Line)
         .map_err(|_| io::ErrorKind::InvalidData.into())
 }

@@ -225,7 +225,7 @@ impl<'a> Pump<'a> {
                     raw_mode::reenter();
                     self.resize()?;
                 }
-                SignalPlan::Terminal | SignalPlan::Interrupt => {
+                SignalPlan::Terminal | SignalPlan::Interrupt | SignalPlan::Question => {
                     return Ok(Some(End::Interrupted(signal)));
                 }
                 SignalPlan::Proxy => self.program.signal(signal)?,

@@ -49,6 +49,8 @@ pub(crate) enum SignalPlan {
     Proxy,
     /// Those that ask us to stop are noticed when it suits us.
     Interrupt,
+    /// Those, and the wish to stop for a while: the terminal is put right before either.
+    Question,
     /// They act on us as on any program.
     Ignore,
 }
@@ -115,6 +117,10 @@ impl SignalPlan {
                 all
             }
             Self::Interrupt => REQUESTS_TO_STOP.into_iter().collect(),
+            Self::Question => REQUESTS_TO_STOP
+                .into_iter()
+                .chain([Known::SIGTSTP])
+                .collect(),
             Self::Ignore => SigSet::empty(),
         }
     }

@@ -1,8 +1,10 @@
 //! `import`: a tar of a root file system becomes an image of one layer.
 
-use std::io::Read;
+use std::io::{self, Read};
+use std::sync::{Mutex, PoisonError, mpsc};
 
 use rocker_db::{LayerRow, NewImage};
+use rocker_image::registry::{DownloadError, RegistryOptions, download};
 use rocker_image::store::{ChainLayer, CommittedLayer, UnpackLimits};
 use rocker_types::{
     ConfigChange, Digest, HistoryEntry, ImageConfig, ImageRef, Platform, ProcessConfig, RootFs,
@@ -55,6 +57,44 @@ impl Engine {
         Ok(id)
     }
 
+    /// Makes an image of the root file system in the archive that is at `url`, while it comes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`import`](Self::import), and [`EngineError::Download`].
+    pub fn import_from(
+        &mut self,
+        url: &str,
+        cancelled: &(dyn Fn() -> bool + Sync),
+        reference: Option<&ImageRef>,
+        options: &ImportOptions,
+    ) -> Result<Digest, EngineError> {
+        let (pipe, mut output) = io::pipe().map_err(|source| EngineError::Pipe { source })?;
+        let (tell, told) = mpsc::channel();
+        let failure = Mutex::default();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let outcome = download(url, &RegistryOptions::default(), &mut output, cancelled);
+                // nobody listens where the archive was refused before its end
+                let _ = tell.send(outcome);
+            });
+            let archive = Arriving {
+                pipe,
+                told: Some(told),
+                failure: &failure,
+            };
+            let imported = self.import(archive, reference, options);
+            match failure
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take()
+            {
+                Some(error) => Err(EngineError::Download(Box::new(error))),
+                None => imported,
+            }
+        })
+    }
+
     /// Writes and records an image that was made here, of layers that are in the store.
     pub(crate) fn record_made(
         &mut self,
@@ -79,6 +119,29 @@ impl Engine {
             pulled_ns: now_ns(),
         })?;
         Ok(id)
+    }
+}
+
+/// An archive on its way. Its end is one only if all of it came.
+struct Arriving<'a> {
+    pipe: io::PipeReader,
+    told: Option<mpsc::Receiver<Result<(), DownloadError>>>,
+    failure: &'a Mutex<Option<DownloadError>>,
+}
+
+impl Read for Arriving<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.pipe.read(buffer)?;
+        if count > 0 || buffer.is_empty() {
+            return Ok(count);
+        }
+        match self.told.take().map(|told| told.recv()) {
+            Some(Ok(Err(error))) => {
+                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                Err(io::Error::other("the download broke off"))
+            }
+            Some(Ok(Ok(())) | Err(_)) | None => Ok(0),
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use rocker_db::{ImageRow, NewImage};
-use rocker_image::document::{Document, Manifest};
+use rocker_image::document::{Document, Format, Manifest};
 use rocker_image::registry::{
-    self, Endpoint, KnownBlob, PushCompression, PushProgress, PushedImage,
+    self, Elsewhere, Endpoint, KnownBlob, PushCompression, PushProgress, PushedImage,
 };
 use rocker_types::{DiffId, Digest, ImageRef};
 
@@ -15,12 +15,18 @@ use crate::engine::Engine;
 /// What to send where.
 #[derive(Clone, Debug)]
 pub struct PushRequest {
-    /// An image's name here, which says where it goes.
+    /// The image's name here.
+    pub image: ImageRef,
+    /// The name that it is to have there.
     pub reference: ImageRef,
     /// Where that registry is, and how to talk to it.
     pub place: Endpoint,
     /// How layers are compressed whose blobs are nowhere to be had.
     pub compression: PushCompression,
+    /// How hard; `None` leaves it to the compressor.
+    pub level: Option<u8>,
+    /// Which family of documents the registry gets; `None` leaves the image in its own.
+    pub format: Option<Format>,
 }
 
 /// What came of a push.
@@ -37,8 +43,8 @@ pub struct Pushed {
 pub struct PushWatch<'a> {
     /// Gets the events.
     pub progress: &'a dyn PushProgress,
-    /// Where a repository that layers came from is; `None` if it shall not be asked.
-    pub elsewhere: &'a dyn Fn(&ImageRef) -> Option<Endpoint>,
+    /// Where repositories are that layers came from.
+    pub elsewhere: &'a Elsewhere,
     /// Asked while the network is waited for.
     pub cancelled: &'a dyn Fn() -> bool,
 }
@@ -64,8 +70,8 @@ impl Engine {
         let reference = &request.reference;
         let row = self
             .durable()?
-            .image_by_reference(reference)?
-            .ok_or_else(|| EngineError::NoSuchImage(reference.familiar()))?;
+            .image_by_reference(&request.image)?
+            .ok_or_else(|| EngineError::NoSuchImage(request.image.familiar()))?;
         // nobody sweeps the layers away meanwhile
         let using = crate::sweep::using_images(&self.layout)?;
         let known = self.known_blobs(&row)?;
@@ -80,8 +86,10 @@ impl Engine {
             manifest: row.manifest_digest.clone(),
             layers: row.layers.clone(),
             known_blobs: &|layer| known.get(layer).cloned().unwrap_or_default(),
-            elsewhere: watch.elsewhere,
+            elsewhere: watch.elsewhere.clone(),
             compression: request.compression,
+            level: request.level,
+            format: request.format,
             cancelled: watch.cancelled,
         };
         let pushed = registry::push(self.store()?, &push, watch.progress)
@@ -93,6 +101,27 @@ impl Engine {
             manifest_bytes: pushed.manifest.len() as u64,
             digest: pushed.digest,
         })
+    }
+
+    /// The names of images here that are tags of the repository of `name`, sorted.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NoSuchImage`] if there is none.
+    pub fn tags_of(&mut self, name: &ImageRef) -> Result<Vec<ImageRef>, EngineError> {
+        let mut tags: Vec<ImageRef> = Vec::new();
+        for row in self.durable()?.images()? {
+            tags.extend(
+                row.tags
+                    .into_iter()
+                    .filter(|tag| name.is_same_repository(tag)),
+            );
+        }
+        tags.sort();
+        match tags.is_empty() {
+            true => Err(EngineError::NoSuchImage(name.familiar_repository())),
+            false => Ok(tags),
+        }
     }
 
     /// As which blobs, and where, the layers of an image are known: what the manifests of all
@@ -130,6 +159,21 @@ impl Engine {
                 }
             }
         }
+        // what earlier pushes made of them may be where this image went
+        let pushed_to: Vec<ImageRef> = image
+            .repo_digests
+            .iter()
+            .filter_map(|name| name.parse().ok())
+            .collect();
+        for layer in &image.layers {
+            let blobs = known.entry(layer.clone()).or_default();
+            for blob in self.store()?.blobs_of(layer) {
+                if !blobs.iter().any(|known| known.blob.digest == blob.digest) {
+                    let seen_in = pushed_to.clone();
+                    blobs.push(KnownBlob { blob, seen_in });
+                }
+            }
+        }
         Ok(known)
     }
 
@@ -150,8 +194,8 @@ impl Engine {
         })
     }
 
-    /// Records where the image is now. An image that was made here keeps the manifest, so that
-    /// its blobs are known from then on.
+    /// Records where the image is now, and what its layers were compressed to: they need not be
+    /// again. An image that was made here keeps the manifest.
     fn remember(
         &mut self,
         row: &ImageRow,
@@ -159,16 +203,12 @@ impl Engine {
         pushed: &PushedImage,
     ) -> Result<(), EngineError> {
         let is_first = row.manifest_digest.is_none();
+        let made = pushed.compressed.iter().map(|(layer, blob)| (layer, blob));
+        self.store()?.remember_blobs(made)?;
         if is_first {
             self.want_sweep()?;
             let store = self.store()?;
             store.write_blob(&pushed.digest, &pushed.manifest)?;
-            let manifest = Document::parse(pushed.manifest.clone(), None, pushed.digest.clone());
-            if let Ok(Document::Manifest(manifest)) = manifest {
-                let blobs = manifest.layers.iter().map(|blob| (&blob.digest, blob.size));
-                let blobs = row.layers.iter().zip(blobs);
-                store.remember_blobs(blobs.map(|(layer, (digest, size))| (layer, digest, size)))?;
-            }
         }
         let (live, durable) = self.databases()?;
         let tx = live.begin()?;

@@ -1,34 +1,38 @@
 //! `save`: images become a file.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
-use std::path::Path;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
 
-use rocker_image::exchange::{self, ArchiveFormat, SavedImage};
-use rocker_types::ImageRef;
+use rocker_db::ImageRow;
+use rocker_image::exchange::{self, ArchiveFormat, OnLayer, SavedImage};
+use rocker_types::{ImageRef, Layout};
 use rustix::fs::rename;
 
 use crate::EngineError;
-use crate::engine::Engine;
+use crate::crash::{self, CrashPoint};
+use crate::engine::{Engine, new_id};
+
+/// How a directory is called while it is written; a random word follows.
+const UNFINISHED: &str = ".rocker-save-";
 
 impl Engine {
-    /// Writes images to `output` as one tar. One that is asked for by name has that name in
-    /// the archive, one that is asked for by its id has none.
+    /// Writes images to `output` as one tar.
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoSuchImage`], [`EngineError::AmbiguousImage`] before anything is
-    /// written, and [`EngineError::Save`].
+    /// [`EngineError::Save`].
     pub fn save(
         &mut self,
-        queries: &[String],
+        images: &[SavedImage],
         format: ArchiveFormat,
+        on_layer: OnLayer<'_>,
         output: &mut dyn Write,
     ) -> Result<(), EngineError> {
         // no sweep takes a layer away while it is read
         let using = crate::sweep::using_images(&self.layout)?;
-        let images = self.wanted_images(queries)?;
-        let saved = exchange::save(self.store()?, &images, format, output);
+        let saved = exchange::save(self.store()?, images, format, on_layer, output);
         drop(using);
         saved.map_err(|error| EngineError::Save(Box::new(error)))
     }
@@ -38,45 +42,92 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// As [`save`](Self::save), and [`EngineError::File`] if the directory cannot be made.
+    /// [`EngineError::Save`], and [`EngineError::File`] if the directory cannot be made.
     pub fn save_directory(
         &mut self,
-        queries: &[String],
+        images: &[SavedImage],
+        on_layer: OnLayer<'_>,
         directory: &Path,
     ) -> Result<(), EngineError> {
         let using = crate::sweep::using_images(&self.layout)?;
-        let images = self.wanted_images(queries)?;
         let directory =
             std::path::absolute(directory).map_err(EngineError::file("find", directory))?;
-        let directory = directory.as_path();
-        let mut name = OsString::from(".");
-        name.push(directory.file_name().unwrap_or_default());
-        name.push(format!(".{}", std::process::id()));
-        let temporary = directory.with_file_name(name);
+        let above = directory.parent().unwrap_or(Path::new("/"));
+        let word = new_id()?.short().to_owned();
+        let temporary = above.join(format!("{UNFINISHED}{word}"));
+        self.want_sweep()?;
+        let note = Note::write(&self.layout, &word, &temporary)?;
+        crash::point(CrashPoint::SaveAfterNote);
         fs_err::create_dir(&temporary).map_err(EngineError::file("create", &temporary))?;
-        let saved = exchange::save_directory(self.store()?, &images, &temporary)
+        let saved = exchange::save_directory(self.store()?, images, on_layer, &temporary)
             .map_err(|error| EngineError::Save(Box::new(error)))
             .and_then(|()| {
+                crash::point(CrashPoint::SaveAfterLayers);
                 // succeeds on an empty directory alone
-                let renamed = rename(&temporary, directory);
-                renamed.map_err(|errno| EngineError::file("create", directory)(errno.into()))
+                let renamed = rename(&temporary, &directory);
+                renamed.map_err(|errno| EngineError::file("create", &directory)(errno.into()))?;
+                let synced = fs_err::File::open(above).and_then(|above| above.sync_all());
+                synced.map_err(EngineError::file("flush", above))
             });
-        drop(using);
         if saved.is_err()
             && let Err(error) = self.remove_tree(&temporary)
         {
             tracing::debug!(%error, "a part of the image stays");
         }
+        note.erase()?;
+        drop(using);
+        self.sweep()?;
         saved
     }
 
-    /// The images, each once, with the names that they were asked for by.
-    fn wanted_images(&mut self, queries: &[String]) -> Result<Vec<SavedImage>, EngineError> {
+    /// Removes the directories whose `save` was killed. The caller is alone with the images, so
+    /// none is being written now.
+    pub(crate) fn sweep_saves(&self) -> Result<(), EngineError> {
+        let Ok(entries) = fs_err::read_dir(notes(&self.layout)) else {
+            return Ok(());
+        };
+        for entry in entries.filter_map(Result::ok) {
+            let note = Note(entry.path());
+            if let Some(unfinished) = note.read() {
+                self.remove_tree(&unfinished)?;
+            }
+            note.erase()?;
+        }
+        Ok(())
+    }
+
+    /// The image that `query` means, to be saved under another name or under none.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NoSuchImage`], [`EngineError::AmbiguousImage`].
+    pub fn one_to_save(
+        &mut self,
+        query: &str,
+        name: Option<ImageRef>,
+    ) -> Result<Vec<SavedImage>, EngineError> {
+        let row = self.image_row(query)?;
+        Ok(vec![SavedImage {
+            id: row.id,
+            layers: row.layers,
+            names: name.into_iter().collect(),
+        }])
+    }
+
+    /// The images to be saved, each once. One that is asked for by name has that name in the
+    /// archive, one that is asked for by its id has none; a name without a tag asks for all of
+    /// its tags.
+    ///
+    /// # Errors
+    ///
+    /// As [`one_to_save`](Self::one_to_save).
+    pub fn images_to_save(&mut self, queries: &[String]) -> Result<Vec<SavedImage>, EngineError> {
         let mut images: Vec<SavedImage> = Vec::new();
+        let mut meant = Vec::new();
         for query in queries {
-            let row = self.image_row(query)?;
-            let name = query.parse::<ImageRef>().ok();
-            let name = name.filter(|name| row.tags.contains(name));
+            meant.extend(self.meant(query)?);
+        }
+        for (row, name) in meant {
             let known = images.iter_mut().find(|image| image.id == row.id);
             let image = match known {
                 Some(image) => image,
@@ -97,5 +148,60 @@ impl Engine {
             }
         }
         Ok(images)
+    }
+
+    /// The images that `query` means, by which name.
+    fn meant(&mut self, query: &str) -> Result<Vec<(ImageRow, Option<ImageRef>)>, EngineError> {
+        let name = query.parse::<ImageRef>().ok();
+        if let Some(repository) = name.as_ref().filter(|_| ImageRef::is_bare(query)) {
+            let mut found = Vec::new();
+            for row in self.durable()?.images()? {
+                let tags: Vec<_> = row
+                    .tags
+                    .iter()
+                    .filter(|tag| repository.is_same_repository(tag))
+                    .cloned()
+                    .collect();
+                found.extend(tags.into_iter().map(|tag| (row.clone(), Some(tag))));
+            }
+            found.sort_by(|(_, one), (_, other)| one.cmp(other));
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        let row = self.image_row(query)?;
+        let name = name.filter(|name| row.tags.contains(name));
+        Ok(vec![(row, name)])
+    }
+}
+
+/// Where notes about unfinished directories are.
+fn notes(layout: &Layout) -> PathBuf {
+    layout.runroot().join("saves")
+}
+
+/// A file that says which directory is being written, for who comes after a kill.
+struct Note(PathBuf);
+
+impl Note {
+    fn write(layout: &Layout, word: &str, directory: &Path) -> Result<Self, EngineError> {
+        let (all, note) = (notes(layout), Self(notes(layout).join(word)));
+        fs_err::create_dir_all(&all).map_err(EngineError::file("make", &all))?;
+        // under its name at once, and whole: a note that was cut short names no directory
+        fs_err::write(&note.0, directory.as_os_str().as_bytes())
+            .map_err(EngineError::file("write", &note.0))?;
+        Ok(note)
+    }
+
+    /// The directory, if it is called as we call ours.
+    fn read(&self) -> Option<PathBuf> {
+        let path = PathBuf::from(OsString::from_vec(fs_err::read(&self.0).ok()?));
+        let word = self.0.file_name()?.to_str()?;
+        let expected = format!("{UNFINISHED}{word}");
+        (path.is_absolute() && path.file_name() == Some(OsStr::new(&expected))).then_some(path)
+    }
+
+    fn erase(self) -> Result<(), EngineError> {
+        fs_err::remove_file(&self.0).map_err(EngineError::file("remove", &self.0))
     }
 }

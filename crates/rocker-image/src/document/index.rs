@@ -34,6 +34,8 @@ pub struct IndexEntry {
     /// full name that containerd and docker write, or else image-spec's if it is more than a
     /// tag.
     pub name: Option<String>,
+    /// What image-spec calls it there, whatever that is.
+    pub label: Option<String>,
 }
 
 /// The name of an image as containerd and docker write it: in full.
@@ -50,11 +52,15 @@ pub(super) struct RawEntry {
 }
 
 impl RawEntry {
-    fn name(&self) -> Option<String> {
-        let annotation = |key| match self.annotations.as_ref()?.get(key)? {
+    fn annotation(&self, key: &str) -> Option<String> {
+        match self.annotations.as_ref()?.get(key)? {
             Scalar::Text(text) => Some(text.clone()),
             Scalar::Missing | Scalar::Unsigned(_) | Scalar::Other(_) => None,
-        };
+        }
+    }
+
+    fn name(&self) -> Option<String> {
+        let annotation = |key| self.annotation(key);
         // the specification lets it be much that is no name of an image
         let is_more_than_a_tag =
             |name: &String| name.contains(['/', ':']) && name.parse::<ImageRef>().is_ok();
@@ -98,6 +104,7 @@ impl Index {
         for (position, Object(entry)) in entries.into_iter().enumerate() {
             let path = format!("manifests[{position}]");
             let name = entry.name();
+            let label = entry.annotation(ANNOTATION_REF);
             let descriptor = entry.descriptor.check("index", &path)?;
             let platform = entry
                 .platform
@@ -109,6 +116,7 @@ impl Index {
                     descriptor,
                     platform,
                     name,
+                    label,
                 });
             }
         }

@@ -1,6 +1,7 @@
 //! The media types that rocker understands.
 
 use oci_client::manifest as media;
+use serde::{Deserialize, Serialize};
 
 /// What a JSON document is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ impl DocumentKind {
 
 /// The two families of media types for one and the same thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
     /// Docker's schema 2.
     Docker,
     /// That of the OCI.
@@ -82,7 +83,8 @@ impl Format {
 }
 
 /// How a layer's tar is packed, as its media type says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Compression {
     /// A plain tar.
     None,

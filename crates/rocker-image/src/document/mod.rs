@@ -27,7 +27,7 @@ pub use hash::{digest_of, verify};
 pub(crate) use index::{ANNOTATION_NAME, ANNOTATION_REF, nearest};
 pub use index::{Index, IndexEntry};
 pub use manifest::{Document, Manifest};
-pub(crate) use media_type::Format;
+pub use media_type::Format;
 pub use media_type::{Compression, DocumentKind};
 pub(crate) use words::shorten;
 

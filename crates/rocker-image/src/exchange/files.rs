@@ -8,8 +8,10 @@ use std::path::Path;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::{Errno, pread};
 
+use super::MANIFEST;
 use super::input::Input;
 use super::load_error::LoadError;
+use crate::policy::Entry;
 use crate::store::{
     ArchiveError, ArchiveReader, EntryKind, EntryPath, LimitExceeded, UnpackLimits, open_directory,
     printable, split,
@@ -130,6 +132,17 @@ impl Files {
                 source: errno.into(),
             })?;
         Ok(Self::Directory(directory))
+    }
+
+    /// What a policy calls them.
+    pub(super) fn entry(&self) -> Entry<'static> {
+        match self {
+            Self::Tar { index, .. } if index.contains_key(MANIFEST.as_bytes()) => {
+                Entry::DockerArchive
+            }
+            Self::Tar { .. } => Entry::OciArchive,
+            Self::Directory(_) => Entry::OciDirectory,
+        }
     }
 
     /// Opens a file; `None` if there is none of this name.

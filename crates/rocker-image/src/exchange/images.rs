@@ -22,6 +22,8 @@ pub(super) struct ArchivedImage {
     pub(super) id: Digest,
     pub(super) config: Vec<u8>,
     pub(super) names: Vec<ImageRef>,
+    /// What else it is called there, which may be no name of an image.
+    pub(super) labels: Vec<String>,
     pub(super) layers: Vec<ArchivedLayer>,
 }
 
@@ -92,11 +94,7 @@ pub(super) fn parse_name(name: &str) -> Result<Option<ImageRef>, LoadError> {
         name: printable(name.as_bytes()),
         source,
     })?;
-    let has_tag = name
-        .rsplit('/')
-        .next()
-        .is_some_and(|last| last.contains(':'));
-    Ok((!is_exact || has_tag).then_some(parsed))
+    Ok((!is_exact || !ImageRef::is_bare(name)).then_some(parsed))
 }
 
 fn docker_images(
@@ -175,6 +173,7 @@ fn docker_image(
     Ok(ArchivedImage {
         id,
         layers: layers.collect(),
+        labels: Vec::new(),
         names: names
             .iter()
             .filter_map(|name| parse_name(name).transpose())

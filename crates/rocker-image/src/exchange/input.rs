@@ -5,12 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bzip2::bufread::MultiBzDecoder;
-use flate2::bufread::MultiGzDecoder;
 use fs_err::File;
 use lzma_rust2::XzReader;
 
 use super::load_error::LoadError;
-use crate::store::{Budget, Staging, UnpackLimits};
+use crate::document::Compression;
+use crate::store::{
+    Budget, Decoder, Staging, UnpackError, UnpackLimits, inflate_error, looks_like_tar, recognise,
+};
+
+const XZ_MAGIC: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
+const BZIP2_MAGIC: &[u8] = b"BZh";
 
 /// What is read at once.
 const BUFFER_BYTES: usize = 128 << 10;
@@ -50,7 +55,7 @@ impl Input {
             .read_to_end(&mut head)
             .map_err(read)?;
         let packing = Packing::of(&head);
-        if packing == Packing::Plain && is_file {
+        if packing == Packing::Known(Compression::None) && is_file {
             return Ok(Self { file, start });
         }
         let count = Arc::new(AtomicU64::new(0));
@@ -61,14 +66,15 @@ impl Input {
         let source = BufReader::with_capacity(BUFFER_BYTES, source);
         let mut budget = Budget::new(staging, limits);
         let mut spool = staging.create_file("archive")?;
-        let mut unpacked = packing.decoder(source, limits.zstd_window_log)?;
+        let mut unpacker = packing.unpacker(source, limits.zstd_window_log)?;
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
-            let length = match unpacked.read(&mut buffer) {
-                Ok(0) => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                result => result.map_err(|source| packing.error(source))?,
-            };
+            let length = unpacker
+                .read(&mut buffer)
+                .map_err(|source| packing.error(source, limits.zstd_window_log))?;
+            if length == 0 {
+                break;
+            }
             budget.spend(length as u64, count.load(Ordering::Relaxed))?;
             let written = spool.write_all(&buffer[..length]);
             written.map_err(|source| LoadError::Spool { source })?;
@@ -83,55 +89,54 @@ impl Input {
 /// How a whole archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Packing {
-    Plain,
-    Gzip,
-    Zstd,
+    /// As layers may be, or not at all.
+    Known(Compression),
     Xz,
     Bzip2,
+}
+
+/// What takes the compression off.
+enum Unpacker<R: BufRead> {
+    Known(Decoder<R>),
+    Xz(Box<XzReader<R>>),
+    Bzip2(Box<MultiBzDecoder<R>>),
 }
 
 impl Packing {
     /// By the first bytes; what is none of them can only be plain, or nothing at all.
     fn of(bytes: &[u8]) -> Self {
-        let magics: [(&[u8], Self); 4] = [
-            (&[0x1f, 0x8b], Self::Gzip),
-            (&[0x28, 0xb5, 0x2f, 0xfd], Self::Zstd),
-            (&[0xfd, b'7', b'z', b'X', b'Z', 0], Self::Xz),
-            (b"BZh", Self::Bzip2),
-        ];
         // the first name in a plain tar may begin like anything
-        let is_tar = bytes.get(257..262) == Some(b"ustar");
-        let found = magics
-            .iter()
-            .find(|(magic, _)| bytes.starts_with(magic) && !is_tar);
-        found.map_or(Self::Plain, |(_, packing)| *packing)
+        if looks_like_tar(bytes) {
+            Self::Known(Compression::None)
+        } else if bytes.starts_with(XZ_MAGIC) {
+            Self::Xz
+        } else if bytes.starts_with(BZIP2_MAGIC) {
+            Self::Bzip2
+        } else {
+            Self::Known(recognise(bytes))
+        }
     }
 
-    fn decoder<'a, R: BufRead + 'a>(
-        self,
-        source: R,
-        window_log: u32,
-    ) -> Result<Box<dyn Read + 'a>, LoadError> {
+    fn unpacker<R: BufRead>(self, source: R, window_log: u32) -> Result<Unpacker<R>, LoadError> {
         Ok(match self {
-            Self::Plain => Box::new(source),
-            Self::Gzip => Box::new(MultiGzDecoder::new(source)),
-            Self::Xz => Box::new(XzReader::new_mem_limit(source, true, XZ_MEMORY_KIB)),
-            Self::Bzip2 => Box::new(MultiBzDecoder::new(source)),
-            Self::Zstd => {
-                let decoder = zstd::stream::read::Decoder::with_buffer(source);
-                let mut decoder = decoder.map_err(|source| self.error(source))?;
-                let limited = decoder.window_log_max(window_log);
-                limited.map_err(|source| self.error(source))?;
-                Box::new(decoder)
+            Self::Known(compression) => {
+                let decoder = Decoder::new(source, compression, window_log);
+                Unpacker::Known(decoder.map_err(not_unpacked)?)
             }
+            Self::Xz => {
+                let reader = XzReader::new_mem_limit(source, true, XZ_MEMORY_KIB);
+                Unpacker::Xz(Box::new(reader))
+            }
+            Self::Bzip2 => Unpacker::Bzip2(Box::new(MultiBzDecoder::new(source))),
         })
     }
 
-    fn error(self, source: io::Error) -> LoadError {
+    fn error(self, source: io::Error, window_log: u32) -> LoadError {
         let compression = match self {
-            Self::Plain => return LoadError::Read { source },
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
+            Self::Known(Compression::None) => return LoadError::Read { source },
+            Self::Known(compression) => {
+                return not_unpacked(inflate_error(compression, source, window_log));
+            }
             Self::Xz => "xz",
             Self::Bzip2 => "bzip2",
         };
@@ -139,6 +144,42 @@ impl Packing {
             compression,
             source,
         }
+    }
+}
+
+impl<R: BufRead> Unpacker<R> {
+    /// The next bytes; none at the end.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = match self {
+                Self::Known(decoder) => decoder.read_full(buffer),
+                Self::Xz(reader) => reader.read(buffer),
+                Self::Bzip2(decoder) => decoder.read(buffer),
+            };
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+}
+
+/// The words of a layer's decoder for an archive.
+fn not_unpacked(error: UnpackError) -> LoadError {
+    if let UnpackError::Inflate {
+        compression,
+        source,
+    } = error
+    {
+        return LoadError::Inflate {
+            compression,
+            source,
+        };
+    }
+    let name = "the archive itself".to_owned();
+    LoadError::Layer {
+        name,
+        source: Box::new(error),
     }
 }
 
@@ -165,13 +206,15 @@ mod tests {
         let mut named = [0u8; 512];
         named[..3].copy_from_slice(b"BZh");
         named[257..262].copy_from_slice(b"ustar");
-        let cases: [(&[u8], Packing); 6] = [
-            (&[0x1f, 0x8b, 8], Packing::Gzip),
-            (&[0x28, 0xb5, 0x2f, 0xfd, 0], Packing::Zstd),
+        let known = Packing::Known;
+        let cases: [(&[u8], Packing); 7] = [
+            (&[0x1f, 0x8b, 8], known(Compression::Gzip)),
+            (&[0x28, 0xb5, 0x2f, 0xfd, 0], known(Compression::Zstd)),
+            (&[0x5a, 0x2a, 0x4d, 0x18, 0], known(Compression::Zstd)),
             (b"\xfd7zXZ\0", Packing::Xz),
             (b"BZh9", Packing::Bzip2),
-            (&named, Packing::Plain),
-            (b"", Packing::Plain),
+            (&named, known(Compression::None)),
+            (b"", known(Compression::None)),
         ];
         for (bytes, want) in cases {
             assert_eq!(Packing::of(bytes), want, "{}", bytes.escape_ascii());

@@ -39,11 +39,15 @@ pub(super) fn layout_images(
             let name = name.map(parse_name).transpose()?.flatten();
             let known = images.iter_mut().find(|(id, _)| *id == manifest.digest);
             match known {
-                Some((_, image)) => image.names.extend(name),
+                Some((_, image)) => {
+                    image.names.extend(name);
+                    image.labels.extend(entry.label.clone());
+                }
                 None => {
                     let mut image = layout.image(&manifest, promised.as_ref())?;
                     budget.take(&image)?;
                     image.names.extend(name);
+                    image.labels.extend(entry.label.clone());
                     images.push((manifest.digest, image));
                 }
             }
@@ -144,6 +148,7 @@ impl Layout<'_> {
             id: manifest.config.digest.clone(),
             layers: layers.collect(),
             names: Vec::new(),
+            labels: Vec::new(),
             config,
         })
     }

@@ -10,6 +10,7 @@ use super::files::{Files, Member};
 use super::images::{ArchivedImage, ArchivedLayer, images};
 use super::input::Input;
 use super::load_error::LoadError;
+use crate::policy::Policy;
 use crate::store::{
     ChainLayer, Staging, Store, UnpackLimits, printable, unpack_archived, unpack_layer,
     verify_layer,
@@ -29,6 +30,10 @@ pub enum LoadSource {
 pub struct LoadRequest<'a> {
     /// Which platform of an index; `None` is the host's.
     pub platform: Option<Platform>,
+    /// Which image, by what it is called there; `None` takes all.
+    pub only: Option<String>,
+    /// Whether archives are let in at all; `None` lets all in.
+    pub policy: Option<Policy>,
     /// What the archive and each of its layers may ask for.
     pub limits: UnpackLimits,
     /// Is told of each layer that is about to be read, and how many bytes it has in the
@@ -40,6 +45,8 @@ impl std::fmt::Debug for LoadRequest<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LoadRequest")
             .field("platform", &self.platform)
+            .field("only", &self.only)
+            .field("policy", &self.policy)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
@@ -88,7 +95,13 @@ pub fn load(
         }
         LoadSource::Directory(path) => Files::in_directory(&path)?,
     };
-    let images = images(&files, request.platform.as_ref())?;
+    if let Some(policy) = &request.policy {
+        policy.check(files.entry())?;
+    }
+    let mut images = images(&files, request.platform.as_ref())?;
+    if let Some(only) = &request.only {
+        images = vec![the_one(images, only)?];
+    }
     let mut loader = Loader {
         store,
         staging,
@@ -97,6 +110,37 @@ pub fn load(
         seen: HashSet::new(),
     };
     images.into_iter().map(|image| loader.load(image)).collect()
+}
+
+/// The image that is called `name`, which is then its only name.
+fn the_one(images: Vec<ArchivedImage>, name: &str) -> Result<ArchivedImage, LoadError> {
+    let wanted = name.parse::<ImageRef>().ok();
+    let is_name = |known: &ImageRef| Some(known) == wanted.as_ref();
+    let there: Vec<_> = images
+        .iter()
+        .flat_map(|image| image.labels.iter().cloned())
+        .chain(
+            images
+                .iter()
+                .flat_map(|image| image.names.iter().map(ImageRef::familiar)),
+        )
+        .collect();
+    let mut found = images.into_iter().filter(|image| {
+        image.names.iter().any(is_name) || image.labels.iter().any(|label| label == name)
+    });
+    match found.next() {
+        Some(mut image) => {
+            image.names.retain(is_name);
+            Ok(image)
+        }
+        None => Err(LoadError::NoSuchName {
+            name: printable(name.as_bytes()),
+            there: there
+                .iter()
+                .map(|name| printable(name.as_bytes()))
+                .collect(),
+        }),
+    }
 }
 
 struct Loader<'a> {

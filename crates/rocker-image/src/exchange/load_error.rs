@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use rocker_types::{Diagnose, Digest, ErrorKind, InvalidReference};
 
 use crate::document::DocumentError;
+use crate::policy::PolicyError;
 use crate::store::{ArchiveError, LimitExceeded, StoreError, UnpackError, io_hint, io_kind};
 
 /// Why images could not be loaded. The store has at most layers more that nobody needs.
@@ -48,6 +49,14 @@ pub enum LoadError {
     Empty {
         /// Which list.
         list: &'static str,
+    },
+    /// No image of that name.
+    #[error("no image there is called {name:?}")]
+    NoSuchName {
+        /// What was asked for, escaped.
+        name: String,
+        /// What there is, escaped.
+        there: Vec<String>,
     },
     /// The directory cannot be used.
     #[error("cannot open {path:?}")]
@@ -111,6 +120,9 @@ pub enum LoadError {
         /// The digest of its content.
         actual: Digest,
     },
+    /// The user's policy does not let it in.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The store could not take the image.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -128,6 +140,7 @@ impl Diagnose for LoadError {
             Self::Read { source } | Self::Spool { source } | Self::Open { source, .. } => {
                 io_kind(source)
             }
+            Self::NoSuchName { .. } => ErrorKind::NotFound,
             Self::Inflate { .. }
             | Self::Archive { .. }
             | Self::Limit(_)
@@ -140,6 +153,7 @@ impl Diagnose for LoadError {
             Self::Document { source, .. } => source.kind(),
             Self::Layer { source, .. } => source.kind(),
             Self::ConfigDigest { .. } => ErrorKind::Tampered,
+            Self::Policy(error) => error.kind(),
             Self::Store(error) => error.kind(),
         }
     }
@@ -149,14 +163,19 @@ impl Diagnose for LoadError {
             Self::NotImages => {
                 Some("if it is a root file system, use `rocker import` instead".to_owned())
             }
+            Self::NoSuchName { there, .. } if !there.is_empty() => {
+                Some(format!("there is {}", there.join(", ")))
+            }
             Self::Spool { source } => io_hint(source),
             Self::Document { source, .. } => source.hint(),
             Self::Layer { source, .. } => source.hint(),
+            Self::Policy(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Read { .. }
             | Self::Inflate { .. }
             | Self::Archive { .. }
             | Self::Limit(_)
+            | Self::NoSuchName { .. }
             | Self::Empty { .. }
             | Self::Open { .. }
             | Self::Twice { .. }

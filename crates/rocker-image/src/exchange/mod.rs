@@ -20,7 +20,7 @@ mod save;
 
 pub use load::{LoadRequest, LoadSource, LoadedImage, LoadedLayer, load};
 pub use load_error::LoadError;
-pub use save::{ArchiveFormat, SaveError, SavedImage, save, save_directory};
+pub use save::{ArchiveFormat, OnLayer, SaveError, SavedImage, save, save_directory};
 
 /// Where the OCI layout lists its images.
 const INDEX: &str = "index.json";

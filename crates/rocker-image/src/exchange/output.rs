@@ -1,5 +1,6 @@
 //! Where blobs and documents are written: a tar or a directory.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -7,13 +8,14 @@ use fs_err::File;
 use rocker_types::DiffId;
 
 use super::plan::{Plan, blob_path};
-use super::save::SaveError;
+use super::save::{OnLayer, SaveError};
 use crate::store::{ArchiveWriter, Entry, EntryKind, Store};
 
 /// Writes everything into one tar.
 pub(super) fn write_tar(
     store: &Store,
     plan: &Plan,
+    on_layer: OnLayer<'_>,
     output: &mut dyn Write,
 ) -> Result<(), SaveError> {
     let failed = |source| SaveError::Output { source };
@@ -40,6 +42,7 @@ pub(super) fn write_tar(
     }
     for (layer, size) in &plan.layers {
         begin(&mut archive, &blob_path(&layer.0), *size).map_err(failed)?;
+        on_layer(layer, *size);
         write_layer(store, layer, &mut archive.data())?;
     }
     archive.finish().map_err(failed)?;
@@ -50,6 +53,7 @@ pub(super) fn write_tar(
 pub(super) fn write_directory(
     store: &Store,
     plan: &Plan,
+    on_layer: OnLayer<'_>,
     directory: &Path,
 ) -> Result<(), SaveError> {
     for (name, bytes) in &plan.documents {
@@ -57,11 +61,33 @@ pub(super) fn write_directory(
         let written = file.write_all(bytes).and_then(|()| file.sync_all());
         written.map_err(|source| SaveError::File { path, source })?;
     }
-    for (layer, _) in &plan.layers {
+    for (layer, size) in &plan.layers {
         let (mut file, path) = create(directory, &blob_path(&layer.0))?;
+        on_layer(layer, *size);
         write_layer(store, layer, &mut file)?;
         file.sync_all()
             .map_err(|source| SaveError::File { path, source })?;
+    }
+    let blobs = plan.layers.iter().map(|(layer, _)| blob_path(&layer.0));
+    let names = plan.documents.iter().map(|(name, _)| name.clone());
+    sync_directories(directory, names.chain(blobs))
+}
+
+/// Flushes the names of files below `directory`, and of the directories that they are in.
+fn sync_directories(
+    directory: &Path,
+    names: impl Iterator<Item = String>,
+) -> Result<(), SaveError> {
+    let mut written = BTreeSet::new();
+    for name in names {
+        let path = directory.join(name);
+        let above = path.ancestors().skip(1);
+        let above = above.take_while(|path| path.starts_with(directory));
+        written.extend(above.map(Path::to_owned));
+    }
+    for path in written {
+        let synced = File::open(&path).and_then(|directory| directory.sync_all());
+        synced.map_err(|source| SaveError::File { path, source })?;
     }
     Ok(())
 }

@@ -104,6 +104,9 @@ impl Diagnose for SaveError {
     }
 }
 
+/// Is told of each layer that is about to be written, and how many bytes it has.
+pub type OnLayer<'a> = &'a dyn Fn(&DiffId, u64);
+
 /// Writes `images` to `output` as one tar. The same images make the same bytes.
 ///
 /// Layers are uncompressed, so that their digests are the diff ids, and a layer that several
@@ -116,9 +119,10 @@ pub fn save(
     store: &Store,
     images: &[SavedImage],
     format: ArchiveFormat,
+    on_layer: OnLayer<'_>,
     output: &mut dyn Write,
 ) -> Result<(), SaveError> {
-    write_tar(store, &Plan::new(store, images, format)?, output)
+    write_tar(store, &Plan::new(store, images, format)?, on_layer, output)
 }
 
 /// Writes `images` below `directory` as an OCI image layout, and flushes it to disk. The
@@ -130,8 +134,9 @@ pub fn save(
 pub fn save_directory(
     store: &Store,
     images: &[SavedImage],
+    on_layer: OnLayer<'_>,
     directory: &Path,
 ) -> Result<(), SaveError> {
     let plan = Plan::new(store, images, ArchiveFormat::Oci)?;
-    write_directory(store, &plan, directory)
+    write_directory(store, &plan, on_layer, directory)
 }

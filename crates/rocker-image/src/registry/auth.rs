@@ -7,7 +7,7 @@
 //!
 //! Source: distribution `docs/spec/auth/token.md`, `docs/spec/auth/oauth.md`; RFC 9110, 11.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -41,7 +41,8 @@ enum Challenge {
 pub(super) struct Identity {
     pub(super) registry: String,
     pub(super) repository: String,
-    /// What to ask a token service for, whatever a challenge says.
+    /// What to ask a token service for, whatever a challenge says. The first is what cannot be
+    /// done without.
     pub(super) scopes: Vec<String>,
     pub(super) credential: Option<Credential>,
 }
@@ -53,6 +54,8 @@ pub(super) struct Authenticator {
     identity: Identity,
     insecure: InsecureHosts,
     current: RefCell<Authorization>,
+    /// A token service refused all scopes for the sake of one that we can do without.
+    is_strict: Cell<bool>,
     /// Held while a token is fetched, so that requests that run side by side fetch one.
     refreshing: tokio::sync::Mutex<()>,
 }
@@ -78,6 +81,7 @@ impl Authenticator {
                 header,
                 generation: 0,
             }),
+            is_strict: Cell::new(false),
             refreshing: tokio::sync::Mutex::default(),
         }
     }
@@ -158,10 +162,17 @@ impl Authenticator {
             realm: shown_realm.clone(),
             source: Box::new(source),
         };
-        let response = self
-            .ask_for_token(http, url, service, patience)
-            .await
-            .map_err(wrap)?;
+        let ask = async |patience: &mut Patience| {
+            let answer = self.ask_for_token(http, url.clone(), service, patience);
+            answer.await.map_err(wrap)
+        };
+        let mut response = ask(patience).await?;
+        let is_refusal = response.status().is_client_error()
+            && response.status() != StatusCode::TOO_MANY_REQUESTS;
+        if is_refusal && self.scopes().len() > 1 {
+            self.is_strict.set(true);
+            response = ask(patience).await?;
+        }
         if matches!(
             response.status(),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
@@ -193,7 +204,7 @@ impl Authenticator {
         service: Option<&str>,
         patience: &mut Patience,
     ) -> Result<Response, RegistryError> {
-        let scopes = &self.identity.scopes;
+        let scopes = self.scopes();
         let mut parameters: Vec<_> = scopes.iter().map(|s| ("scope", s.as_str())).collect();
         let together = scopes.join(" ");
         parameters.extend(service.map(|service| ("service", service)));
@@ -227,6 +238,14 @@ impl Authenticator {
             request.headers_mut().insert(AUTHORIZATION, basic);
         }
         http.send(request, patience).await
+    }
+
+    fn scopes(&self) -> &[String] {
+        let all = self.identity.scopes.as_slice();
+        match self.is_strict.get() {
+            true => all.get(..1).unwrap_or(all),
+            false => all,
+        }
     }
 
     /// The token service must be on https, or on the very host of a registry that may be

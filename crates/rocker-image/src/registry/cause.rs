@@ -40,6 +40,7 @@ impl RegistryError {
             } => Transience::Passing,
             Self::Token { source, .. } => source.transience(),
             Self::BadHost { .. }
+            | Self::Proxy { .. }
             | Self::TlsSetup { .. }
             | Self::TooLong { .. }
             | Self::WrongLength { .. }
@@ -64,6 +65,8 @@ pub(super) enum ConnectCause {
     Name,
     /// The peer's certificate is no good; which way, if it matters.
     Certificate(CertificateProblem),
+    /// A proxy leads nowhere.
+    Proxy,
     /// The peer does not speak TLS.
     NotTls,
     /// TLS failed in another way.
@@ -112,6 +115,10 @@ impl ConnectCause {
         }
         let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
         while let Some(error) = cause {
+            // its type is hidden from us
+            if error.to_string().starts_with("tunnel error") {
+                return Self::Proxy;
+            }
             if let Some(found) = error.downcast_ref::<io::Error>().and_then(Self::of_io) {
                 return found;
             }
@@ -153,6 +160,9 @@ impl ConnectCause {
                 "nobody listens there; if {host} is a registry without TLS, list it as an insecure registry"
             )),
             Self::Refused => Some("is the registry running?".to_owned()),
+            Self::Proxy => Some(format!(
+                "the proxy that HTTPS_PROXY or ALL_PROXY names does not lead to {host}; NO_PROXY lists what needs none"
+            )),
             Self::Name => Some("check the spelling of the registry's name and the name server".to_owned()),
             Self::NotTls => Some(format!("{host} does not speak TLS; to use plain HTTP, list it as an insecure registry")),
             Self::Certificate(CertificateProblem::Expired) => {
@@ -175,6 +185,7 @@ fn is_hopeless(error: &reqwest::Error) -> bool {
         ConnectCause::Refused
         | ConnectCause::Name
         | ConnectCause::Certificate(_)
+        | ConnectCause::Proxy
         | ConnectCause::NotTls
         | ConnectCause::Tls => true,
         ConnectCause::Other => false,

@@ -34,7 +34,7 @@ impl Diagnose for RegistryError {
         match self {
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Denied { .. } => ErrorKind::Denied,
-            Self::BadHost { .. } => ErrorKind::Invalid,
+            Self::BadHost { .. } | Self::Proxy { .. } => ErrorKind::Invalid,
             Self::TooLong { .. }
             | Self::WrongLength { .. }
             | Self::Redirect { .. }
@@ -75,6 +75,7 @@ impl Diagnose for RegistryError {
                 Some("does the registry want https? Plain HTTP is used for loopback and insecure registries".to_owned())
             }
             Self::BadHost { .. }
+            | Self::Proxy { .. }
             | Self::Transport { .. }
             | Self::Truncated { .. }
             | Self::Stalled { .. }

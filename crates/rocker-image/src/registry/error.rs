@@ -110,6 +110,15 @@ pub enum RegistryError {
         source: reqwest::Error,
     },
 
+    /// The environment names a proxy that cannot be used. Its value may hold a password.
+    #[error("cannot use the proxy of {variable}: {problem}")]
+    Proxy {
+        /// The variable.
+        variable: &'static str,
+        /// Why not.
+        problem: &'static str,
+    },
+
     /// The connection broke, or the peer does not speak HTTP.
     #[error("connection to {url} broke")]
     Transport {

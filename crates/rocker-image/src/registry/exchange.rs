@@ -21,6 +21,14 @@ const MAX_CHALLENGES: u32 = 2;
 /// How much of an error's body is read for the registry's own words.
 pub(super) const MAX_ERROR_BYTES: u64 = 64 << 10;
 
+/// What came of a body that can be sent only once.
+pub(super) enum Sent {
+    /// The registry has taken it.
+    Taken(Response),
+    /// It is to go there instead, all of it.
+    LeadsTo(Url),
+}
+
 /// One request, to be sent as often as it takes.
 pub(super) struct Exchange<'a> {
     pub(super) method: Method,
@@ -83,8 +91,8 @@ impl Repository<'_> {
         }
     }
 
-    /// Follows redirects of what has no body. The authorisation goes to the registry's own
-    /// origin and to no other, wherever the way leads.
+    /// Follows redirects; of a request with a body only those that leave it what it is. The
+    /// authorisation goes to the registry's own origin and to no other, wherever the way leads.
     async fn follow(
         &self,
         exchange: &Exchange<'_>,
@@ -102,16 +110,28 @@ impl Repository<'_> {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
             }
             *request.body_mut() = exchange.body.clone().map(Into::into);
-            if let Some(authorization) = authorization.filter(|_| self.is_ours(&url)) {
-                let headers = request.headers_mut();
-                headers.insert(AUTHORIZATION, authorization.clone());
-            }
+            self.introduce(&mut request, authorization);
             let response = self.http.send(request, patience).await?;
-            let leads_on = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-            if !leads_on || exchange.body.is_some() {
+            let leads_on = match exchange.body {
+                None => matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308),
+                Some(_) => keeps_its_body(&response),
+            };
+            if !leads_on {
                 return Ok(response);
             }
             url = trail.next(&url, location(&response)?)?;
+        }
+    }
+
+    /// Says who we are, and what else the user wants to be said, to the registry alone.
+    fn introduce(&self, request: &mut Request, authorization: Option<&HeaderValue>) {
+        if !self.is_ours(request.url()) {
+            return;
+        }
+        let headers = request.headers_mut();
+        self.options().headers.add_to(headers);
+        if let Some(authorization) = authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
         }
     }
 
@@ -199,15 +219,12 @@ impl Repository<'_> {
         headers: HeaderMap,
         body: Body,
         patience: &mut Patience,
-    ) -> Result<Response, RegistryError> {
+    ) -> Result<Sent, RegistryError> {
         let authorization = self.auth.current();
         let mut request = Request::new(method.clone(), url.clone());
         *request.headers_mut() = headers;
         *request.body_mut() = Some(body);
-        if let Some(header) = authorization.header.as_ref().filter(|_| self.is_ours(url)) {
-            let headers = request.headers_mut();
-            headers.insert(AUTHORIZATION, header.clone());
-        }
+        self.introduce(&mut request, authorization.header.as_ref());
         let response = self.http.send(request, patience).await?;
         if response.status() == StatusCode::UNAUTHORIZED && self.is_ours(response.url()) {
             let url = shown(response.url());
@@ -218,8 +235,12 @@ impl Repository<'_> {
                 .await?;
             return Err(RegistryError::Reauthorised { url });
         }
+        if keeps_its_body(&response) {
+            return self.place(&response).map(Sent::LeadsTo);
+        }
         self.check_status(response, &[202], "the upload", patience)
             .await
+            .map(Sent::Taken)
     }
 
     /// Where an answer says that an upload goes on.
@@ -238,6 +259,13 @@ impl Repository<'_> {
             delay,
         });
     }
+}
+
+/// Whether a request is to be made elsewhere with the method and the body that it has.
+///
+/// Source: RFC 9110, 15.4.8 and 15.4.9.
+fn keeps_its_body(response: &Response) -> bool {
+    matches!(response.status().as_u16(), 307 | 308)
 }
 
 /// Where an answer redirects to.

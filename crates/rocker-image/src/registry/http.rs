@@ -8,7 +8,7 @@ use reqwest::{Client, Request, Response, Url};
 
 use super::origin::{Origin, Reach, shown};
 use super::patience::Patience;
-use super::{Certificates, RegistryError, RegistryOptions, TlsPolicy, tls};
+use super::{Certificates, RegistryError, RegistryOptions, TlsPolicy, proxy, tls};
 
 /// The connections of one pull.
 ///
@@ -111,9 +111,11 @@ impl HttpClient {
             .user_agent(concat!("rocker/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(self.options.timeouts.connect)
             .tcp_nodelay(true);
-        if kind.loopback {
+        if kind.loopback || proxy::is_unwanted() {
             // HTTP_PROXY is about other machines
             builder = builder.no_proxy();
+        } else {
+            proxy::check_environment()?;
         }
         let client = builder.build();
         client.map_err(|source| RegistryError::TlsSetup {

@@ -30,9 +30,11 @@ mod cause;
 mod certificates;
 mod credentials;
 mod diagnose;
+mod download;
 mod error;
 mod exchange;
 mod fetch;
+mod headers;
 mod http;
 mod layers;
 mod login;
@@ -40,6 +42,7 @@ mod origin;
 mod patience;
 mod pipe;
 mod progress;
+mod proxy;
 mod pull;
 mod push;
 mod redirect;
@@ -48,6 +51,7 @@ mod resolve;
 mod retry;
 mod routes;
 mod runtime;
+mod short_names;
 mod tls;
 mod words;
 
@@ -56,15 +60,18 @@ pub use credentials::{
     AuthFile, AuthFileError, Credential, Credentials, HelperError, InvalidServer, KeyStyle,
     SavedIn, Server, forget_all_logins, forget_login, save_login,
 };
+pub use download::{DownloadError, download};
 pub use error::{PullError, RegistryError};
+pub use headers::ExtraHeaders;
 pub use login::{LoginError, LoginRequest, check_login};
 pub use progress::{LayerState, NoProgress, PullEvent, PullProgress};
 pub use pull::{PulledImage, PulledLayer, pull};
 pub use push::{
-    KnownBlob, NoPushProgress, PushCompression, PushError, PushEvent, PushProgress, PushRequest,
-    PushState, PushedImage, push,
+    Elsewhere, KnownBlob, NoPushProgress, PushCompression, PushError, PushEvent, PushProgress,
+    PushRequest, PushState, PushedImage, push,
 };
 pub use request::{
     Endpoint, KnownLayer, PullRequest, RegistryOptions, RetryPolicy, Timeouts, TlsPolicy,
 };
 pub use routes::{RouteError, Routes, Stop, Way};
+pub use short_names::Meaning;

@@ -44,7 +44,7 @@ impl<'a> Trail<'a> {
             return Err(refuse("that is a loop"));
         }
         if self.visited.len() > MAX_HOPS {
-            return Err(refuse("that is one redirect too many"));
+            return Err(one_too_many(from, &target));
         }
         Ok(target)
     }
@@ -68,6 +68,11 @@ pub(super) fn permitted(
         Some(problem) => Err(refused(from, shown(&target), problem)),
         None => Ok(target),
     }
+}
+
+/// What a way says that has no end.
+pub(super) fn one_too_many(from: &Url, target: &Url) -> RegistryError {
+    refused(from, shown(target), "that is one redirect too many")
 }
 
 fn refused(from: &Url, target: String, problem: &'static str) -> RegistryError {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rocker_types::{DiffId, Digest, ImageRef, Platform};
 
-use super::{Certificates, Credentials};
+use super::{Certificates, Credentials, ExtraHeaders};
 use crate::store::UnpackLimits;
 
 /// One image to fetch.
@@ -101,6 +101,8 @@ pub struct RegistryOptions {
     pub insecure_hosts: Vec<String>,
     /// Who we are.
     pub credentials: Credentials,
+    /// What else the registry itself is to see.
+    pub headers: ExtraHeaders,
     /// Which transport the registry has to offer.
     pub tls: TlsPolicy,
     /// Certificate authorities to trust besides the system's, in DER.
@@ -143,6 +145,7 @@ impl Default for RegistryOptions {
         Self {
             insecure_hosts: Vec::new(),
             credentials: Credentials::default(),
+            headers: ExtraHeaders::default(),
             tls: TlsPolicy::default(),
             extra_roots: Vec::new(),
             certificates: Certificates::default(),

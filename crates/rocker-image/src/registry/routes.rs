@@ -1,16 +1,19 @@
 //! Where repositories really are: `registries.conf`, version 2, of the container tools.
 //!
-//! Short names are not this file's business here: they mean Docker Hub, as with docker.
 //! Source: containers-registries.conf(5).
 
 use rocker_types::{Diagnose, ErrorKind, ImageRef};
 use serde::Deserialize;
 
+use super::short_names::{Meaning, ShortNames};
 use crate::document::shorten;
 
 /// What one or several files say about registries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Routes(Vec<Rule>);
+pub struct Routes {
+    rules: Vec<Rule>,
+    names: ShortNames,
+}
 
 /// One `[[registry]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +87,26 @@ pub enum RouteError {
         location: String,
     },
 
+    /// Not the name of an image.
+    #[error(transparent)]
+    Name(rocker_types::InvalidReference),
+
+    /// There is nowhere to look for a name without a registry.
+    #[error("{name:?} names no registry, and registries.conf has no registry to search")]
+    NoSearch {
+        /// As the user wrote it.
+        name: String,
+    },
+
+    /// Only the user can say which image is meant.
+    #[error("{name:?} may be {}, and nobody can be asked which", candidates.join(" or "))]
+    Ambiguous {
+        /// As the user wrote it.
+        name: String,
+        /// The images.
+        candidates: Vec<String>,
+    },
+
     /// The user wants nothing from there.
     #[error("{prefix} is blocked in registries.conf")]
     Blocked {
@@ -95,7 +118,12 @@ pub enum RouteError {
 impl Diagnose for RouteError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Syntax { .. } | Self::Version1 | Self::Location { .. } => ErrorKind::Invalid,
+            Self::Syntax { .. }
+            | Self::Version1
+            | Self::Location { .. }
+            | Self::Name(_)
+            | Self::NoSearch { .. }
+            | Self::Ambiguous { .. } => ErrorKind::Invalid,
             Self::Blocked { .. } => ErrorKind::Denied,
         }
     }
@@ -105,7 +133,12 @@ impl Diagnose for RouteError {
             Self::Version1 => {
                 Some("write [[registry]] tables in place of [registries.…]".to_owned())
             }
-            Self::Syntax { .. } | Self::Location { .. } | Self::Blocked { .. } => None,
+            Self::NoSearch { .. } | Self::Ambiguous { .. } => {
+                Some("write the registry in front of the name: REGISTRY/NAME".to_owned())
+            }
+            Self::Syntax { .. } | Self::Location { .. } | Self::Name(_) | Self::Blocked { .. } => {
+                None
+            }
         }
     }
 }
@@ -150,24 +183,27 @@ impl Routes {
     ///
     /// # Errors
     ///
-    /// All but [`RouteError::Blocked`].
+    /// Those about the file.
     pub fn add(&mut self, text: &str) -> Result<(), RouteError> {
-        let file: File = toml::from_str(text).map_err(|error| {
-            let before = error.span().and_then(|span| text.get(..span.start));
-            RouteError::Syntax {
-                line: 1 + before.unwrap_or_default().matches('\n').count(),
-                message: error.message().to_owned(),
-            }
-        })?;
+        let file: File = read(text)?;
         if file.registries.is_some() {
             return Err(RouteError::Version1);
         }
         for raw in file.registry {
             let rule = Rule::check(raw)?;
-            self.0.retain(|other| other.prefix != rule.prefix);
-            self.0.push(rule);
+            self.rules.retain(|other| other.prefix != rule.prefix);
+            self.rules.push(rule);
         }
-        Ok(())
+        self.names.add(read(text)?)
+    }
+
+    /// Which images `text` may mean; `can_ask` says whether there is a user who could choose.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError::Name`], [`RouteError::NoSearch`], [`RouteError::Ambiguous`].
+    pub fn meaning(&self, text: &str, can_ask: bool) -> Result<Meaning, RouteError> {
+        self.names.meaning(text, can_ask)
     }
 
     /// Where what `reference` names is to be had.
@@ -213,11 +249,21 @@ impl Routes {
     /// The rule with the longest prefix, and what of `name` follows it.
     fn best<'n>(&self, name: &'n str) -> Option<(&Rule, &'n str)> {
         let fitting = self
-            .0
+            .rules
             .iter()
             .filter_map(|rule| Some((rule, rule.covers(name)?)));
         fitting.max_by_key(|(rule, _)| rule.prefix.len())
     }
+}
+
+fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, RouteError> {
+    toml::from_str(text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        RouteError::Syntax {
+            line: 1 + before.unwrap_or_default().matches('\n').count(),
+            message: error.message().to_owned(),
+        }
+    })
 }
 
 impl Rule {
@@ -292,7 +338,7 @@ fn trimmed(place: &str) -> &str {
 }
 
 /// A place has a host, and no scheme, tag or digest.
-fn check_place(place: &str) -> Result<(), RouteError> {
+pub(super) fn check_place(place: &str) -> Result<(), RouteError> {
     let (host, path) = place.split_once('/').unwrap_or((place, ""));
     let in_host = |c: u8| c.is_ascii_alphanumeric() || b".-_:[]".contains(&c);
     let in_path = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"._-/".contains(&c);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use rocker_types::{DiffId, Digest};
+use rocker_types::DiffId;
 use rustix::fs::{RenameFlags, fsync, renameat, renameat_with};
 use rustix::io::Errno;
 
@@ -14,6 +14,7 @@ use super::remove::remove_tree;
 use super::settle::{check_base, settle};
 use super::staging::{StagedLayer, Staging};
 use super::{Durability, Store, StoreError};
+use crate::document::Descriptor;
 
 /// One layer of an image that is about to be committed.
 #[derive(Debug)]
@@ -202,14 +203,15 @@ impl Store {
     /// knows about it is damaged, [`StoreError::Access`] if the kernel refuses.
     pub fn remember_blobs<'a>(
         &self,
-        blobs: impl Iterator<Item = (&'a DiffId, &'a Digest, u64)>,
+        blobs: impl Iterator<Item = (&'a DiffId, &'a Descriptor)>,
     ) -> Result<(), StoreError> {
         let staging = self.stage()?;
         let _lock = self.lock_layers()?;
-        for (layer, digest, size_bytes) in blobs {
+        for (layer, blob) in blobs {
             let blob = VerifiedBlob {
-                digest: digest.clone(),
-                size_bytes,
+                digest: blob.digest.clone(),
+                size_bytes: blob.size,
+                compression: blob.compression(),
             };
             self.remember_blob(Record::load(self, layer)?, layer, &blob, &staging)?;
         }

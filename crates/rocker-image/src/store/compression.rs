@@ -20,7 +20,7 @@ const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const ZSTD_SKIPPABLE_MAGIC: &[u8] = &[0x2a, 0x4d, 0x18];
 
 /// A decoder for one layer.
-pub(super) enum Decoder<R: BufRead> {
+pub(crate) enum Decoder<R: BufRead> {
     Plain(R),
     Gzip(Box<MultiGzip<R>>),
     Zstd(Box<zstd::stream::read::Decoder<'static, R>>),
@@ -28,7 +28,7 @@ pub(super) enum Decoder<R: BufRead> {
 
 /// What `bytes`, the beginning of a layer, look like. What is neither gzip nor zstd can only
 /// be a plain tar; the tar reader will say so if it is not.
-fn recognise(bytes: &[u8]) -> Compression {
+pub(crate) fn recognise(bytes: &[u8]) -> Compression {
     let is_skippable = bytes.first().is_some_and(|b| b & 0xf0 == 0x50)
         && bytes[1..].starts_with(ZSTD_SKIPPABLE_MAGIC);
     if bytes.starts_with(GZIP_MAGIC) {
@@ -62,12 +62,12 @@ pub(super) fn agree(
 }
 
 /// An archive whose first name happens to begin like something else.
-fn looks_like_tar(bytes: &[u8]) -> bool {
+pub(crate) fn looks_like_tar(bytes: &[u8]) -> bool {
     bytes.get(257..262) == Some(b"ustar")
 }
 
 impl<R: BufRead> Decoder<R> {
-    pub(super) fn new(
+    pub(crate) fn new(
         source: R,
         compression: Compression,
         window_log: u32,
@@ -100,7 +100,7 @@ impl<R: BufRead> Decoder<R> {
     }
 
     /// Fills `buffer` as far as there is something; zero at the end.
-    pub(super) fn read_full(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read_full(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
             let rest = &mut buffer[filled..];
@@ -145,7 +145,7 @@ impl<R: BufRead> Decoder<R> {
 }
 
 /// gzip members one after the other, and garbage after the last, which everybody tolerates.
-pub(super) struct MultiGzip<R: BufRead> {
+pub(crate) struct MultiGzip<R: BufRead> {
     member: Option<GzDecoder<R>>,
     rest: Option<R>,
 }
@@ -183,7 +183,7 @@ impl<R: BufRead> MultiGzip<R> {
 }
 
 /// Explains a decoder's error; a zstd window beyond the limit is a limit, not damage.
-pub(super) fn inflate_error(
+pub(crate) fn inflate_error(
     compression: Compression,
     source: io::Error,
     window_log: u32,

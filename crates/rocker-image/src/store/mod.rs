@@ -49,6 +49,7 @@ pub use archive::ArchiveError;
 pub(crate) use archive::{ArchiveReader, ArchiveWriter, Entry, EntryKind};
 pub(crate) use budget::Budget;
 pub use commit::{ChainLayer, CommittedLayer};
+pub(crate) use compression::{Decoder, inflate_error, looks_like_tar, recognise};
 pub use error::{StoreError, UnpackError};
 pub use image_root::root_layer;
 pub(crate) use kernel::{io_hint, io_kind};

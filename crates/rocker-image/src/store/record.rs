@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError};
+use super::{Compression, Store, StoreError};
 
 /// A layer's size, and what it took from the layers below it.
 ///
@@ -40,6 +40,9 @@ pub(super) struct Record {
 pub(super) struct VerifiedBlob {
     pub(super) digest: Digest,
     pub(super) size_bytes: u64,
+    /// Unknown of those that were recorded before this was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) compression: Option<Compression>,
 }
 
 /// A hard link to a file of a layer below, which became a copy.
@@ -78,7 +81,7 @@ impl Record {
     pub(super) fn add_blob(&mut self, blob: &VerifiedBlob) -> bool {
         /// More ways to compress one tar are somebody's joke.
         const MOST: usize = 16;
-        if self.blobs.contains(blob) {
+        if self.knows(&blob.digest, blob.size_bytes) {
             return false;
         }
         if self.blobs.len() >= MOST {
@@ -86,6 +89,13 @@ impl Record {
         }
         self.blobs.push(blob.clone());
         true
+    }
+
+    /// Whether a blob of this digest and length turned out to be the layer.
+    pub(super) fn knows(&self, digest: &Digest, size_bytes: u64) -> bool {
+        let wanted = (digest, size_bytes);
+        let mut known = self.blobs.iter();
+        known.any(|blob| (&blob.digest, blob.size_bytes) == wanted)
     }
 
     /// Whether an entry described the layer's root directory.

@@ -13,12 +13,13 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::recipe::{attic_name, recipe_name};
-use super::record::{Record, VerifiedBlob, record_name};
+use super::record::{Record, record_name};
 use super::remove::remove_tree;
 use super::staging::{self, StagedLayer, Staging};
 use super::unpack::is_opaque;
 use super::unsynced::{UNSYNCED, mark_name};
 use super::{StoreError, UnpackError, UnpackLimits, pipeline};
+use crate::document::{Descriptor, Format};
 
 const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -207,11 +208,24 @@ impl Store {
     /// Whether this blob is known to unpack to the layer: it was verified when it came.
     #[must_use]
     pub fn knows_blob(&self, layer: &DiffId, digest: &Digest, size_bytes: u64) -> bool {
-        let blob = VerifiedBlob {
-            digest: digest.clone(),
-            size_bytes,
+        Record::load(self, layer).is_ok_and(|record| record.knows(digest, size_bytes))
+    }
+
+    /// The blobs that are known to unpack to the layer, the latest first, as a manifest would
+    /// name them.
+    #[must_use]
+    pub fn blobs_of(&self, layer: &DiffId) -> Vec<Descriptor> {
+        let Ok(record) = Record::load(self, layer) else {
+            return Vec::new();
         };
-        Record::load(self, layer).is_ok_and(|record| record.blobs.contains(&blob))
+        let described = record.blobs.into_iter().rev().filter_map(|blob| {
+            Some(Descriptor {
+                media_type: Format::Oci.layer(blob.compression?).to_owned(),
+                digest: blob.digest,
+                size: blob.size_bytes,
+            })
+        });
+        described.collect()
     }
 
     /// Removes a layer; one that is not there is removed already. It is gone from the store

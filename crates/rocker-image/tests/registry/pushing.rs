@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use rocker_image::document::{Compression, Descriptor};
 use rocker_image::registry::{
-    Credential, Endpoint, KnownBlob, NoPushProgress, PulledImage, PushCompression, PushError,
-    PushEvent, PushProgress, PushRequest, PushState, PushedImage, RegistryOptions, push,
+    Credential, Elsewhere, Endpoint, KnownBlob, NoPushProgress, PulledImage, PushCompression,
+    PushError, PushEvent, PushProgress, PushRequest, PushState, PushedImage, RegistryOptions, push,
 };
 use rocker_testkit::image::{Image, ImageBuilder, Layer};
-use rocker_testkit::registry::{Action, Auth, On, Registry};
+use rocker_testkit::registry::{Action, Auth, On, Registry, RequestRecord};
 use rocker_types::{Diagnose as _, DiffId, ErrorKind, ImageRef};
 
 use crate::ground::{Ground, impatient_request, noise, request};
@@ -62,10 +62,18 @@ impl Journey {
         options: RegistryOptions,
         progress: &dyn PushProgress,
     ) -> Result<PushedImage, PushError> {
-        let seen_in: Vec<ImageRef> = origin
-            .then(|| self.image.reference.clone())
-            .into_iter()
-            .collect();
+        let origin = origin.then(|| self.image.reference.clone());
+        let seen_in: Vec<ImageRef> = origin.into_iter().collect();
+        self.push_seen_in(&seen_in, options, progress)
+    }
+
+    /// The same where the layers are said to be in these repositories.
+    fn push_seen_in(
+        &self,
+        seen_in: &[ImageRef],
+        options: RegistryOptions,
+        progress: &dyn PushProgress,
+    ) -> Result<PushedImage, PushError> {
         let request = PushRequest {
             reference: format!("{}/app:1", self.target.host()).parse().unwrap(),
             registry: options,
@@ -78,9 +86,11 @@ impl Journey {
                 .iter()
                 .map(|layer| layer.diff_id.clone())
                 .collect(),
-            known_blobs: &|layer| self.known(layer, &seen_in),
-            elsewhere: &|origin| Some(Endpoint::of(origin, request("x/y").registry)),
+            known_blobs: &|layer| self.known(layer, seen_in),
+            elsewhere: Elsewhere::new(|origin| Some(Endpoint::of(origin, request("x/y").registry))),
             compression: PushCompression::Gzip,
+            level: None,
+            format: None,
             cancelled: &|| false,
         };
         push(&self.ground.store, &request, progress)
@@ -315,4 +325,163 @@ fn a_registry_that_loses_track_of_an_upload_gets_it_again() {
     let patches = journey.target.requests();
     let patches = patches.iter().filter(|request| request.method == "PATCH");
     assert_eq!(patches.count(), 1, "a refusal is not argued with");
+}
+
+/// What was sent to `registry`, by method.
+fn sent_to<'r>(requests: &'r [RequestRecord], registry: &Registry) -> Vec<&'r RequestRecord> {
+    let host = registry.host();
+    requests.iter().filter(|r| r.host == host).collect()
+}
+
+/// How a client that may do everything at the target's first entrance talks to it.
+fn as_ann(journey: &Journey) -> RegistryOptions {
+    let mut options = request("x").registry;
+    let credential = Credential::Basic {
+        username: "ann".to_owned(),
+        password: "secret".to_owned(),
+    };
+    let host = journey.target.host();
+    options.credentials.insert(&host, credential);
+    options
+}
+
+fn basic() -> Auth {
+    Auth::Basic {
+        user: "ann".to_owned(),
+        password: "secret".to_owned(),
+    }
+}
+
+#[test]
+fn a_token_that_expires_while_a_layer_is_on_its_way_is_renewed() {
+    for origin in [true, false] {
+        let user = Some(("ann".to_owned(), "secret".to_owned()));
+        let journey = Journey::new(&large(), Auth::Token { user });
+        let on = On::Method("PATCH");
+        journey.target.fault(on, 1, Action::ExpireTokens);
+
+        let pushed = journey.push(origin, as_ann(&journey), &NoPushProgress);
+
+        let pushed = pushed.unwrap_or_else(|error| panic!("{}", chain(&error)));
+        assert_eq!(pushed.digest == journey.image.manifest_digest, origin);
+        let requests = journey.target.requests();
+        let patches = requests.iter().filter(|request| request.method == "PATCH");
+        let statuses: Vec<_> = patches.map(|patch| patch.status).collect();
+        assert_eq!(statuses.first(), Some(&401), "{statuses:?}");
+        assert_eq!(statuses.last(), Some(&202), "{statuses:?}");
+        assert_eq!(journey.target.open_uploads(), 0);
+    }
+}
+
+#[test]
+fn a_token_service_that_grants_all_or_nothing_is_asked_for_less() {
+    for status in [400, 401, 403] {
+        let user = Some(("ann".to_owned(), "secret".to_owned()));
+        let journey = Journey::new(&large(), Auth::Token { user });
+        journey.target.hand_out_tokens_only_for("app", status);
+        let foreign = format!("{}/theirs:1", journey.target.host());
+        let foreign: ImageRef = foreign.parse().unwrap();
+
+        let pushed = journey.push_seen_in(&[foreign], as_ann(&journey), &NoPushProgress);
+
+        pushed.unwrap_or_else(|error| panic!("{status} {}", chain(&error)));
+        let requests = journey.target.requests();
+        let tokens: Vec<_> = requests
+            .iter()
+            .filter(|request| request.path.starts_with("/token") && request.path.contains("app"))
+            .map(|request| request.path.contains("theirs"))
+            .collect();
+        assert_eq!(tokens[..2], [true, false], "{tokens:?}");
+        assert!(!tokens[1..].contains(&true), "it is asked for it again");
+    }
+}
+
+#[test]
+fn uploads_that_go_on_elsewhere_are_not_followed_by_credentials() {
+    for (origin, auth) in [(true, basic()), (false, basic())] {
+        let journey = Journey::new(&large(), auth);
+        let other = journey.target.beside(Auth::Open);
+        journey.target.send_uploads_to(&other.host());
+        let on = On::Method("PATCH");
+        journey
+            .target
+            .fault(on, 1, Action::CutUploadAfter(3_000_000));
+
+        let pushed = journey.push(origin, as_ann(&journey), &NoPushProgress);
+
+        pushed.unwrap_or_else(|error| panic!("{}", chain(&error)));
+        let requests = journey.target.requests();
+        let there = sent_to(&requests, &other);
+        let methods = |name: &str| there.iter().filter(|r| r.method == name).count();
+        assert!(methods("PATCH") > 1 && methods("PUT") > 1, "{there:?}");
+        let with_credentials = there.iter().filter(|r| r.authorization.is_some());
+        assert_eq!(with_credentials.count(), 0, "{there:?}");
+        assert!(journey.target.manifest("app:1").is_some());
+        assert_eq!(journey.target.open_uploads(), 0);
+    }
+}
+
+#[test]
+fn what_is_sent_elsewhere_goes_there_whole_and_without_credentials() {
+    for on in [
+        On::Method("HEAD"),
+        On::Method("POST"),
+        On::Method("PATCH"),
+        On::Method("PUT"),
+        On::Manifest,
+    ] {
+        let journey = Journey::new(&large(), basic());
+        let other = journey.target.beside(Auth::Open);
+        let action = Action::SendTo(other.host());
+        journey.target.fault(on.clone(), 1, action);
+
+        let pushed = journey.push(true, as_ann(&journey), &NoPushProgress);
+
+        let pushed = pushed.unwrap_or_else(|error| panic!("{on:?} {}", chain(&error)));
+        assert_eq!(pushed.digest, journey.image.manifest_digest, "{on:?}");
+        let requests = journey.target.requests();
+        let there = sent_to(&requests, &other);
+        assert!(!there.is_empty(), "{on:?}");
+        let with_credentials = there.iter().filter(|r| r.authorization.is_some());
+        assert_eq!(with_credentials.count(), 0, "{on:?} {there:?}");
+        assert_eq!(journey.target.open_uploads(), 0, "{on:?} {requests:?}");
+    }
+    // and round and round
+    let journey = Journey::new(&large(), Auth::Open);
+    let action = Action::SendTo(journey.target.host());
+    journey.target.fault(On::Method("PATCH"), 999, action);
+    let error = journey.push(true, request("x").registry, &NoPushProgress);
+    let error = chain(&error.unwrap_err());
+    assert!(error.contains("one redirect too many"), "{error}");
+}
+
+#[test]
+fn what_was_compressed_once_is_told() {
+    let journey = Journey::new(&large(), Auth::Open);
+    let push = || {
+        journey
+            .push(false, request("x").registry, &NoPushProgress)
+            .unwrap()
+    };
+
+    let pushed = push();
+
+    let [(layer, blob)] = pushed.compressed.as_slice() else {
+        panic!("one layer: {:?}", pushed.compressed);
+    };
+    assert_eq!(*layer, journey.image.layers[0].diff_id);
+    assert_eq!(blob.compression(), Some(Compression::Gzip));
+    assert!(
+        journey
+            .target
+            .blob("app", &blob.digest.to_string())
+            .is_some()
+    );
+    let store = &journey.ground.store;
+    store.remember_blobs([(layer, blob)].into_iter()).unwrap();
+    assert_eq!(
+        store.blobs_of(layer).first(),
+        Some(blob),
+        "the latest first"
+    );
 }

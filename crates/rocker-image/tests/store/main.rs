@@ -10,6 +10,7 @@
 mod archive;
 mod chain;
 mod crash;
+mod exchange;
 mod golden;
 mod hostile;
 mod integrity;

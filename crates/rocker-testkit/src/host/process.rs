@@ -68,6 +68,14 @@ impl RockerCommand {
             "XDG_RUNTIME_DIR",
             "XDG_CONFIG_HOME",
             "NO_COLOR",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "ALL_PROXY",
+            "NO_PROXY",
+            "http_proxy",
+            "https_proxy",
+            "all_proxy",
+            "no_proxy",
         ] {
             command.env_remove(name);
         }
@@ -84,6 +92,12 @@ impl RockerCommand {
     pub fn arg(mut self, word: &str) -> Self {
         self.command.arg(word);
         self
+    }
+
+    /// Adds words.
+    #[must_use]
+    pub fn args<'a>(self, words: impl IntoIterator<Item = &'a str>) -> Self {
+        words.into_iter().fold(self, Self::arg)
     }
 
     /// Sets a variable of rocker's own environment.

@@ -103,6 +103,12 @@ pub(super) fn token(shared: &Shared, request: &Head) -> Answer {
         .map(percent_decode)
         .collect();
     let mut content = shared.content();
+    if let Some((only, status)) = &content.strict {
+        let own = format!("repository:{only}:");
+        if scopes.iter().any(|scope| !scope.starts_with(&own)) {
+            return error(*status, "DENIED", "not all of these scopes are yours");
+        }
+    }
     // Looks like a token, and differs from every other one of this registry.
     let token = sha256(format!("{}{scopes:?}{}", shared.address, content.tokens.len()).as_bytes())
         .replace(':', "-");
@@ -128,11 +134,11 @@ pub(super) fn percent_decode(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn basic(user: &str, password: &str) -> String {
+pub(super) fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", base64(format!("{user}:{password}").as_bytes()))
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub(super) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {

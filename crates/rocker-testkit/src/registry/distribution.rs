@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::TokenService;
 use crate::host::{Missing, Transcript, patience, programs};
 use crate::http::{self, Response};
 use crate::image::{Blob, Image};
@@ -18,6 +19,8 @@ pub struct Distribution {
 pub struct Entrance {
     /// The name and the password that every request has to show.
     pub user: Option<(String, String)>,
+    /// The service whose tokens every request has to show.
+    pub tokens: Option<TokenService>,
     /// The certificate and the key with which to speak TLS, as [`certificate`] makes them.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Whether callers have to show that same certificate.
@@ -50,11 +53,13 @@ impl Entrance {
                     users.display()
                 )
             });
+        let auth = self.tokens.as_ref().map_or(auth, TokenService::settings);
         (tls, auth)
     }
 }
 
-/// A certificate for 127.0.0.1 that signed itself, and its key, in files of `directory`.
+/// A certificate for 127.0.0.1 and `registry.test` that signed itself, and its key, in files of
+/// `directory`.
 ///
 /// # Errors
 ///
@@ -65,7 +70,7 @@ pub fn certificate(directory: &Path) -> Result<(PathBuf, PathBuf), Missing> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let (certificate, key) = (text(&files.0), text(&files.1));
     let words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
-        -subj /CN=test -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=IP:127.0.0.1";
+        -subj /CN=test -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=IP:127.0.0.1,DNS:registry.test";
     let mut words: Vec<_> = words.split_whitespace().collect();
     words.extend(["-keyout", &key, "-out", &certificate]);
     crate::host::run_program(&words);

@@ -56,6 +56,10 @@ pub enum Action {
     },
     /// `307` to this absolute or relative URL.
     Redirect(String),
+    /// `307` to the same path and query at this `HOST:PORT`.
+    SendTo(String),
+    /// Every token that was handed out becomes invalid while the request is under way.
+    ExpireTokens,
     /// The connection closes before any answer.
     Hangup,
     /// The body breaks off after so many bytes of this answer, although more were announced.

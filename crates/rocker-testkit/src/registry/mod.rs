@@ -20,10 +20,12 @@ mod body;
 mod distribution;
 mod fault;
 mod serve;
+mod token;
 mod upload;
 
 pub use distribution::{Distribution, Entrance, certificate};
 pub use fault::{Action, On};
+pub use token::TokenService;
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
@@ -62,6 +64,8 @@ pub enum Auth {
 pub struct RequestRecord {
     /// `GET`, `HEAD`, …
     pub method: String,
+    /// The `Host` header.
+    pub host: String,
     /// Path and query.
     pub path: String,
     /// The `Authorization` header, whole.
@@ -72,6 +76,8 @@ pub struct RequestRecord {
     pub content_range: Option<String>,
     /// The `Accept` headers, joined with a comma.
     pub accept: String,
+    /// Every header, names in lower case.
+    pub headers: Vec<(String, String)>,
     /// The status of the answer.
     pub status: u16,
 }
@@ -90,6 +96,10 @@ struct Content {
     faults: Vec<Fault>,
     requests: Vec<RequestRecord>,
     tokens: Vec<(String, Vec<String>)>,
+    /// The only repository that tokens are handed out for, and the status of a refusal.
+    strict: Option<(String, u16)>,
+    /// The `HOST:PORT` where uploads go on.
+    uploads_at: Option<String>,
     uploads: HashMap<String, Upload>,
     /// How many uploads were ever begun.
     begun: usize,
@@ -99,7 +109,7 @@ struct Content {
 struct Shared {
     address: SocketAddr,
     auth: Auth,
-    content: Mutex<Content>,
+    content: Arc<Mutex<Content>>,
 }
 
 impl Shared {
@@ -131,6 +141,16 @@ impl Registry {
 
     /// Starts a registry on `address`, for tests that need more than loopback.
     pub fn listening_on(address: &str, auth: Auth) -> Self {
+        Self::with_content(address, auth, Arc::default())
+    }
+
+    /// Another entrance to the same content, faults and records, at a port of its own.
+    #[must_use]
+    pub fn beside(&self, auth: Auth) -> Self {
+        Self::with_content("127.0.0.1:0", auth, Arc::clone(&self.shared.content))
+    }
+
+    fn with_content(address: &str, auth: Auth, content: Arc<Mutex<Content>>) -> Self {
         let listener = TcpListener::bind(address).expect("a free port for the test registry");
         let address = listener
             .local_addr()
@@ -138,7 +158,7 @@ impl Registry {
         let shared = Arc::new(Shared {
             address,
             auth,
-            content: Mutex::default(),
+            content,
         });
         let (stop, stopped) = oneshot::channel();
         let served = Arc::clone(&shared);
@@ -264,6 +284,17 @@ impl Registry {
             .iter()
             .filter(is_download)
             .count()
+    }
+
+    /// Makes the token service refuse, with this status, whoever asks for a scope of another
+    /// repository, whatever else is asked for.
+    pub fn hand_out_tokens_only_for(&self, repository: &str, status: u16) {
+        self.shared.content().strict = Some((repository.to_owned(), status));
+    }
+
+    /// Makes uploads go on at another `HOST:PORT`.
+    pub fn send_uploads_to(&self, host: &str) {
+        self.shared.content().uploads_at = Some(host.to_owned());
     }
 
     /// Makes every token handed out so far invalid.

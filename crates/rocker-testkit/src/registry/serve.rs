@@ -6,7 +6,7 @@ use std::time::Duration;
 use http_body_util::BodyExt as _;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ACCEPT, ACCEPT_RANGES, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
+    ACCEPT, ACCEPT_RANGES, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, HeaderName,
     HeaderValue, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
 };
 use hyper::service::service_fn;
@@ -74,6 +74,10 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<A
             let _connection = upload::take_part(&shared, &request, body, bytes).await;
             std::future::pending().await
         }
+        Some(Action::ExpireTokens) => {
+            shared.content().tokens.clear();
+            take(&shared, &request, body).await
+        }
         Some(action) => {
             if action != Action::Hangup {
                 // who answers first and hangs up with bytes unread may not be heard
@@ -81,11 +85,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<A
             }
             misbehave(&shared, &request, action).await
         }
-        None if upload::is_meant(&request) => Ok(match refuse(&shared, &request) {
-            Some(refusal) => refusal,
-            None => upload::answer(&shared, &request, body).await,
-        }),
-        None => Ok(behave(&shared, &request, Leniency::default())),
+        None => take(&shared, &request, body).await,
     };
     let status = result.as_ref().map_or(0, |answer| answer.status().as_u16());
     shared
@@ -93,6 +93,20 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<A
         .requests
         .push(record(&request, path, status));
     result
+}
+
+/// The right answer.
+async fn take(shared: &Shared, request: &Head, body: Incoming) -> io::Result<Answer> {
+    if !upload::is_meant(request) {
+        return Ok(behave(shared, request, Leniency::default()));
+    }
+    Ok(match refuse(shared, request) {
+        Some(refusal) => {
+            let _unread = body.collect().await;
+            refusal
+        }
+        None => upload::answer(shared, request, body).await,
+    })
 }
 
 fn record(request: &Head, path: String, status: u16) -> RequestRecord {
@@ -104,11 +118,20 @@ fn record(request: &Head, path: String, status: u16) -> RequestRecord {
         .collect();
     RequestRecord {
         method: request.method.to_string(),
+        host: header(request, HOST).unwrap_or_default().to_owned(),
         path,
         authorization: header(request, AUTHORIZATION).map(str::to_owned),
         range: header(request, RANGE).map(str::to_owned),
         content_range: header(request, CONTENT_RANGE).map(str::to_owned),
         accept: accept.join(","),
+        headers: request
+            .headers
+            .iter()
+            .map(|(name, value)| {
+                let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+                (name.to_string(), value)
+            })
+            .collect(),
         status,
     }
 }
@@ -151,6 +174,10 @@ async fn misbehave(shared: &Shared, request: &Head, action: Action) -> io::Resul
             body,
         } => with_header(respond(status, body.into()), CONTENT_TYPE, &content_type),
         Action::Redirect(location) => with_header(respond(307, Bytes::new()), LOCATION, &location),
+        Action::SendTo(host) => {
+            let location = format!("http://{host}{}", request.uri);
+            with_header(respond(307, Bytes::new()), LOCATION, &location)
+        }
         Action::Hangup => return Err(io::Error::other("the test asked for a closed connection")),
         Action::CutAfter(bytes) => right().map(|body| body.end(End::CutAfter(bytes))),
         Action::StallAfter(bytes) => right().map(|body| body.end(End::StallAfter(bytes))),
@@ -165,8 +192,8 @@ async fn misbehave(shared: &Shared, request: &Head, action: Action) -> io::Resul
         Action::DigestHeader(value) => with_header(right(), DIGEST.clone(), &value),
         Action::IgnoreRange => behave(shared, request, Leniency { ignore_range: true }),
         Action::Chunked => right().map(ServedBody::chunked),
-        Action::CutUploadAfter(_) | Action::StallUploadAfter(_) => {
-            unreachable!("they are about the request's body")
+        Action::CutUploadAfter(_) | Action::StallUploadAfter(_) | Action::ExpireTokens => {
+            unreachable!("they are about the request, and done with by now")
         }
     })
 }

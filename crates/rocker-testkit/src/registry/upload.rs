@@ -19,6 +19,14 @@ pub(super) struct Upload {
     bytes: Vec<u8>,
 }
 
+impl Content {
+    /// What stands before the path where uploads go on; nothing if that is here.
+    fn base(&self) -> String {
+        let host = self.uploads_at.as_ref();
+        host.map_or_else(String::new, |host| format!("http://{host}"))
+    }
+}
+
 /// Whether a request writes something, or is about something half written.
 pub(super) fn is_meant(request: &Head) -> bool {
     let writes = !matches!(request.method, Method::GET | Method::HEAD);
@@ -83,6 +91,7 @@ pub(super) async fn answer(shared: &Shared, request: &Head, body: Incoming) -> A
         return begin(shared, request, repository);
     }
     let mut content = shared.content();
+    let base = content.base();
     let Some(upload) = content
         .uploads
         .get_mut(id)
@@ -95,13 +104,11 @@ pub(super) async fn answer(shared: &Shared, request: &Head, body: Incoming) -> A
         );
     };
     match request.method {
-        Method::GET => told(
-            respond(204, Bytes::new()),
-            repository,
-            id,
-            upload.bytes.len(),
-        ),
-        Method::PATCH => append(upload, request, (repository, id), &body),
+        Method::GET => {
+            let answer = respond(204, Bytes::new());
+            told(answer, &base, (repository, id), upload.bytes.len())
+        }
+        Method::PATCH => append(upload, request, (&base, repository, id), &body),
         Method::PUT => {
             upload.bytes.extend_from_slice(&body);
             finish(&mut content, request, id)
@@ -124,22 +131,22 @@ fn says_length(request: &Head) -> bool {
 fn append(
     upload: &mut Upload,
     request: &Head,
-    (repository, id): (&str, &str),
+    (base, repository, id): (&str, &str, &str),
     body: &[u8],
 ) -> Answer {
     let first = header(request, CONTENT_RANGE).and_then(|range| range.split('-').next());
     if first.is_some_and(|first| first != upload.bytes.len().to_string()) {
         let answer = error(416, "RANGE_INVALID", "not where the upload is");
-        return told(answer, repository, id, upload.bytes.len());
+        return told(answer, base, (repository, id), upload.bytes.len());
     }
     upload.bytes.extend_from_slice(body);
     let answer = respond(202, Bytes::new());
-    told(answer, repository, id, upload.bytes.len())
+    told(answer, base, (repository, id), upload.bytes.len())
 }
 
 /// Says where an upload is and how far.
-fn told(answer: Answer, repository: &str, id: &str, bytes: usize) -> Answer {
-    let place = format!("/v2/{repository}/blobs/uploads/{id}?_state=at-{bytes}");
+fn told(answer: Answer, base: &str, (repository, id): (&str, &str), bytes: usize) -> Answer {
+    let place = format!("{base}/v2/{repository}/blobs/uploads/{id}?_state=at-{bytes}");
     let range = format!("0-{}", bytes.saturating_sub(1));
     let uuid = HeaderName::from_static("docker-upload-uuid");
     let answer = with_header(answer, LOCATION, &place);
@@ -164,7 +171,12 @@ fn begin(shared: &Shared, request: &Head, repository: &str) -> Answer {
         bytes: Vec::new(),
     };
     content.uploads.insert(id.clone(), upload);
-    told(respond(202, Bytes::new()), repository, &id, 0)
+    told(
+        respond(202, Bytes::new()),
+        &content.base(),
+        (repository, &id),
+        0,
+    )
 }
 
 fn finish(content: &mut Content, request: &Head, id: &str) -> Answer {

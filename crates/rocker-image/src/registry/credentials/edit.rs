@@ -67,7 +67,12 @@ pub fn save_login(
             .store(server.address(), username, password)
             .map_err(|source| file.helper_failed(source))?;
         // what the file itself had is out of date now
-        if file.auths().keys().any(|key| key == server.key()) {
+        if file.has_to_name(server) {
+            Edit::begin(path)?.change(|auths| {
+                insert(auths, server, style, json!({}));
+                true
+            })?;
+        } else if file.has_secret(server) {
             Edit::begin(path)?.change(|auths| remove(auths, server))?;
         }
         return Ok(SavedIn::Helper(helper.program().to_owned()));
@@ -75,17 +80,22 @@ pub fn save_login(
     let entry = json!({ "auth": STANDARD.encode(format!("{username}:{password}")) });
     let edit = Edit::begin(path)?;
     edit.change(|auths| {
-        let own = match style {
-            KeyStyle::Containers => server.key(),
-            KeyStyle::Docker => server.address(),
-        };
-        let found = auths.keys().find(|key| normalise(key) == server.key());
-        let key = found.map_or(own, String::as_str).to_owned();
-        auths.insert(key.clone(), entry);
-        auths.retain(|other, _| *other == key || normalise(other) != server.key());
+        insert(auths, server, style, entry);
         true
     })?;
     Ok(SavedIn::File(path.to_owned()))
+}
+
+/// Puts the only entry for `server`, under the name that it has there already.
+fn insert(auths: &mut Map<String, Value>, server: &Server, style: KeyStyle, entry: Value) {
+    let own = match style {
+        KeyStyle::Containers => server.key(),
+        KeyStyle::Docker => server.address(),
+    };
+    let found = auths.keys().find(|key| normalise(key) == server.key());
+    let key = found.map_or(own, String::as_str).to_owned();
+    auths.insert(key.clone(), entry);
+    auths.retain(|other, _| *other == key || normalise(other) != server.key());
 }
 
 /// Forgets what the auth file at `path`, and the helper that it names, has for exactly
@@ -108,7 +118,10 @@ pub fn forget_login(path: &Path, server: &Server) -> Result<bool, AuthFileError>
             }
         }
     }
-    let changed = Edit::begin(path)?.change(|auths| remove(auths, server))?;
+    let changed = match file.mentions(server) {
+        true => Edit::begin(path)?.change(|auths| remove(auths, server))?,
+        false => false,
+    };
     Ok(known || changed)
 }
 
@@ -123,11 +136,14 @@ pub fn forget_all_logins(path: &Path) -> Result<bool, AuthFileError> {
         return Ok(false);
     };
     // the file first: a helper that cannot forget must not keep what lies open here
-    let changed = Edit::begin(path)?.change(|auths| {
-        let had_any = !auths.is_empty();
-        auths.clear();
-        had_any
-    })?;
+    let changed = match file.has_no_entries() {
+        true => false,
+        false => Edit::begin(path)?.change(|auths| {
+            let had_any = !auths.is_empty();
+            auths.clear();
+            had_any
+        })?,
+    };
     let mut known = false;
     for (key, helper) in file.helpers()? {
         let failed = |source| file.helper_failed(source);
@@ -168,6 +184,9 @@ impl Edit {
             Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
             Err(error) => return Err(failed(error)),
         };
+        if fs_err::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(AuthFileError::NotAFile { path });
+        }
         let directory = match path.parent() {
             Some(parent) if parent != Path::new("") => parent.to_owned(),
             Some(_) | None => PathBuf::from("."),
@@ -361,6 +380,17 @@ mod tests {
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         }
         assert!(save_login(&path, KeyStyle::Docker, &hub(), ("a:b", "c")).is_err());
+    }
+
+    #[test]
+    fn what_is_no_file_is_read_and_not_replaced() {
+        let null = Path::new("/dev/null");
+        assert!(!forget_login(null, &hub()).unwrap());
+        assert!(!forget_all_logins(null).unwrap());
+        let error = save(null, "quay.io", "secret").unwrap_err();
+        assert!(matches!(error, AuthFileError::NotAFile { .. }), "{error}");
+        let is_file = fs_err::metadata(null).unwrap().is_file();
+        assert!(!is_file, "it was replaced");
     }
 
     #[test]

@@ -2,122 +2,21 @@
 //!
 //! Whatever a file holds, no error shows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use rocker_types::{Diagnose, ErrorKind};
 use serde::Deserialize;
 
+use super::error::MAX_BYTES;
 use super::helper::Helper;
 use super::server::normalise;
-use super::{Credential, Credentials, HelperError, Server, keys_of};
-
-/// The largest auth file, in bytes.
-pub(super) const MAX_BYTES: u64 = 1 << 20;
-
-/// Why an auth file is of no use. No text of the file is part of it.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthFileError {
-    /// The file cannot be read.
-    #[error("cannot read the auth file {path:?}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What happened.
-        source: std::io::Error,
-    },
-
-    /// The file is larger than any auth file.
-    #[error("auth file {path:?} is larger than {MAX_BYTES} bytes")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
-
-    /// Not the JSON of an auth file.
-    #[error("auth file {path:?} is not the JSON of one (line {line}, column {column})")]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// From 1.
-        column: usize,
-    },
-
-    /// An entry whose `auth` is not the base64 of `USER:PASSWORD`.
-    #[error("auth file {path:?}: the entry for {key:?} is not base64 of USER:PASSWORD")]
-    Entry {
-        /// The file.
-        path: PathBuf,
-        /// The registry.
-        key: String,
-    },
-
-    /// A credential helper that the file names failed.
-    #[error("cannot use the credential helper that {path:?} names")]
-    Helper {
-        /// The file.
-        path: PathBuf,
-        /// What happened.
-        source: HelperError,
-    },
-
-    /// The file cannot be changed.
-    #[error("cannot write the auth file {path:?}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What happened.
-        source: std::io::Error,
-    },
-
-    /// Somebody else has been changing the file for long.
-    #[error("auth file {path:?} is locked by another process")]
-    Locked {
-        /// The file.
-        path: PathBuf,
-    },
-
-    /// What an auth file cannot hold.
-    #[error("{problem}")]
-    Unfit {
-        /// Which part, and why.
-        problem: &'static str,
-    },
-}
-
-impl Diagnose for AuthFileError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Read { .. }
-            | Self::TooLarge { .. }
-            | Self::Syntax { .. }
-            | Self::Entry { .. }
-            | Self::Unfit { .. } => ErrorKind::Invalid,
-            Self::Helper { source, .. } => source.kind(),
-            Self::Locked { .. } => ErrorKind::Conflict,
-            Self::Write { .. } => ErrorKind::Internal,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Entry { key, .. } => Some(format!("log in to {key} again, or remove the entry")),
-            Self::Helper { source, .. } => source.hint(),
-            Self::Read { .. }
-            | Self::TooLarge { .. }
-            | Self::Syntax { .. }
-            | Self::Write { .. }
-            | Self::Locked { .. }
-            | Self::Unfit { .. } => None,
-        }
-    }
-}
+use super::{AuthFileError, Credential, Credentials, HelperError, Server, keys_of};
+use crate::document::shorten;
+use crate::registry::ExtraHeaders;
 
 #[derive(Deserialize)]
 struct Document {
@@ -127,6 +26,8 @@ struct Document {
     helpers: BTreeMap<String, String>,
     #[serde(default, rename = "credsStore")]
     store: Option<String>,
+    #[serde(default, rename = "HttpHeaders")]
+    headers: BTreeMap<String, String>,
 }
 
 /// What one auth file knows: credentials, and helpers that know others.
@@ -136,10 +37,13 @@ pub struct AuthFile {
     auths: Credentials,
     /// Entries that nobody can read, by what they are for.
     malformed: BTreeMap<String, String>,
+    /// Entries without a secret: what `store` keeps for a path, and docker for a registry.
+    named: BTreeSet<String>,
     /// By registry, or by registry and the start of a path.
     helpers: BTreeMap<String, String>,
     /// For all registries that have no helper of their own.
     store: Option<String>,
+    headers: ExtraHeaders,
 }
 
 #[derive(Default, Deserialize)]
@@ -161,7 +65,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 impl AuthFile {
     /// Reads the auth file at `path`; `None` when there is no such file.
     ///
-    /// Entries without a secret (credential helpers leave such) are passed over.
+    /// Entries without a secret say what a credential helper has one for.
     ///
     /// # Errors
     ///
@@ -183,8 +87,10 @@ impl AuthFile {
             path: path.to_owned(),
             auths: Credentials::none(),
             malformed: BTreeMap::new(),
+            named: BTreeSet::new(),
             helpers: BTreeMap::new(),
             store: None,
+            headers: ExtraHeaders::default(),
         };
         if bytes.trim_ascii().is_empty() {
             return Ok(file);
@@ -199,7 +105,7 @@ impl AuthFile {
         for (key, entry) in document.auths {
             match entry.credential() {
                 Ok(Some(credential)) => file.auths.insert(&key, credential),
-                Ok(None) => {}
+                Ok(None) => drop(file.named.insert(normalise(&key))),
                 // it is no reason to know nothing of the other registries
                 Err(Malformed) => drop(file.malformed.insert(normalise(&key), key)),
             }
@@ -210,11 +116,17 @@ impl AuthFile {
             .map(|(key, name)| (normalise(&key), name))
             .collect();
         file.store = document.store.filter(|name| !name.is_empty());
+        file.headers =
+            ExtraHeaders::new(&document.headers).map_err(|name| AuthFileError::Header {
+                path: path.to_owned(),
+                name: shorten(&name),
+            })?;
         Ok(file)
     }
 
     /// The credential for `repository` at `registry`, which may be all of a registry (empty):
-    /// that of a helper first, then the entry with the longest key.
+    /// the one with the longest key, of a helper before the file's own. The helper for all
+    /// registries is asked for the registry, and for paths that the file names.
     ///
     /// # Errors
     ///
@@ -224,38 +136,53 @@ impl AuthFile {
         registry: &str,
         repository: &str,
     ) -> Result<Option<Credential>, AuthFileError> {
-        let own = keys_of(registry, repository)
-            .find_map(|key| self.helpers.get(&key).map(|name| (key, name)));
-        let all = || {
-            let name = self.store.as_ref()?;
-            Some((normalise(registry), name))
-        };
-        if let Some((key, name)) = own.or_else(all) {
-            let helper = self.helper(name)?;
-            let Ok(server) = key.parse::<Server>() else {
-                return Ok(None);
-            };
-            for address in server.addresses() {
-                let found = helper.get(address);
-                if let Some(found) = found.map_err(|source| self.helper_failed(source))? {
-                    return Ok(Some(found));
-                }
+        let all = normalise(registry);
+        for key in keys_of(registry, repository) {
+            let is_kept = key == all || self.named.contains(&key);
+            let store = self.store.as_ref().filter(|_| is_kept);
+            if let Some(name) = self.helpers.get(&key).or(store)
+                && let Some(found) = self.ask(name, &key)?
+            {
+                return Ok(Some(found));
+            }
+            if let Some(key) = self.malformed.get(&key) {
+                return Err(AuthFileError::Entry {
+                    path: self.path.clone(),
+                    key: key.clone(),
+                });
+            }
+            if let Some(found) = self.auths.0.get(&key) {
+                return Ok(Some(found.clone()));
             }
         }
-        let malformed = keys_of(registry, repository).find_map(|key| self.malformed.get(&key));
-        match malformed {
-            Some(key) => Err(AuthFileError::Entry {
-                path: self.path.clone(),
-                key: key.clone(),
-            }),
-            None => Ok(self.auths.find(registry, repository).cloned()),
+        Ok(None)
+    }
+
+    /// What the helper of this name has for exactly `key`.
+    fn ask(&self, name: &str, key: &str) -> Result<Option<Credential>, AuthFileError> {
+        let helper = self.helper(name)?;
+        let Ok(server) = key.parse::<Server>() else {
+            return Ok(None);
+        };
+        for address in server.addresses() {
+            let found = helper.get(address);
+            if let Some(found) = found.map_err(|source| self.helper_failed(source))? {
+                return Ok(Some(found));
+            }
         }
+        Ok(None)
     }
 
     /// The registries that the file itself names; no helper is asked.
     pub fn servers(&self) -> impl Iterator<Item = &str> {
-        let helpers = self.helpers.keys().map(String::as_str);
-        self.auths.keys().chain(helpers)
+        let others = self.helpers.keys().chain(&self.named);
+        self.auths.keys().chain(others.map(String::as_str))
+    }
+
+    /// What the file wants registries to see besides.
+    #[must_use]
+    pub const fn headers(&self) -> &ExtraHeaders {
+        &self.headers
     }
 
     /// Where the file is.
@@ -293,9 +220,27 @@ impl AuthFile {
             .collect()
     }
 
-    /// The credentials that are in the file itself.
-    pub(super) const fn auths(&self) -> &Credentials {
-        &self.auths
+    /// Whether the file has an entry for exactly `server`, with a secret or without.
+    pub(super) fn mentions(&self, server: &Server) -> bool {
+        let key = server.key();
+        self.has_secret(server) || self.named.contains(key)
+    }
+
+    /// Whether the file itself has, or seems to have, a secret for exactly `server`.
+    pub(super) fn has_secret(&self, server: &Server) -> bool {
+        let key = server.key();
+        self.auths.0.contains_key(key) || self.malformed.contains_key(key)
+    }
+
+    /// Whether the file has no entry at all.
+    pub(super) fn has_no_entries(&self) -> bool {
+        self.auths.is_empty() && self.malformed.is_empty() && self.named.is_empty()
+    }
+
+    /// Whether the helper for all registries would be asked for `server` only if the file
+    /// names it.
+    pub(super) fn has_to_name(&self, server: &Server) -> bool {
+        !server.path().is_empty() && !self.helpers.contains_key(server.key())
     }
 
     fn helper(&self, name: &str) -> Result<Helper, AuthFileError> {

@@ -253,11 +253,14 @@ impl Helper {
         if input.len() > MAX_BYTES {
             return Err(too_large());
         }
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .arg(action)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn();
+            .stdout(Stdio::piped());
+        // Ctrl-C ends one that waits for its user, whatever we do about it ourselves
+        rocker_sys::signal::reset_in_child(&mut command);
+        let child = command.spawn();
         let mut call = Call::new(child.map_err(|source| self.failed(source))?);
         let outcome = call.converse(input, Instant::now() + self.patience);
         let ended = match outcome {

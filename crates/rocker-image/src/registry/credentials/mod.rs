@@ -1,6 +1,7 @@
 //! Who we are at which registry, and the files and programs that know it.
 
 mod edit;
+mod error;
 mod file;
 mod helper;
 mod server;
@@ -9,7 +10,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use edit::{KeyStyle, SavedIn, forget_all_logins, forget_login, save_login};
-pub use file::{AuthFile, AuthFileError};
+pub use error::AuthFileError;
+pub use file::AuthFile;
 pub use helper::HelperError;
 pub use server::{InvalidServer, Server};
 

@@ -104,17 +104,13 @@ impl fmt::Display for Server {
     }
 }
 
-/// Docker Hub goes by several names in auth files; and docker's old files have URLs as keys.
+/// Docker Hub goes by several names in auth files; and docker's old files have as keys the URLs
+/// of a registry's API. Without a scheme a path is one of repositories, however it is called.
 pub(super) fn normalise(key: &str) -> String {
-    let bare = key
+    let of_url = key
         .strip_prefix("https://")
-        .or_else(|| key.strip_prefix("http://"))
-        .unwrap_or(key);
-    let bare = bare.trim_end_matches('/');
-    let bare = bare
-        .strip_suffix("/v1")
-        .or_else(|| bare.strip_suffix("/v2"))
-        .unwrap_or(bare);
+        .or_else(|| key.strip_prefix("http://"));
+    let bare = of_url.unwrap_or(key).trim_end_matches('/');
     let (host, path) = bare
         .split_once('/')
         .map_or((bare, None), |(host, path)| (host, Some(path)));
@@ -122,7 +118,9 @@ pub(super) fn normalise(key: &str) -> String {
         "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => HUB.to_owned(),
         other => other.to_ascii_lowercase(),
     };
-    path.map_or_else(|| host.clone(), |path| format!("{host}/{path}"))
+    let is_api = |path: &&str| matches!(*path, "v1" | "v2") && (of_url.is_some() || host == HUB);
+    path.filter(|path| !is_api(path))
+        .map_or_else(|| host.clone(), |path| format!("{host}/{path}"))
 }
 
 #[cfg(test)]
@@ -137,6 +135,15 @@ mod tests {
             ("registry-1.docker.io", "docker.io", HUB_ADDRESS),
             ("https://Quay.io/", "quay.io", "quay.io"),
             ("quay.io/team", "quay.io/team", "quay.io/team"),
+            ("index.docker.io/v1/", "docker.io", HUB_ADDRESS),
+            ("https://quay.io/v2/", "quay.io", "quay.io"),
+            ("quay.io/v2", "quay.io/v2", "quay.io/v2"),
+            ("quay.io/team/v2", "quay.io/team/v2", "quay.io/team/v2"),
+            (
+                "https://quay.io/team/v1",
+                "quay.io/team/v1",
+                "quay.io/team/v1",
+            ),
             ("localhost:5000", "localhost:5000", "localhost:5000"),
             ("[::1]:5000", "[::1]:5000", "[::1]:5000"),
         ] {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use reqwest::Url;
-use rocker_types::{DiffId, ImageRef};
+use rocker_types::DiffId;
 
 use super::source::{Source, SourceError, Tar};
 use super::stream::UploadError;
@@ -12,11 +12,26 @@ use super::upload::Mount;
 use super::{KnownBlob, Push, PushError, PushEvent, PushState, Site};
 use crate::document::{Descriptor, Format};
 use crate::registry::RegistryError;
-use crate::registry::fetch::{Errand, Repository};
-use crate::registry::retry::Retry;
 
 /// How many blobs that a layer is known as are asked for.
 const MOST_BLOBS: usize = 4;
+
+/// A layer that the repository has now.
+#[derive(Clone)]
+pub(super) struct Brought {
+    pub(super) blob: Descriptor,
+    /// Nobody knew this blob before.
+    pub(super) is_new: bool,
+}
+
+impl Brought {
+    fn as_known(known: &KnownBlob) -> Self {
+        Self {
+            blob: known.blob.clone(),
+            is_new: false,
+        }
+    }
+}
 
 impl Push<'_> {
     /// Sees that a layer is there, and says as which blob.
@@ -25,7 +40,7 @@ impl Push<'_> {
         site: &Site<'_, '_, '_>,
         id: &DiffId,
         blobs: &[KnownBlob],
-    ) -> Result<Descriptor, PushError> {
+    ) -> Result<Brought, PushError> {
         self.state(id, PushState::Waiting);
         let _permit = site.permits.acquire().await;
         let blobs = blobs.get(..MOST_BLOBS).unwrap_or(blobs);
@@ -33,7 +48,7 @@ impl Push<'_> {
             let there = site.uploader.has(&known.blob.digest).await;
             if there.map_err(|error| self.registry_error(error))? {
                 self.state(id, PushState::AlreadyExists);
-                return Ok(known.blob.clone());
+                return Ok(Brought::as_known(known));
             }
         }
         let mut begun = None;
@@ -41,7 +56,7 @@ impl Push<'_> {
             match self.mount(site, known, &mut begun).await? {
                 Some(from) => {
                     self.state(id, PushState::Mounted { from });
-                    return Ok(known.blob.clone());
+                    return Ok(Brought::as_known(known));
                 }
                 None => continue,
             }
@@ -49,12 +64,13 @@ impl Push<'_> {
         for known in blobs {
             if self.pass_through(site, id, known, &mut begun).await? {
                 self.state(id, PushState::Pushed);
-                return Ok(known.blob.clone());
+                return Ok(Brought::as_known(known));
             }
         }
         let blob = self.compress(site, id, begun).await?;
         self.state(id, PushState::Pushed);
-        Ok(blob)
+        let is_new = true;
+        Ok(Brought { blob, is_new })
     }
 
     /// Asks for a mount from each repository that had the blob; gives back which it was. An
@@ -71,14 +87,26 @@ impl Push<'_> {
                 .seen_in
                 .iter()
                 .any(|seen| seen.registry() == target.registry() && seen.repository() == *from);
-            // a second upload for the same blob would never be finished
-            if !had_it || begun.is_some() {
+            if !had_it {
                 continue;
             }
             let mounted = site.uploader.mount(&known.blob.digest, from).await;
             match mounted {
-                Ok(Mount::Mounted) => return Ok(Some(from)),
-                Ok(Mount::Begun(place)) => *begun = Some(place),
+                Ok(Mount::Mounted) => {
+                    if let Some(place) = begun.take() {
+                        site.uploader.cancel(&place).await;
+                    }
+                    return Ok(Some(from));
+                }
+                // it is not there any more: no more is asked about this blob, and one upload is
+                // enough for the layer
+                Ok(Mount::Begun(place)) => {
+                    match begun {
+                        Some(_) => site.uploader.cancel(&place).await,
+                        none => *none = Some(place),
+                    }
+                    return Ok(None);
+                }
                 // who may not read there can still upload
                 Err(
                     error @ (RegistryError::Denied { .. }
@@ -104,26 +132,15 @@ impl Push<'_> {
         begun: &mut Option<Url>,
     ) -> Result<bool, PushError> {
         for origin in &known.seen_in {
-            if is_same_repository(origin, &self.request.reference) {
+            if origin.is_same_repository(&self.request.reference) {
                 continue;
             }
-            let Some(place) = (self.request.elsewhere)(origin) else {
+            let found = site.provenance.find(origin).await;
+            let Some(Some(repository)) = found.get() else {
                 continue;
             };
-            let on_retry = |Retry { what, cause, delay }: Retry<'_>| {
-                self.progress
-                    .event(PushEvent::Retrying { what, cause, delay });
-            };
-            let errand = Errand::pull(&place.registry, &place.repository);
-            let repository = match Repository::connect(&errand, &place.options, &on_retry).await {
-                Ok(repository) => repository,
-                Err(error) => {
-                    tracing::debug!(%origin, %error, "the layer's registry cannot be asked");
-                    continue;
-                }
-            };
             let source = Source::Elsewhere {
-                repository: &repository,
+                repository,
                 blob: &known.blob,
             };
             let total = known.blob.size;
@@ -164,6 +181,7 @@ impl Push<'_> {
             store: site.store,
             layer: id.clone(),
             compression,
+            level: self.request.level,
             done: Arc::clone(&done),
         });
         let tell = |_| {
@@ -212,8 +230,4 @@ impl Push<'_> {
     fn state(&self, layer: &DiffId, state: PushState<'_>) {
         self.progress.event(PushEvent::Layer { layer, state });
     }
-}
-
-fn is_same_repository(one: &ImageRef, other: &ImageRef) -> bool {
-    (one.registry(), one.repository()) == (other.registry(), other.repository())
 }

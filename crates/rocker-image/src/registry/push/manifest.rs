@@ -35,13 +35,17 @@ pub(super) struct Composed {
 }
 
 /// The manifest of an image whose layers are these blobs: the original byte for byte if it says
-/// that already, else the original with other blobs, in the same format where that is
-/// possible; docker's has no zstd.
+/// that already, else the original with other blobs, in the format that is asked for or else in
+/// its own where that is possible; docker's has no zstd.
 pub(super) fn compose(
     original: Option<&Manifest>,
+    asked: Option<Format>,
     config: (&Digest, u64),
     layers: &[Descriptor],
 ) -> Result<Composed, serde_json::Error> {
+    let own = original.map(|original| Format::of_manifest(&original.media_type));
+    // what another format says besides, it says in its own way
+    let original = original.filter(|_| asked.is_none() || asked == own);
     if let Some(original) = original.filter(|original| is_same(original, layers)) {
         return Ok(Composed {
             media_type: original.media_type.clone(),
@@ -52,7 +56,7 @@ pub(super) fn compose(
     let has_zstd = layers
         .iter()
         .any(|layer| layer.compression() == Some(Compression::Zstd));
-    let format = match original.map(|original| Format::of_manifest(&original.media_type)) {
+    let format = match asked.or(own) {
         Some(Format::Docker) if !has_zstd => Format::Docker,
         Some(Format::Docker | Format::Oci) | None => Format::Oci,
     };
@@ -145,7 +149,7 @@ mod tests {
     fn an_image_that_stays_the_same_keeps_its_manifest() {
         let original = docker_original();
         let layers = original.layers.clone();
-        let composed = compose(Some(&original), (&digest(9), 90), &layers).unwrap();
+        let composed = compose(Some(&original), None, (&digest(9), 90), &layers).unwrap();
         assert_eq!(
             (&composed.bytes[..], &composed.digest),
             (&original.raw[..], &original.digest)
@@ -156,7 +160,7 @@ mod tests {
     fn other_blobs_make_another_manifest_of_the_same_format() {
         let original = docker_original();
         let layers = [original.layers[0].clone(), layer(7, Compression::Gzip)];
-        let composed = compose(Some(&original), (&digest(9), 90), &layers).unwrap();
+        let composed = compose(Some(&original), None, (&digest(9), 90), &layers).unwrap();
         let manifest = parse(&composed.bytes, &composed.media_type);
         assert_eq!(manifest.media_type, DOCKER);
         assert_eq!(manifest.layers[1].digest, digest(7));
@@ -172,11 +176,35 @@ mod tests {
     }
 
     #[test]
+    fn another_format_is_another_document_about_the_same_blobs() {
+        let original = docker_original();
+        let layers = original.layers.clone();
+        let config = (&digest(9), 90);
+        let compose = |format| compose(Some(&original), Some(format), config, &layers).unwrap();
+        let same = compose(Format::Docker);
+        assert_eq!(same.digest, original.digest);
+        let oci = compose(Format::Oci);
+        let manifest = parse(&oci.bytes, &oci.media_type);
+        assert_eq!(manifest.media_type, Format::Oci.manifest());
+        assert_eq!(manifest.config.media_type, Format::Oci.config());
+        let digests = |layers: &[Descriptor]| -> Vec<_> {
+            layers.iter().map(|layer| layer.digest.clone()).collect()
+        };
+        assert_eq!(digests(&manifest.layers), digests(&layers));
+        assert!(manifest.layers.iter().all(|l| l.media_type.contains("oci")));
+        let text = String::from_utf8_lossy(&oci.bytes);
+        assert!(
+            !text.contains("docker") && !text.contains("x-other"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn zstd_and_images_of_our_own_are_oci() {
         let original = docker_original();
         let layers = [original.layers[0].clone(), layer(7, Compression::Zstd)];
         for original in [Some(&original), None] {
-            let composed = compose(original, (&digest(9), 90), &layers).unwrap();
+            let composed = compose(original, None, (&digest(9), 90), &layers).unwrap();
             let manifest = parse(&composed.bytes, &composed.media_type);
             assert_eq!(manifest.media_type, Format::Oci.manifest());
             assert_eq!(manifest.config.media_type, Format::Oci.config());

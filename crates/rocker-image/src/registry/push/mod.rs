@@ -12,14 +12,17 @@
 //! pushed byte for byte and keeps its digest.
 
 mod body;
+mod chunk;
 mod error;
 mod layer;
 mod manifest;
 mod progress;
+mod provenance;
 mod source;
 mod stream;
 mod upload;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::thread::Scope;
 
@@ -30,12 +33,15 @@ use tokio::sync::Semaphore;
 pub use error::PushError;
 pub use manifest::PushCompression;
 pub use progress::{NoPushProgress, PushEvent, PushProgress, PushState};
+pub use provenance::Elsewhere;
 
 use super::fetch::{Errand, Repository, pull_scope};
 use super::retry::Retry;
 use super::{Endpoint, RegistryError, RegistryOptions, runtime};
-use crate::document::{Descriptor, Document, Manifest};
+use crate::document::{Compression, Descriptor, Document, Format, Manifest};
 use crate::store::Store;
+use layer::Brought;
+use provenance::Provenance;
 use upload::Uploader;
 
 /// An image to push, and all that helps with it.
@@ -55,11 +61,14 @@ pub struct PushRequest<'a> {
     pub layers: Vec<DiffId>,
     /// What is known about where a layer's blobs are. Asked from the calling thread.
     pub known_blobs: &'a dyn Fn(&DiffId) -> Vec<KnownBlob>,
-    /// Where a repository that a layer came from is, and how to talk to its registry; `None` if
-    /// it shall not be asked. Asked from the calling thread.
-    pub elsewhere: &'a dyn Fn(&ImageRef) -> Option<Endpoint>,
+    /// Where repositories are that layers came from.
+    pub elsewhere: Elsewhere,
     /// How layers are compressed that have to be.
     pub compression: PushCompression,
+    /// How hard, as the compressor counts; `None` keeps up with a fast network.
+    pub level: Option<u8>,
+    /// Which family of documents the registry gets; `None` leaves the image in its own.
+    pub format: Option<Format>,
     /// Asked about every 50 ms, from the calling thread; once it says `true` the push ends with
     /// [`PushError::Interrupted`].
     pub cancelled: &'a dyn Fn() -> bool,
@@ -74,6 +83,7 @@ impl fmt::Debug for PushRequest<'_> {
             .field("manifest", &self.manifest)
             .field("layers", &self.layers)
             .field("compression", &self.compression)
+            .field("format", &self.format)
             .finish_non_exhaustive()
     }
 }
@@ -94,6 +104,8 @@ pub struct PushedImage {
     pub digest: Digest,
     /// The manifest's bytes.
     pub manifest: Vec<u8>,
+    /// The layers that had to be compressed, and the blobs that they became.
+    pub compressed: Vec<(DiffId, Descriptor)>,
 }
 
 /// Pushes an image under its tag. Blocks; an async runtime and the threads that compress live
@@ -134,6 +146,7 @@ struct Site<'s, 'scope, 'env> {
     store: &'scope Store,
     uploader: &'s Uploader<'s>,
     permits: Semaphore,
+    provenance: Provenance<'s>,
     /// The repositories of the same registry that may be mounted from.
     mounts: Vec<&'s str>,
 }
@@ -171,6 +184,7 @@ impl<'a> Push<'a> {
                     store: self.store,
                     uploader: &uploader,
                     permits: Semaphore::new(request.registry.concurrency.max(1)),
+                    provenance: Provenance::new(request.elsewhere.clone(), &on_retry),
                     mounts,
                 };
                 let outcome = tokio::select! {
@@ -211,12 +225,16 @@ impl<'a> Push<'a> {
         known: &[Vec<KnownBlob>],
     ) -> Result<PushedImage, PushError> {
         let original = self.original()?;
-        let layers = self.layers(site, known, original.as_ref()).await?;
+        let brought = self.layers(site, known, original.as_ref()).await?;
+        let layers: Vec<_> = brought
+            .iter()
+            .map(|(_, layer)| layer.blob.clone())
+            .collect();
         let config = self.read(&self.request.image_id)?;
         self.config(site, &config).await?;
         let size = config.len() as u64;
-        let document =
-            manifest::compose(original.as_ref(), (&self.request.image_id, size), &layers);
+        let config = (&self.request.image_id, size);
+        let document = manifest::compose(original.as_ref(), self.request.format, config, &layers);
         let document = document.map_err(|source| PushError::Manifest {
             reference: self.reference(),
             source,
@@ -227,6 +245,11 @@ impl<'a> Push<'a> {
         Ok(PushedImage {
             digest: document.digest,
             manifest: document.bytes.to_vec(),
+            compressed: brought
+                .into_iter()
+                .filter(|(_, layer)| layer.is_new)
+                .map(|(id, layer)| (id, layer.blob))
+                .collect(),
         })
     }
 
@@ -264,10 +287,10 @@ impl<'a> Push<'a> {
         site: &Site<'_, '_, '_>,
         known: &[Vec<KnownBlob>],
         original: Option<&Manifest>,
-    ) -> Result<Vec<Descriptor>, PushError> {
+    ) -> Result<Vec<(DiffId, Brought)>, PushError> {
         let ids = &self.request.layers;
         self.progress.event(PushEvent::Begun { layers: ids });
-        let mut brought: Vec<Option<Descriptor>> = ids.iter().map(|_| None).collect();
+        let mut brought: HashMap<usize, Brought> = HashMap::new();
         let firsts = ids
             .iter()
             .enumerate()
@@ -283,18 +306,24 @@ impl<'a> Push<'a> {
                     let blob = own.clone();
                     blobs.insert(0, KnownBlob { blob, seen_in });
                 }
+                if self.request.format == Some(Format::Docker) {
+                    // its manifests know no zstd
+                    blobs.retain(|known| known.blob.compression() != Some(Compression::Zstd));
+                }
                 async move { Ok((position, self.layer(site, id, &blobs).await?)) }
             })
             .collect();
         while let Some(outcome) = uploads.next().await {
-            let (position, blob): (usize, Descriptor) = outcome?;
-            for (slot, id) in brought.iter_mut().zip(ids) {
+            let (position, layer): (usize, Brought) = outcome?;
+            for (other, id) in ids.iter().enumerate() {
                 if Some(id) == ids.get(position) {
-                    *slot = Some(blob.clone());
+                    brought.insert(other, layer.clone());
                 }
             }
         }
-        Ok(brought.into_iter().flatten().collect())
+        let all = ids.iter().enumerate();
+        let all = all.filter_map(|(position, id)| Some((id.clone(), brought.remove(&position)?)));
+        Ok(all.collect())
     }
 
     async fn config(&self, site: &Site<'_, '_, '_>, config: &[u8]) -> Result<(), PushError> {

@@ -19,7 +19,7 @@ use crate::registry::fetch::Repository;
 use crate::registry::pipe::ReaderGone;
 use crate::store::{Store, TarError};
 
-/// How many bytes a piece from the compressor has.
+/// How many bytes a piece has at most.
 const PIECE: usize = 64 << 10;
 
 /// How many pieces wait at most.
@@ -48,6 +48,7 @@ pub(super) struct Tar<'scope, 'env> {
     pub(super) store: &'scope Store,
     pub(super) layer: DiffId,
     pub(super) compression: PushCompression,
+    pub(super) level: Option<u8>,
     /// How much of the tar was compressed.
     pub(super) done: Arc<AtomicU64>,
 }
@@ -67,7 +68,7 @@ pub(super) enum SourceError {
     Start(io::Error),
 }
 
-/// A pipe that holds a bounded number of pieces.
+/// A pipe that holds a bounded number of bytes, as long as nobody sends larger pieces.
 pub(super) fn pieces() -> (mpsc::Sender<Piece>, mpsc::Receiver<Piece>) {
     mpsc::channel(PIECES)
 }
@@ -76,9 +77,15 @@ pub(super) fn pieces() -> (mpsc::Sender<Piece>, mpsc::Receiver<Piece>) {
 struct Inlet(mpsc::Sender<Piece>);
 
 impl Sink for Inlet {
-    async fn write(&self, piece: Bytes) -> Result<(), ReaderGone> {
-        let sent = self.0.send(Piece::Data(piece)).await;
-        sent.map_err(|_| ReaderGone)
+    /// Cut to size: what a connection hands over at once may be much, and the pipe counts
+    /// pieces.
+    async fn write(&self, mut bytes: Bytes) -> Result<(), ReaderGone> {
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(PIECE));
+            let sent = self.0.send(Piece::Data(piece)).await;
+            sent.map_err(|_| ReaderGone)?;
+        }
+        Ok(())
     }
 }
 
@@ -115,7 +122,8 @@ impl Source<'_, '_, '_> {
 impl Tar<'_, '_> {
     async fn feed(&self, offset: u64, sender: mpsc::Sender<Piece>) -> Result<(), SourceError> {
         let (tell, told) = oneshot::channel();
-        let (store, layer, compression) = (self.store, self.layer.clone(), self.compression);
+        let (store, layer) = (self.store, self.layer.clone());
+        let packing = (self.compression, self.level);
         let done = Arc::clone(&self.done);
         done.store(0, Ordering::Relaxed);
         let gone = Arc::new(AtomicBool::new(false));
@@ -126,7 +134,7 @@ impl Tar<'_, '_> {
             receiver_gone: Arc::clone(&gone),
         };
         let compress = move || {
-            let outcome = write_compressed(store, &layer, compression, outlet, &done);
+            let outcome = write_compressed(store, &layer, packing, outlet, &done);
             // nobody listens any more when the push was interrupted
             let _ = tell.send(outcome);
         };
@@ -147,20 +155,22 @@ impl Tar<'_, '_> {
 fn write_compressed(
     store: &Store,
     layer: &DiffId,
-    compression: PushCompression,
+    (compression, level): (PushCompression, Option<u8>),
     outlet: Outlet,
     done: &AtomicU64,
 ) -> Result<(), SourceError> {
     let finished = match compression {
         PushCompression::Gzip => {
-            let level = flate2::Compression::new(GZIP_LEVEL);
+            let level = level.map_or(GZIP_LEVEL, u32::from);
+            let level = flate2::Compression::new(level);
             let mut encoder = Counted(GzEncoder::new(outlet, level), done);
             let written = store.write_tar(layer, &mut encoder);
             written.map_err(SourceError::Tar)?;
             encoder.0.finish()
         }
         PushCompression::Zstd => {
-            let encoder = zstd::Encoder::new(outlet, ZSTD_LEVEL).map_err(SourceError::Compress)?;
+            let level = level.map_or(ZSTD_LEVEL, i32::from);
+            let encoder = zstd::Encoder::new(outlet, level).map_err(SourceError::Compress)?;
             let mut encoder = Counted(encoder, done);
             let written = store.write_tar(layer, &mut encoder);
             written.map_err(SourceError::Tar)?;

@@ -11,21 +11,22 @@ use rocker_types::Digest;
 use tokio::sync::mpsc;
 
 use super::body::{Outgoing, Piece, Tally};
+use super::chunk::{CHUNK, parse_range, split};
 use super::source::{Source, SourceError, pieces};
 use super::upload::{ANSWER, Uploader, octets};
 use crate::registry::RegistryError;
 use crate::registry::cause::Transience;
-use crate::registry::exchange::Exchange;
+use crate::registry::exchange::{Exchange, Sent};
 use crate::registry::origin::shown;
 use crate::registry::patience::Patience;
+use crate::registry::redirect::one_too_many;
 use crate::registry::retry::Attempts;
 
 /// What is sent in one piece, in bytes: a stream is not worth its requests.
 const SMALL: usize = 256 << 10;
 
-/// The rest of a broken upload goes in pieces of this many bytes; some registries take no
-/// smaller ones.
-const CHUNK: usize = 5 << 20;
+/// How often the bytes of one upload may be sent on to another place.
+const MOST_MOVES: u32 = 10;
 
 /// How often an upload is looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -45,12 +46,33 @@ impl From<RegistryError> for UploadError {
     }
 }
 
+/// Why one attempt did not bring a blob there.
+enum Unsent {
+    Failed(UploadError),
+    /// All of it is to go elsewhere, which the upload knows.
+    Moved,
+}
+
+impl From<RegistryError> for Unsent {
+    fn from(error: RegistryError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<SourceError> for Unsent {
+    fn from(error: SourceError) -> Self {
+        Self::Failed(UploadError::Source(error))
+    }
+}
+
 /// One blob on its way.
 struct Upload<'u> {
     /// Where it goes next; the registry may say another place each time.
     place: Url,
     /// What it has to turn out to be, where that is known.
     expected: Option<&'u Digest>,
+    /// How often a body was sent on to another place.
+    moves: u32,
     tally: Tally,
     tell: &'u dyn Fn(u64),
 }
@@ -71,6 +93,7 @@ impl Uploader<'_> {
         let mut upload = Upload {
             place,
             expected: source.expected(),
+            moves: 0,
             tally,
             tell,
         };
@@ -79,8 +102,9 @@ impl Uploader<'_> {
         loop {
             let error = match self.attempt(&mut upload, source, offset).await {
                 Ok(()) => return Ok(upload.tally.result()),
-                Err(UploadError::Registry(error)) => error,
-                Err(error @ UploadError::Source(_)) => return Err(error),
+                Err(Unsent::Failed(UploadError::Registry(error))) => error,
+                Err(Unsent::Moved) => continue,
+                Err(Unsent::Failed(error @ UploadError::Source(_))) => return Err(error),
             };
             // the answer may be all that got lost
             if upload.tally.standing().complete && self.has(&upload.tally.result().0).await? {
@@ -142,7 +166,7 @@ impl Uploader<'_> {
         upload: &mut Upload<'_>,
         source: &Source<'_, '_, '_>,
         offset: u64,
-    ) -> Result<(), UploadError> {
+    ) -> Result<(), Unsent> {
         let (sender, receiver) = pieces();
         let feed = source.feed(offset, sender);
         let send = async {
@@ -158,13 +182,13 @@ impl Uploader<'_> {
                 biased;
                 // why a source broke off is worth more than that it did
                 outcome = &mut feed, if !fed => {
-                    outcome.map_err(UploadError::Source)?;
+                    outcome?;
                     fed = true;
                 }
                 outcome = &mut send => match outcome {
                     // a source that broke off makes the request fail, perhaps before it says why
                     Err(error) if !fed => match tokio::time::timeout(TICK, &mut feed).await {
-                        Ok(Err(source)) => return Err(UploadError::Source(source)),
+                        Ok(Err(source)) => return Err(source.into()),
                         Ok(Ok(())) | Err(_) => return Err(error),
                     },
                     outcome => return outcome,
@@ -178,7 +202,7 @@ impl Uploader<'_> {
         &self,
         upload: &mut Upload<'_>,
         mut pieces: mpsc::Receiver<Piece>,
-    ) -> Result<(), UploadError> {
+    ) -> Result<(), Unsent> {
         let mut head = VecDeque::new();
         let mut length = 0;
         while length <= SMALL {
@@ -213,7 +237,7 @@ impl Uploader<'_> {
         upload: &mut Upload<'_>,
         mut pieces: mpsc::Receiver<Piece>,
         mut offset: u64,
-    ) -> Result<(), UploadError> {
+    ) -> Result<(), Unsent> {
         let mut ended = false;
         while !ended {
             let mut chunk = BytesMut::new();
@@ -233,12 +257,10 @@ impl Uploader<'_> {
 
     /// Sends the last bytes and says what all of them are, unless they are not what they
     /// should be.
-    async fn finish(&self, upload: &Upload<'_>, bytes: Bytes) -> Result<(), UploadError> {
+    async fn finish(&self, upload: &Upload<'_>, bytes: Bytes) -> Result<(), Unsent> {
         let (digest, _) = upload.tally.result();
         if upload.expected.is_some_and(|expected| *expected != digest) {
-            return Err(UploadError::Source(SourceError::OtherBlob {
-                actual: digest,
-            }));
+            return Err(SourceError::OtherBlob { actual: digest }.into());
         }
         let put = self.put(&upload.place, bytes, &digest).await;
         Ok(put.map_err(|error| lost_track(upload, error))?)
@@ -249,7 +271,7 @@ impl Uploader<'_> {
         upload: &mut Upload<'_>,
         chunk: Bytes,
         offset: u64,
-    ) -> Result<u64, RegistryError> {
+    ) -> Result<u64, Unsent> {
         let next = offset + chunk.len() as u64;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, octets());
@@ -257,17 +279,22 @@ impl Uploader<'_> {
         if let Ok(range) = HeaderValue::try_from(format!("{offset}-{}", next - 1)) {
             headers.insert(CONTENT_RANGE, range);
         }
-        let (sender, pieces) = mpsc::channel(1);
-        // a channel with room for one takes one
-        let _ = sender.try_send(Piece::End);
-        let body = Outgoing {
-            head: split(chunk),
-            pieces,
-            tally: upload.tally.clone(),
-            offset,
-        };
-        self.patch(upload, headers, Body::wrap_stream(body)).await?;
-        Ok(next)
+        loop {
+            let (sender, pieces) = mpsc::channel(1);
+            // a channel with room for one takes one
+            let _ = sender.try_send(Piece::End);
+            let body = Outgoing {
+                head: split(chunk.clone()),
+                pieces,
+                tally: upload.tally.clone(),
+                offset,
+            };
+            let body = Body::wrap_stream(body);
+            match self.patch(upload, headers.clone(), body).await {
+                Err(Unsent::Moved) => {}
+                sent => return sent.map(|()| next),
+            }
+        }
     }
 
     /// Sends one body and notes where the next goes.
@@ -276,7 +303,7 @@ impl Uploader<'_> {
         upload: &mut Upload<'_>,
         headers: HeaderMap,
         body: Body,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<(), Unsent> {
         let place = upload.place.clone();
         let mut patience = Patience::new(crate::registry::Timeouts {
             no_progress: Duration::MAX,
@@ -285,12 +312,21 @@ impl Uploader<'_> {
         let sent =
             self.repository
                 .send_stream((&Method::PATCH, &place), headers, body, &mut patience);
-        let response = self.watch(upload, sent).await?;
-        let response = response.map_err(|error| lost_track(upload, error))?;
-        let next = self.repository.place(&response)?;
+        let sent = self.watch(upload, sent).await?;
+        let sent = sent.map_err(|error| lost_track(upload, error))?;
+        let (next, outcome) = match sent {
+            Sent::Taken(response) => (self.repository.place(&response)?, Ok(())),
+            Sent::LeadsTo(next) => {
+                upload.moves += 1;
+                if upload.moves > MOST_MOVES {
+                    return Err(one_too_many(&place, &next).into());
+                }
+                (next, Err(Unsent::Moved))
+            }
+        };
         self.moved(&place, Some(&next));
         upload.place = next;
-        Ok(())
+        outcome
     }
 
     /// Waits for the answer to an upload as long as bytes leave, or the source has none.
@@ -352,61 +388,5 @@ fn lost_track(upload: &Upload<'_>, error: RegistryError) -> RegistryError {
         url: shown(&upload.place),
         got,
         expected: got,
-    }
-}
-
-/// A chunk in pieces that a progress bar can follow.
-fn split(mut chunk: Bytes) -> VecDeque<Bytes> {
-    const PIECE: usize = 64 << 10;
-    let mut pieces = VecDeque::new();
-    while !chunk.is_empty() {
-        pieces.push_back(chunk.split_to(chunk.len().min(PIECE)));
-    }
-    pieces
-}
-
-/// How many bytes `0-LAST` is; `0-0` may be none, and is taken for none.
-fn parse_range(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let text = text.strip_prefix("bytes=").unwrap_or(text);
-    let last = text.strip_prefix("0-")?;
-    let last: u64 = last
-        .bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| last.parse().ok())??;
-    match last {
-        0 => Some(0),
-        last => last.checked_add(1),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_of_uploads_are_read() {
-        for (text, arrived) in [
-            ("0-0", Some(0)),
-            ("0-1", Some(2)),
-            ("bytes=0-99", Some(100)),
-            (" 0-7 ", Some(8)),
-            ("0-", None),
-            ("1-2", None),
-            ("0--1", None),
-            ("0-18446744073709551615", None),
-            ("0-18446744073709551616", None),
-            ("", None),
-        ] {
-            assert_eq!(parse_range(text), arrived, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_chunk_in_pieces_is_the_chunk() {
-        let chunk = Bytes::from(vec![7; 200_000]);
-        let pieces = split(chunk.clone());
-        assert_eq!(pieces.len(), 4);
-        assert_eq!(pieces.into_iter().flatten().collect::<Vec<_>>(), chunk);
     }
 }

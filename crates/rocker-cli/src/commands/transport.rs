@@ -1,0 +1,205 @@
+//! Images in files, named as the container tools name them: `oci:DIR`, `oci-archive:FILE`,
+//! `docker-archive:FILE`.
+//!
+//! Source: containers-transports(5).
+
+use std::path::PathBuf;
+
+use rocker_engine::{ArchiveFormat, LoadRequest};
+use rocker_types::{DiffId, ImageRef, Platform};
+
+use super::policy::policy;
+use super::save::write_archive;
+use super::{CommandError, Context, load};
+use crate::report;
+use crate::ui::human;
+
+/// What the container tools know besides and we do not.
+const OTHERS: [&str; 6] = [
+    "containers-storage",
+    "dir",
+    "docker-daemon",
+    "ostree",
+    "sif",
+    "tarball",
+];
+
+/// An image in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct InFile {
+    kind: Kind,
+    path: PathBuf,
+    /// What it is called there.
+    name: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    OciDirectory,
+    Archive(ArchiveFormat),
+}
+
+/// Where an image is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place<'a> {
+    /// At a registry, or here, under this name.
+    Named(&'a str),
+    /// In a file.
+    InFile(InFile),
+}
+
+impl<'a> Place<'a> {
+    /// Reads what a user wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Transport`] for what only other tools know.
+    pub(super) fn read(text: &'a str) -> Result<Self, CommandError> {
+        let Some((transport, rest)) = text.split_once(':') else {
+            return Ok(Self::Named(text));
+        };
+        let kind = match transport {
+            "docker" if rest.starts_with("//") => {
+                return Ok(Self::Named(rest.trim_start_matches('/')));
+            }
+            "oci" => Kind::OciDirectory,
+            "oci-archive" => Kind::Archive(ArchiveFormat::Oci),
+            "docker-archive" => Kind::Archive(ArchiveFormat::Docker),
+            other if OTHERS.contains(&other) => {
+                return Err(CommandError::Transport(other.to_owned()));
+            }
+            _ => return Ok(Self::Named(text)),
+        };
+        let (path, name) = match rest.split_once(':') {
+            Some((path, name)) => (path, Some(name)),
+            None => (rest, None),
+        };
+        if path.is_empty() || name == Some("") {
+            return Err(CommandError::conflict(
+                format!("{text:?} is not {transport}:PATH[:NAME]"),
+                "give the path of the file or directory",
+            ));
+        }
+        Ok(Self::InFile(InFile {
+            kind,
+            path: path.into(),
+            name: name.map(str::to_owned),
+        }))
+    }
+}
+
+impl InFile {
+    /// Takes the image, or all that are there, and gives back what `load` prints.
+    ///
+    /// # Errors
+    ///
+    /// What the engine says.
+    pub(super) fn load(
+        self,
+        context: &mut Context,
+        platform: Option<Platform>,
+        quiet: bool,
+    ) -> Result<String, CommandError> {
+        let tell = teller("Loading", quiet);
+        let request = LoadRequest {
+            platform,
+            only: self.name,
+            policy: policy()?,
+            limits: rocker_engine::UnpackLimits::default(),
+            on_layer: &tell,
+        };
+        let source = load::source(&self.path.to_string_lossy())?;
+        let images = context.engine()?.load(source, &request)?;
+        Ok(images.iter().map(load::lines).collect())
+    }
+
+    /// Writes the image that is called `image` here.
+    ///
+    /// # Errors
+    ///
+    /// What the engine says, and a name that none can have.
+    pub(super) fn save(
+        self,
+        context: &mut Context,
+        image: &str,
+        quiet: bool,
+    ) -> Result<(), CommandError> {
+        let name = self.name.as_deref().map(|name| in_archive(image, name));
+        let images = context.engine()?.one_to_save(image, name.transpose()?)?;
+        let tell = teller("Saving", quiet);
+        match self.kind {
+            Kind::OciDirectory => {
+                let engine = context.engine()?;
+                Ok(engine.save_directory(&images, &tell, &self.path)?)
+            }
+            Kind::Archive(format) => write_archive(&self.path.to_string_lossy(), |output| {
+                context.engine()?.save(&images, format, &tell, output)
+            }),
+        }
+    }
+}
+
+/// The name that an image gets: a full one, or a tag for the one that it has here.
+fn in_archive(image: &str, name: &str) -> Result<ImageRef, CommandError> {
+    if name.contains([':', '/']) {
+        return Ok(name.parse()?);
+    }
+    let here: ImageRef = image.parse()?;
+    Ok(format!("{}:{name}", here.familiar_repository()).parse()?)
+}
+
+fn teller(verb: &'static str, quiet: bool) -> impl Fn(&DiffId, u64) {
+    move |layer, bytes| {
+        if !quiet {
+            let size = human::size(bytes);
+            report::note(&format!("{}: {verb} {size}", layer.0.short()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read_as_the_container_tools_write_them() {
+        let file = |kind, path: &str, name: Option<&str>| {
+            Place::InFile(InFile {
+                kind,
+                path: path.into(),
+                name: name.map(str::to_owned),
+            })
+        };
+        let docker = Kind::Archive(ArchiveFormat::Docker);
+        for (text, place) in [
+            ("alpine", Place::Named("alpine")),
+            ("localhost:5000/x:1", Place::Named("localhost:5000/x:1")),
+            ("docker://quay.io/x", Place::Named("quay.io/x")),
+            ("docker:dind", Place::Named("docker:dind")),
+            ("oci:dir", file(Kind::OciDirectory, "dir", None)),
+            (
+                "oci:/a/b:1.2",
+                file(Kind::OciDirectory, "/a/b", Some("1.2")),
+            ),
+            (
+                "oci-archive:f.tar",
+                file(Kind::Archive(ArchiveFormat::Oci), "f.tar", None),
+            ),
+            (
+                "docker-archive:f.tar:localhost:5000/x:1",
+                file(docker, "f.tar", Some("localhost:5000/x:1")),
+            ),
+        ] {
+            assert_eq!(Place::read(text).unwrap(), place, "{text}");
+        }
+        for text in [
+            "docker-daemon:x:1",
+            "containers-storage:x",
+            "dir:/x",
+            "oci:",
+            "oci:x:",
+        ] {
+            assert!(Place::read(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! The way to a registry: proxies, IPv6, names with several addresses, files that say which image
+//! is meant and whether it may come in.
+
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rocker_testkit::image::ImageBuilder;
+use rocker_testkit::registry::{
+    Action, Auth, Distribution, Entrance, On, Registry, RequestRecord, certificate,
+};
+use rocker_testkit::{Host, require};
+
+use crate::host;
+
+/// What a proxy of the tests does with `CONNECT`.
+#[derive(Clone)]
+enum Tunnel {
+    /// Leads all to this address.
+    To(String),
+    /// Answers with this status.
+    Refuse(&'static str),
+}
+
+/// A proxy on an address of this host that is not loopback, and the first lines that it hears.
+fn proxy(tunnel: Tunnel) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind((Host::ADDRESS, 0)).expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let heard = Arc::new(Mutex::default());
+    let lines: Arc<Mutex<Vec<String>>> = Arc::clone(&heard);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (tunnel, lines) = (tunnel.clone(), Arc::clone(&lines));
+            std::thread::spawn(move || carry(stream, &tunnel, &lines));
+        }
+    });
+    (format!("http://{address}"), heard)
+}
+
+fn carry(stream: TcpStream, tunnel: &Tunnel, heard: &Mutex<Vec<String>>) {
+    let mut reader = BufReader::new(stream.try_clone().expect("a copy"));
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).is_ok_and(|read| read > 0) {}
+    let first = head.lines().next().unwrap_or_default().to_owned();
+    heard.lock().expect("nobody panicked").push(first.clone());
+    let mut client = stream;
+    let mut words = first.split(' ');
+    let (method, target) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    );
+    if method != "CONNECT" {
+        // a request for what it names whole
+        let rest = target.trim_start_matches("http://");
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let mut server = TcpStream::connect(host).expect("the registry");
+        let head = head.replacen(target, &format!("/{path}"), 1);
+        let head = head.replacen("\r\n", "\r\nConnection: close\r\n", 1);
+        server.write_all(head.as_bytes()).expect("it reads");
+        pass(server, client);
+        return;
+    }
+    match tunnel {
+        Tunnel::Refuse(status) => {
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+            let _gone = client.write_all(answer.as_bytes());
+        }
+        Tunnel::To(address) => {
+            let server = TcpStream::connect(address).expect("the registry");
+            client
+                .write_all(b"HTTP/1.1 200 OK\r\n\r\n")
+                .expect("it reads");
+            let (from, to) = (client.try_clone(), server.try_clone());
+            let (from, to) = (from.expect("a copy"), to.expect("a copy"));
+            std::thread::spawn(move || pass(from, to));
+            pass(server, client);
+        }
+    }
+}
+
+/// Until one side has enough.
+fn pass(mut from: impl Read, mut to: impl Write) {
+    let _end = std::io::copy(&mut from, &mut to);
+}
+
+/// A configuration of rocker's own that lets it speak plain HTTP to this host's address.
+fn insecure(host: &Host, registry: &str) -> String {
+    let file = host.scratch().join("config.toml");
+    fs_err::write(&file, format!("insecure = ['{registry}']\n")).expect("a file");
+    file.to_string_lossy().into_owned()
+}
+
+fn away_from_loopback(auth: Auth) -> Registry {
+    Registry::listening_on(&format!("{}:0", Host::ADDRESS), auth)
+}
+
+#[test]
+fn a_proxy_is_used_for_what_is_not_excepted() {
+    let host = require!(host());
+    let registry = away_from_loopback(Auth::Open);
+    let reference = registry.push("app:1", &ImageBuilder::busybox().build());
+    let config = insecure(&host, &registry.host());
+    let (address, heard) = proxy(Tunnel::Refuse("403 Forbidden"));
+    let (address, subnet) = (address.as_str(), format!("{}/24", Host::ADDRESS));
+    for (variables, used) in [
+        (&[("HTTP_PROXY", address)][..], true),
+        (&[("http_proxy", address)], true),
+        (&[("ALL_PROXY", address)], true),
+        (&[("HTTPS_PROXY", address)], false),
+        (&[("HTTP_PROXY", address), ("NO_PROXY", "192.0.2.1")], false),
+        (
+            &[("HTTP_PROXY", address), ("no_proxy", subnet.as_str())],
+            false,
+        ),
+        (&[("http_proxy", address), ("NO_PROXY", "*")], false),
+    ] {
+        heard.lock().expect("nobody panicked").clear();
+        let command = host
+            .command(["pull", "-q", &reference])
+            .env("ROCKER_CONFIG", &config);
+        let command = variables
+            .iter()
+            .fold(command, |command, (name, value)| command.env(name, value));
+        let pulled = command.run();
+        assert_eq!(pulled.exit_code, 0, "{variables:?} {pulled:?}");
+        let count = heard.lock().expect("nobody panicked").len();
+        assert_eq!(count > 0, used, "{variables:?}");
+        host.ok(["rmi", &reference]);
+    }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn tls_goes_through_a_proxy_that_learns_the_name_alone() {
+    let host = require!(host());
+    let tls = require!(certificate(&host.scratch()));
+    let certificates = host.scratch().join("certs");
+    fs_err::create_dir(&certificates).expect("a directory");
+    fs_err::copy(&tls.0, certificates.join("ca.crt")).expect("a copy");
+    let entrance = Entrance {
+        tls: Some(tls),
+        ..Entrance::default()
+    };
+    let server = require!(Distribution::start_with(&host.scratch(), 5000, &entrance));
+    // nobody but the proxy knows where that is
+    let name = "registry.test:5000/app:1";
+    let directory = certificates.to_string_lossy().into_owned();
+    let through = |proxy: &str, words: &[&str]| {
+        let command = host.command(words.iter().copied());
+        let command = command.args(["--cert-dir", &directory]);
+        command.env("HTTPS_PROXY", proxy).run()
+    };
+    let image = ImageBuilder::busybox().build();
+    let origin = Registry::start();
+    host.ok(["pull", "-q", &origin.push("app:1", &image)]);
+    host.ok(["tag", &format!("{}/app:1", origin.host()), name]);
+    let (address, heard) = proxy(Tunnel::To(server.host().to_owned()));
+
+    let pushed = through(&address, &["push", name]);
+    assert!(pushed.stdout.contains(&image.manifest.digest), "{pushed:?}");
+    let id = host.ok(["images", "-q"]);
+    host.ok(["rmi", "-f", &id]);
+    let pulled = through(&address, &["pull", "-q", name]);
+    assert_eq!(pulled.exit_code, 0, "{pulled:?}");
+    let heard = heard.lock().expect("nobody panicked").clone();
+    let all = heard
+        .iter()
+        .all(|line| line.starts_with("CONNECT registry.test:5000 "));
+    assert!(all && !heard.is_empty(), "{heard:?}");
+    host.ok(["rmi", name]);
+
+    drop(server);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_proxy_that_leads_nowhere_is_told_once_and_without_its_password() {
+    let host = require!(host());
+    let through = |proxy: &str| {
+        let command = host.command(["pull", "registry.test:5000/app:1"]);
+        command.env("HTTPS_PROXY", proxy).run()
+    };
+    for (status, says) in [
+        ("403 Forbidden", "proxy"),
+        ("407 Proxy Authentication Required", "proxy"),
+    ] {
+        let (address, heard) = proxy(Tunnel::Refuse(status));
+        let refused = through(&address);
+        assert_eq!(refused.exit_code, 1, "{refused:?}");
+        assert!(refused.stderr.contains(says), "{status} {refused:?}");
+        assert!(refused.stderr.contains("hint: "), "{status} {refused:?}");
+        assert_eq!(
+            heard.lock().expect("nobody panicked").len(),
+            1,
+            "{refused:?}"
+        );
+    }
+    for (value, says) in [
+        ("socks5://127.0.0.1:1", "HTTPS_PROXY"),
+        ("http://", "HTTPS_PROXY"),
+        ("http://user:hunter2@127.0.0.1:1", "refused"),
+    ] {
+        let refused = through(value);
+        assert_eq!(refused.exit_code, 1, "{refused:?}");
+        assert!(refused.stderr.contains(says), "{value} {refused:?}");
+        assert!(!refused.stderr.contains("hunter2"), "{refused:?}");
+    }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn registries_have_ipv6_addresses_too() {
+    let host = require!(host());
+    let registry = Registry::listening_on("[::1]:0", Auth::Open);
+    let reference = registry.push("team/app:1", &ImageBuilder::busybox().build());
+    assert!(reference.starts_with("[::1]:"), "{reference}");
+
+    let pulled = host.ok(["pull", "-q", &reference]);
+
+    assert_eq!(pulled, reference);
+    assert_eq!(host.ok(["run", "--rm", &reference, "echo", "here"]), "here");
+    assert_eq!(host.ok(["images", "-q", &reference]).lines().count(), 1);
+    let other = format!("{}/other/app:1", registry.host());
+    host.ok(["tag", &reference, &other]);
+    host.ok(["push", "-q", &other]);
+    assert!(registry.manifest("other/app:1").is_some());
+    host.ok(["rmi", &reference]);
+    host.ok(["rmi", &other]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn an_address_that_nobody_answers_does_not_hide_one_that_somebody_does() {
+    let host = require!(host());
+    let registry = away_from_loopback(Auth::Open);
+    let reference = registry.push("app:1", &ImageBuilder::busybox().build());
+    let port = reference.split_once(':').expect("a port").1;
+    let reference = format!("two.test:{port}");
+    let script = "
+        ip address add 2001:db8::2/64 dev uplink0 nodad
+        ip -6 neighbour add 2001:db8::1 lladdr 02:00:00:00:00:01 dev uplink0 nud permanent
+        printf '2001:db8::1 two.test\\n192.0.2.1 two.test\\n' > \"$0\"
+        mount --bind \"$0\" /etc/hosts";
+    let hosts = host.scratch().join("hosts");
+    let made = host
+        .program("sh")
+        .args(["-ec", script, &hosts.to_string_lossy()]);
+    let made = made.run();
+    assert_eq!(made.exit_code, 0, "{made:?}");
+    let config = insecure(&host, "two.test");
+    let start = Instant::now();
+
+    let pulled = host
+        .command(["pull", "-q", &reference])
+        .env("ROCKER_CONFIG", &config)
+        .run();
+
+    assert_eq!(pulled.exit_code, 0, "{pulled:?}");
+    // to give up the other address takes ten
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(6), "{took:?}");
+    host.ok(["rmi", &reference]);
+    let undone = host.program("sh").args([
+        "-ec",
+        "umount /etc/hosts; ip address del 2001:db8::2/64 dev uplink0",
+    ]);
+    assert_eq!(undone.run().exit_code, 0);
+    host.assert_nothing_left_behind();
+}
+
+/// A home directory with these files below `.config/containers` or `.docker`.
+fn home(host: &Host, files: &[(&str, &str)]) -> String {
+    let home = host.scratch().join("home");
+    for (name, text) in files {
+        let path = home.join(name);
+        fs_err::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        fs_err::write(path, text).expect("a file");
+    }
+    home.to_string_lossy().into_owned()
+}
+
+#[test]
+fn headers_of_dockers_file_go_to_the_registry_and_nowhere_else() {
+    let host = require!(host());
+    let registry = Registry::start();
+    let elsewhere = registry.beside(Auth::Open);
+    let reference = registry.push("app:1", &ImageBuilder::busybox().build());
+    let send = Action::SendTo(elsewhere.host());
+    registry.fault(On::Blob, 1, send);
+    let settings = r#"{"HttpHeaders": {"X-Meta": "kept-secret"}}"#;
+    let home_of = |text: &str| home(&host, &[(".docker/config.json", text)]);
+
+    let pull = |home: &str| {
+        host.command(["pull", "-q", &reference])
+            .env("HOME", home)
+            .run()
+    };
+    let pulled = pull(&home_of(settings));
+
+    assert_eq!(pulled.exit_code, 0, "{pulled:?}");
+    let requests = registry.requests();
+    let (ours, others): (Vec<_>, Vec<_>) = requests.iter().partition(|r| r.host == registry.host());
+    let has_it = |r: &&RequestRecord| {
+        r.headers
+            .contains(&("x-meta".to_owned(), "kept-secret".to_owned()))
+    };
+    assert!(!ours.is_empty() && ours.iter().all(has_it), "{ours:?}");
+    assert!(
+        !others.is_empty() && !others.iter().any(has_it),
+        "{others:?}"
+    );
+    host.ok(["rmi", &reference]);
+    let refused = pull(&home_of(r#"{"HttpHeaders": {"Host": "kept-secret"}}"#));
+    assert_eq!(refused.exit_code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("\"Host\""), "{refused:?}");
+    assert!(!refused.stderr.contains("kept-secret"), "{refused:?}");
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn short_names_mean_what_the_files_say() {
+    let host = require!(host());
+    let [first, second] = [Registry::start(), Registry::start()];
+    let image = ImageBuilder::busybox().build();
+    second.push("team/app:1", &image);
+    first.push("known:latest", &image);
+    let text = |mode: &str| {
+        format!(
+            "unqualified-search-registries = ['{}', '{}']\nshort-name-mode = '{mode}'\n[aliases]\nalias = '{}/known'\n",
+            first.host(),
+            second.host(),
+            first.host()
+        )
+    };
+    let file = host.scratch().join("registries.conf");
+    let with = |mode: &str, words: &[&str]| {
+        fs_err::write(&file, text(mode)).expect("a file");
+        host.command(words.iter().copied())
+            .env("CONTAINERS_REGISTRIES_CONF", &file.to_string_lossy())
+    };
+
+    let pulled = with("permissive", &["pull", "-q", "team/app:1"]).run();
+    let name = format!("{}/team/app:1", second.host());
+    assert_eq!(pulled.stdout, format!("{name}\n"), "{pulled:?}");
+    assert!(first.requests().iter().any(|r| r.path.contains("team/app")));
+    let run = with("enforcing", &["run", "--rm", "team/app:1", "echo", "here"]).run();
+    assert_eq!(run.stdout, "here\n", "what is here is found: {run:?}");
+    host.ok(["rmi", &name]);
+
+    let refused = with("enforcing", &["pull", "team/app:1"]).run();
+    assert_eq!(refused.exit_code, 1, "{refused:?}");
+    assert!(
+        refused.stderr.contains("nobody can be asked"),
+        "{refused:?}"
+    );
+    let mut terminal = with("enforcing", &["pull", "-q", "team/app:1"]).at_terminal();
+    terminal.await_text("Number of the one you mean: ");
+    terminal.type_in("7\n");
+    terminal.await_text("Number of the one you mean: ");
+    terminal.type_in("2\n");
+    assert_eq!(terminal.wait(), 0, "{}", terminal.screen());
+    host.ok(["rmi", &name]);
+
+    let alias = with("enforcing", &["run", "--rm", "alias", "echo", "known"]).run();
+    assert_eq!(alias.stdout, "known\n", "{alias:?}");
+    host.ok(["rmi", &format!("{}/known", first.host())]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_policy_that_wants_more_than_we_check_is_a_refusal() {
+    let host = require!(host());
+    let registry = Registry::start();
+    let reference = registry.push("app:1", &ImageBuilder::busybox().build());
+    let archive = host.scratch().join("a.tar").to_string_lossy().into_owned();
+    host.ok(["pull", "-q", &reference]);
+    host.ok(["save", "-o", &archive, &reference]);
+    host.ok(["rmi", &reference]);
+    let before = registry.requests().len();
+    let with = |policy: &str, words: &[&str]| {
+        let home = home(&host, &[(".config/containers/policy.json", policy)]);
+        host.command(words.iter().copied()).env("HOME", &home).run()
+    };
+    let reject = r#"{"default": [{"type": "reject"}]}"#;
+    let signed = r#"{"default": [{"type": "insecureAcceptAnything"}],
+        "transports": {"docker": {"": [{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/k"}]}}}"#;
+    for (policy, words, says) in [
+        (reject, &["pull", "-q", &reference][..], "reject"),
+        (reject, &["run", "--rm", &reference, "true"], "policy.json"),
+        (reject, &["load", "-i", &archive], "reject"),
+        (signed, &["pull", "-q", &reference], "signedBy"),
+        ("{", &["pull", "-q", &reference], "policy.json"),
+    ] {
+        let refused = with(policy, words);
+        assert_ne!(refused.exit_code, 0, "{refused:?}");
+        assert!(refused.stderr.contains(says), "{refused:?}");
+        assert!(refused.stderr.contains("policy.json"), "{refused:?}");
+    }
+    assert_eq!(registry.requests().len(), before, "nothing is asked for");
+    let loaded = with(signed, &["load", "-q", "-i", &archive]);
+    assert_eq!(loaded.exit_code, 0, "{loaded:?}");
+    host.ok(["rmi", &reference]);
+    host.assert_nothing_left_behind();
+}
