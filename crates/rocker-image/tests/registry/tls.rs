@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::ground::{Ground, chain, one_layer, read_head, request};
+use crate::ground::{Ground, chain, impatient_request, one_layer, read_head, request};
 
 /// A certificate that signed itself, and its key.
 struct Identity {
@@ -191,4 +191,26 @@ fn a_server_without_tls_is_told_from_one_with_a_bad_certificate() {
         error.hint(),
         chain(&error)
     );
+}
+
+#[test]
+fn a_server_that_never_finishes_its_handshake_is_given_up() {
+    let ground = Ground::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap();
+    // The kernel takes the connection, and nobody ever answers.
+    let reference = redirected(&ground, &one_layer(1000), &format!("https://{host}/blob"));
+
+    let error = ground
+        .pull_with(&impatient_request(&reference))
+        .unwrap_err();
+
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", chain(&error));
+    assert!(
+        chain(&error).contains(&host.to_string()),
+        "{}",
+        chain(&error)
+    );
+    ground.assert_store_is_empty();
+    drop(listener);
 }
