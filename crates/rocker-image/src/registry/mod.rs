@@ -68,3 +68,10 @@ pub use request::{
     Endpoint, KnownLayer, PullRequest, RegistryOptions, RetryPolicy, Timeouts, TlsPolicy,
 };
 pub use routes::{RouteError, Routes, Stop, Way};
+
+/// Where a registry on https sends us for a token by its `WWW-Authenticate` header, if we go there.
+#[cfg(fuzzing)]
+#[must_use]
+pub fn token_service(header: &str) -> Option<String> {
+    auth::token_service(header)
+}
