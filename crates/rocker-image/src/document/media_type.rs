@@ -1,6 +1,7 @@
 //! The media types that rocker understands.
 
 use oci_client::manifest as media;
+use serde::{Deserialize, Serialize};
 
 /// What a JSON document is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +83,8 @@ impl Format {
 }
 
 /// How a layer's tar is packed, as its media type says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Compression {
     /// A plain tar.
     None,

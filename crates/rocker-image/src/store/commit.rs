@@ -189,6 +189,7 @@ impl Store {
             let blob = VerifiedBlob {
                 digest: digest.clone(),
                 size_bytes,
+                compression: None,
             };
             self.remember_blob(Record::load(self, layer)?, layer, &blob, &staging)?;
         }

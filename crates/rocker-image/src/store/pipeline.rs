@@ -176,6 +176,7 @@ fn run<R: Read + Send>(
         Promised::Blob(layer) => Some(VerifiedBlob {
             digest: layer.blob.clone(),
             size_bytes: layer.size_bytes,
+            compression: Some(layer.compression),
         }),
     };
     Ok(directory.into_layer(diff_id, unpacked, blob, limits.keep_free_percent))

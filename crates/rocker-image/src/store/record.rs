@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError};
+use super::{Compression, Store, StoreError};
 
 /// A layer's size, and what it took from the layers below it.
 ///
@@ -40,6 +40,20 @@ pub(super) struct Record {
 pub(super) struct VerifiedBlob {
     pub(super) digest: Digest,
     pub(super) size_bytes: u64,
+    /// How it was compressed, where a media type said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) compression: Option<Compression>,
+}
+
+impl VerifiedBlob {
+    /// Whether nothing that is known of both tells them apart.
+    pub(super) fn agrees_with(&self, other: &Self) -> bool {
+        let compressed_alike = match (self.compression, other.compression) {
+            (Some(one), Some(other)) => one == other,
+            (None, _) | (_, None) => true,
+        };
+        compressed_alike && self.digest == other.digest && self.size_bytes == other.size_bytes
+    }
 }
 
 /// A hard link to a file of a layer below, which became a copy.
@@ -78,7 +92,7 @@ impl Record {
     pub(super) fn add_blob(&mut self, blob: &VerifiedBlob) -> bool {
         /// More ways to compress one tar are somebody's joke.
         const MOST: usize = 16;
-        if self.blobs.contains(blob) {
+        if self.blobs.iter().any(|known| known.agrees_with(blob)) {
             return false;
         }
         if self.blobs.len() >= MOST {

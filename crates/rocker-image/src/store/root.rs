@@ -18,7 +18,7 @@ use super::record::{Record, VerifiedBlob, record_name};
 use super::remove::remove_tree;
 use super::staging::{self, StagedLayer, Staging};
 use super::unpack::is_opaque;
-use super::{StoreError, UnpackError, UnpackLimits, pipeline};
+use super::{Compression, StoreError, UnpackError, UnpackLimits, pipeline};
 
 const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -225,14 +225,23 @@ impl Store {
         Ok(Record::load(self, layer)?.size_bytes)
     }
 
-    /// Whether this blob is known to unpack to the layer: it was verified when it came.
+    /// Whether this blob is known to unpack to the layer: it was verified when it came. A
+    /// `compression` must be the one that it came with.
     #[must_use]
-    pub fn knows_blob(&self, layer: &DiffId, digest: &Digest, size_bytes: u64) -> bool {
+    pub fn knows_blob(
+        &self,
+        layer: &DiffId,
+        digest: &Digest,
+        size_bytes: u64,
+        compression: Option<Compression>,
+    ) -> bool {
         let blob = VerifiedBlob {
             digest: digest.clone(),
             size_bytes,
+            compression,
         };
-        Record::load(self, layer).is_ok_and(|record| record.blobs.contains(&blob))
+        let is_same = |known: &VerifiedBlob| known.agrees_with(&blob);
+        Record::load(self, layer).is_ok_and(|record| record.blobs.iter().any(is_same))
     }
 
     /// Removes a layer; one that is not there is removed already. It is gone from the store
