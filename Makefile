@@ -11,7 +11,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/$(MUSL)/release/rocker
 # Crash points exist only in builds that ask for them; the suite walks all of them.
 TEST_FEATURES := --features rocker-cli/crash-points
 
-.PHONY: help build demo test test-v2 bench install uninstall generate lint deny
+.PHONY: help build demo test test-v2 fuzz bench install uninstall generate lint deny
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -32,6 +32,14 @@ test: ## every test, unit to end to end (as root: the privileged ones as well)
 test-v2: ## a set of the end-to-end tests in a small VM with pure cgroup v2 and systemd
 	.ci/setup vm
 	tests/run-in-vm.sh
+
+FUZZ_SECONDS ?= 60
+fuzz: export RUSTC_BOOTSTRAP = 1
+fuzz: export TMPDIR = /dev/shm
+fuzz: ## every fuzz target for FUZZ_SECONDS (60), as root; see fuzz/README.md
+	command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	cd fuzz && for target in $$(cargo fuzz list); do \
+	  cargo fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=10 || exit; done
 
 bench: build ## time everyday commands, beside podman and docker where installed
 	bench/run.sh $(RELEASE)

@@ -12,7 +12,7 @@ use rocker_testkit::{Host, require};
 use crate::{host, shell};
 
 /// Asserts `code`, and that stderr is one `Error:` line, perhaps with a hint after it.
-fn assert_one_error(output: &Output, code: i32) {
+pub(crate) fn assert_one_error(output: &Output, code: i32) {
     assert_eq!(output.exit_code, code, "{output:?}");
     assert_eq!(output.stdout, "", "{output:?}");
     let lines: Vec<_> = output
@@ -28,30 +28,31 @@ fn assert_one_error(output: &Output, code: i32) {
 }
 
 /// A directory outside rocker's own that an attack would like to change, and its fingerprint.
-struct Victim {
+pub(crate) struct Victim {
     directory: PathBuf,
 }
 
 impl Victim {
-    fn new(host: &Host) -> Self {
+    pub(crate) fn new(host: &Host) -> Self {
         let directory = host.scratch().join("victim");
         fs_err::create_dir(&directory).expect("a directory");
         fs_err::write(directory.join("secret"), "untouched").expect("a file");
+        run_program(&["chmod", "600", &directory.join("secret").to_string_lossy()]);
         run_program(&["mkfifo", &directory.join("fifo").to_string_lossy()]);
         Self { directory }
     }
 
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         self.directory.to_string_lossy().into_owned()
     }
 
-    fn assert_untouched(&self, after: &str) {
+    pub(crate) fn assert_untouched(&self, after: &str) {
         let listed = run_program(&["find", &self.path(), "-printf", "%P %y %m %u %s\n"]);
         let mut lines: Vec<_> = listed.lines().collect();
         lines.sort_unstable();
         assert_eq!(lines.len(), 3, "after {after}: {listed}");
         assert!(
-            lines.contains(&"fifo p 644 root 0") && lines.contains(&"secret f 644 root 9"),
+            lines.contains(&"fifo p 644 root 0") && lines.contains(&"secret f 600 root 9"),
             "after {after}: {listed}"
         );
         assert_eq!(

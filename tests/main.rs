@@ -10,6 +10,7 @@
 
 mod archives;
 mod bad_input;
+mod battery;
 mod changes;
 mod confinement;
 mod crash;

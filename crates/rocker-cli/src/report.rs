@@ -50,11 +50,16 @@ fn one_line(text: &str) -> String {
     for c in text.trim_end().chars() {
         match c {
             '\n' | '\t' => line.push(' '),
-            c if c.is_control() => line.extend(c.escape_default()),
+            c if c.is_control() || reorders(c) => line.extend(c.escape_default()),
             c => line.push(c),
         }
     }
     line
+}
+
+/// Characters without a shape of their own that change the order of others, or break lines.
+const fn reorders(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -66,7 +71,7 @@ mod tests {
     struct Outer(#[source] Middle);
 
     #[derive(Debug, thiserror::Error)]
-    #[error("cannot mount \u{1b}[31m overlay\nhere")]
+    #[error("cannot mount \u{1b}[31m over\u{202e}lay\nhere")]
     struct Middle(#[source] std::io::Error);
 
     #[test]
@@ -75,7 +80,7 @@ mod tests {
 
         assert_eq!(
             chain(&error),
-            "cannot start web: cannot mount \\u{1b}[31m overlay here: Invalid argument (os error 22)"
+            "cannot start web: cannot mount \\u{1b}[31m over\\u{202e}lay here: Invalid argument (os error 22)"
         );
     }
 

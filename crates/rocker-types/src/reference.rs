@@ -75,14 +75,19 @@ impl ImageRef {
         self.with_suffix(&self.familiar_repository())
     }
 
-    /// The repository as docker prints it: `alpine`, `127.0.0.1:5000/app`.
+    /// The repository as docker prints it: `alpine`, `127.0.0.1:5000/app`. The registry is left
+    /// out only where nobody would take the first component for another one.
     #[must_use]
     pub fn familiar_repository(&self) -> String {
         match self.repository.strip_prefix("library/") {
             Some(official) if self.registry == DEFAULT_REGISTRY && !official.contains('/') => {
                 official.to_owned()
             }
-            _ if self.registry == DEFAULT_REGISTRY => self.repository.clone(),
+            _ if self.registry == DEFAULT_REGISTRY
+                && split_registry(&self.repository).1 == self.repository =>
+            {
+                self.repository.clone()
+            }
             _ => format!("{}/{}", self.registry, self.repository),
         }
     }
@@ -299,6 +304,21 @@ impl fmt::Display for ImageRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_registry_is_left_out_only_where_nobody_misses_it() {
+        for (text, familiar) in [
+            ("docker.io/quay.io/x", "docker.io/quay.io/x:latest"),
+            ("docker.io/localhost/x:1", "docker.io/localhost/x:1"),
+            ("docker.io/localhost", "localhost:latest"),
+            ("docker.io/library/a.b", "a.b:latest"),
+            ("docker.io/library/a.b/c", "library/a.b/c:latest"),
+        ] {
+            let parsed: ImageRef = text.parse().unwrap();
+            assert_eq!(parsed.familiar(), familiar);
+            assert_eq!(familiar.parse(), Ok(parsed), "{text}");
+        }
+    }
 
     #[test]
     fn short_names_become_dockers() {

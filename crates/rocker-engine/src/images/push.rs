@@ -143,7 +143,11 @@ impl Engine {
             let seen_in: Vec<ImageRef> = seen_in.collect();
             for (layer, blob) in row.layers.iter().zip(manifest.layers) {
                 // a manifest may claim anything of a layer that was here before it
-                if !self.store()?.knows_blob(layer, &blob.digest, blob.size) {
+                let compression = blob.compression();
+                let is_known =
+                    self.store()?
+                        .knows_blob(layer, &blob.digest, blob.size, compression);
+                if !is_known {
                     continue;
                 }
                 let blobs = known.entry(layer.clone()).or_default();

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::index::distance;
-use super::json::{Object, TopLevelKeys};
+use super::json::{Object, TopLevelKeys, read};
 use super::words::shorten;
 use super::{DocumentError, MAX_CONFIG_BYTES, Manifest};
 
@@ -56,16 +56,15 @@ pub fn parse_bare_config(
             limit: MAX_CONFIG_BYTES,
         });
     }
-    let syntax = |source| DocumentError::Syntax { what: WHAT, source };
-    let keys = TopLevelKeys::of(raw).map_err(syntax)?;
+    let keys = TopLevelKeys::of(WHAT, raw)?;
     if let Some(key) = keys.case_variant_of(&KNOWN_KEYS) {
         return Err(DocumentError::CaseVariant {
             what: WHAT,
             key: shorten(key),
         });
     }
-    let _: Shape = serde_json::from_slice(raw).map_err(syntax)?;
-    let config: ImageConfig = serde_json::from_slice(raw).map_err(syntax)?;
+    let _: Shape = read(WHAT, raw)?;
+    let config: ImageConfig = read(WHAT, raw)?;
     if config.os != "linux" {
         return Err(DocumentError::UnsupportedOs {
             os: shorten(&config.os),

@@ -37,10 +37,12 @@ pub enum DocumentError {
     },
 
     /// Not JSON, nested too deeply, a key twice, or a field of the wrong type.
-    #[error("{what} is not valid")]
+    #[error("{what} is not valid{}", at(.place))]
     Syntax {
         /// `manifest`, `config`, …
         what: &'static str,
+        /// The path of the field, like `config.Cmd`; empty if it is the document as a whole.
+        place: String,
         /// Where, and what was expected.
         source: serde_json::Error,
     },
@@ -161,6 +163,13 @@ pub enum DocumentError {
         /// The most that rocker follows.
         limit: usize,
     },
+}
+
+fn at(place: &str) -> String {
+    match place {
+        "" => String::new(),
+        place => format!(" at {place}"),
+    }
 }
 
 fn list(platforms: &[Platform]) -> String {

@@ -8,6 +8,30 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::DocumentError;
+use super::words::shorten;
+
+/// Reads a document whose keys are known to be unique.
+///
+/// # Errors
+///
+/// [`DocumentError::Syntax`] with the name of the field that is wrong.
+pub(super) fn read<'de, T: Deserialize<'de>>(
+    what: &'static str,
+    raw: &'de [u8],
+) -> Result<T, DocumentError> {
+    let mut json = serde_json::Deserializer::from_slice(raw);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path();
+        let place = path.iter().next().map(|_| shorten(&path.to_string()));
+        DocumentError::Syntax {
+            what,
+            place: place.unwrap_or_default(),
+            source: error.into_inner(),
+        }
+    })
+}
+
 /// The keys of a document's outermost object, after the whole document was walked once:
 /// it is one object, no object in it has a key twice, and it is nested no deeper than
 /// serde_json's 128 levels.
@@ -16,8 +40,16 @@ pub(super) struct TopLevelKeys(HashSet<String>);
 
 impl TopLevelKeys {
     /// Walks `raw` in constant memory per level; builds no tree.
-    pub(super) fn of(raw: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(raw)
+    ///
+    /// # Errors
+    ///
+    /// [`DocumentError::Syntax`].
+    pub(super) fn of(what: &'static str, raw: &[u8]) -> Result<Self, DocumentError> {
+        serde_json::from_slice(raw).map_err(|source| DocumentError::Syntax {
+            what,
+            place: String::new(),
+            source,
+        })
     }
 
     pub(super) fn has(&self, key: &str) -> bool {
@@ -231,7 +263,10 @@ mod tests {
             r#"{"a":null,"A":true}"#,
         ];
         for text in good {
-            assert!(TopLevelKeys::of(text.as_bytes()).is_ok(), "{text}");
+            assert!(
+                TopLevelKeys::of("manifest", text.as_bytes()).is_ok(),
+                "{text}"
+            );
         }
         let bad = [
             r#"{"a":1,"a":1}"#,
@@ -246,20 +281,24 @@ mod tests {
             "\u{feff}{}",
         ];
         for text in bad {
-            assert!(TopLevelKeys::of(text.as_bytes()).is_err(), "{text}");
+            assert!(
+                TopLevelKeys::of("manifest", text.as_bytes()).is_err(),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn depth_is_bounded() {
         let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(200_000), "]".repeat(200_000));
-        let error = TopLevelKeys::of(deep.as_bytes()).unwrap_err();
-        assert!(error.to_string().contains("recursion limit"), "{error}");
+        let error = TopLevelKeys::of("manifest", deep.as_bytes()).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("recursion limit"), "{source}");
     }
 
     #[test]
     fn keys_that_differ_in_case_only_are_found() {
-        let keys = TopLevelKeys::of(br#"{"Layers":[],"config":{}}"#).unwrap();
+        let keys = TopLevelKeys::of("manifest", br#"{"Layers":[],"config":{}}"#).unwrap();
         assert_eq!(keys.case_variant_of(&["layers", "config"]), Some("Layers"));
         assert_eq!(keys.case_variant_of(&["Layers", "config"]), None);
     }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::descriptor::RawDescriptor;
 use super::index::{Index, RawEntry};
-use super::json::{Object, Scalar, TopLevelKeys};
+use super::json::{Object, Scalar, TopLevelKeys, read};
 use super::media_type::{self, LayerType};
 use super::words::shorten;
 use super::{Descriptor, DocumentError, DocumentKind, MAX_LAYERS, MAX_MANIFEST_BYTES};
@@ -87,9 +87,8 @@ impl Document {
                 media_type: shorten(announced),
             });
         }
-        let syntax = |source| DocumentError::Syntax { what: WHAT, source };
-        let keys = TopLevelKeys::of(&raw).map_err(syntax)?;
-        let document: RawDocument = serde_json::from_slice(&raw).map_err(syntax)?;
+        let keys = TopLevelKeys::of(WHAT, &raw)?;
+        let document: RawDocument = read(WHAT, &raw)?;
         document.check_version(&keys)?;
         let (kind, media_type) = document.kind(&keys, announced)?;
         match kind {

@@ -611,6 +611,28 @@ fn bad_configs_are_refused_by_name() {
 }
 
 #[test]
+fn a_field_of_the_wrong_type_is_named() {
+    for (pointer, value, place) in [
+        ("/config/Cmd", json!("sh"), "config.Cmd"),
+        ("/config/Env", json!(["A=1", 2]), "config.Env[1]"),
+        ("/config/User", json!(7), "config.User"),
+        ("/config/Volumes", json!({"/v": 1}), "config.Volumes./v"),
+        (
+            "/rootfs/diff_ids/0",
+            json!("sha256:x"),
+            "rootfs.diff_ids[0]",
+        ),
+    ] {
+        let document = with(config(), "/config", json!({}));
+        let error = read_config(&with(document, pointer, value), None).unwrap_err();
+        assert_eq!(error.to_string(), format!("config is not valid at {place}"));
+    }
+    let document = with(manifest(), "/layers", json!({}));
+    let error = parse(&document, None).unwrap_err();
+    assert_eq!(error.to_string(), "manifest is not valid at layers");
+}
+
+#[test]
 fn bytes_are_compared_with_what_was_promised() {
     let digest = digest_of(Algorithm::Sha256, b"abc");
     assert_eq!(

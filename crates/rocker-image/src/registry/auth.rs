@@ -309,6 +309,25 @@ fn choose_challenge<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Challe
     bearer.or(challenges.first()).cloned()
 }
 
+/// What the fuzz target `challenge` reads; see [`super::token_service`].
+#[cfg(any(test, fuzzing))]
+pub(super) fn token_service(header: &str) -> Option<String> {
+    let origin = Origin::of(&Url::parse("https://registry.example/").ok()?)?;
+    let identity = Identity {
+        registry: "registry.example".to_owned(),
+        repository: "app".to_owned(),
+        scopes: Vec::new(),
+        credential: None,
+    };
+    match choose_challenge(std::iter::once(header))? {
+        Challenge::Basic => None,
+        Challenge::Bearer { realm, .. } => {
+            let asked = Authenticator::new(origin, identity, InsecureHosts::default());
+            asked.realm_url(&realm).ok().map(Into::into)
+        }
+    }
+}
+
 /// The challenges of one header that we know; what follows a syntax error is not looked at.
 fn parse_challenges(header: &str) -> Vec<Challenge> {
     /// Challenges in one header; more are noise.
@@ -516,6 +535,20 @@ mod tests {
             form_body(&[("a", "b c"), ("d", "&=+/é")]),
             "a=b+c&d=%26%3D%2B%2F%C3%A9"
         );
+    }
+
+    #[test]
+    fn the_corpus_of_challenges_leads_to_https_only() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/challenge");
+        let mut services = 0;
+        for entry in fs_err::read_dir(corpus).unwrap() {
+            let bytes = fs_err::read(entry.unwrap().path()).unwrap();
+            if let Some(service) = token_service(&String::from_utf8_lossy(&bytes)) {
+                assert!(service.starts_with("https://"), "{service}");
+                services += 1;
+            }
+        }
+        assert!(services > 0);
     }
 
     proptest! {

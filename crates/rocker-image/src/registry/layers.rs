@@ -134,10 +134,7 @@ impl Pull<'_> {
             return Ok(false);
         }
         match known {
-            // It came without a blob, from a file: what this manifest says of it is verified once.
-            None => Ok(self.store.knows_blob(diff_id, &blob.digest, blob.size)),
-            Some((digest, size)) if digest == blob.digest && size == blob.size => Ok(true),
-            Some((digest, actual)) if digest == blob.digest => {
+            Some((digest, actual)) if digest == blob.digest && actual != blob.size => {
                 let reference = self.request.reference.familiar();
                 Err(PullError::LayerSize {
                     reference,
@@ -146,8 +143,13 @@ impl Pull<'_> {
                     actual,
                 })
             }
-            // The caller remembers one blob, the store all.
-            Some(_) => Ok(self.store.knows_blob(diff_id, &blob.digest, blob.size)),
+            // The caller remembers one blob at most, the store all of them. What came from a file,
+            // or is said to be compressed in another way, is verified once.
+            Some(_) | None => {
+                Ok(self
+                    .store
+                    .knows_blob(diff_id, &blob.digest, blob.size, blob.compression()))
+            }
         }
     }
 

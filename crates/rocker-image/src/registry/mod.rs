@@ -75,3 +75,10 @@ pub use request::{
 };
 pub use routes::{RouteError, Routes, Stop, Way};
 pub use short_names::Meaning;
+
+/// Where a registry on https sends us for a token by its `WWW-Authenticate` header, if we go there.
+#[cfg(fuzzing)]
+#[must_use]
+pub fn token_service(header: &str) -> Option<String> {
+    auth::token_service(header)
+}

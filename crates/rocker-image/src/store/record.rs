@@ -40,9 +40,20 @@ pub(super) struct Record {
 pub(super) struct VerifiedBlob {
     pub(super) digest: Digest,
     pub(super) size_bytes: u64,
-    /// Unknown of those that were recorded before this was.
+    /// How it was compressed, where a media type said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) compression: Option<Compression>,
+}
+
+impl VerifiedBlob {
+    /// Whether nothing that is known of both tells them apart.
+    pub(super) fn agrees_with(&self, other: &Self) -> bool {
+        let compressed_alike = match (self.compression, other.compression) {
+            (Some(one), Some(other)) => one == other,
+            (None, _) | (_, None) => true,
+        };
+        compressed_alike && self.digest == other.digest && self.size_bytes == other.size_bytes
+    }
 }
 
 /// A hard link to a file of a layer below, which became a copy.
@@ -81,7 +92,7 @@ impl Record {
     pub(super) fn add_blob(&mut self, blob: &VerifiedBlob) -> bool {
         /// More ways to compress one tar are somebody's joke.
         const MOST: usize = 16;
-        if self.knows(&blob.digest, blob.size_bytes) {
+        if self.blobs.iter().any(|known| known.agrees_with(blob)) {
             return false;
         }
         if self.blobs.len() >= MOST {
@@ -89,13 +100,6 @@ impl Record {
         }
         self.blobs.push(blob.clone());
         true
-    }
-
-    /// Whether a blob of this digest and length turned out to be the layer.
-    pub(super) fn knows(&self, digest: &Digest, size_bytes: u64) -> bool {
-        let wanted = (digest, size_bytes);
-        let mut known = self.blobs.iter();
-        known.any(|blob| (&blob.digest, blob.size_bytes) == wanted)
     }
 
     /// Whether an entry described the layer's root directory.

@@ -13,12 +13,12 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::recipe::{attic_name, recipe_name};
-use super::record::{Record, record_name};
+use super::record::{Record, VerifiedBlob, record_name};
 use super::remove::remove_tree;
 use super::staging::{self, StagedLayer, Staging};
 use super::unpack::is_opaque;
 use super::unsynced::{UNSYNCED, mark_name};
-use super::{StoreError, UnpackError, UnpackLimits, pipeline};
+use super::{Compression, StoreError, UnpackError, UnpackLimits, pipeline};
 use crate::document::{Descriptor, Format};
 
 const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
@@ -205,10 +205,23 @@ impl Store {
         Ok(Record::load(self, layer)?.size_bytes)
     }
 
-    /// Whether this blob is known to unpack to the layer: it was verified when it came.
+    /// Whether this blob is known to unpack to the layer: it was verified when it came. A
+    /// `compression` must be the one that it came with.
     #[must_use]
-    pub fn knows_blob(&self, layer: &DiffId, digest: &Digest, size_bytes: u64) -> bool {
-        Record::load(self, layer).is_ok_and(|record| record.knows(digest, size_bytes))
+    pub fn knows_blob(
+        &self,
+        layer: &DiffId,
+        digest: &Digest,
+        size_bytes: u64,
+        compression: Option<Compression>,
+    ) -> bool {
+        let blob = VerifiedBlob {
+            digest: digest.clone(),
+            size_bytes,
+            compression,
+        };
+        let is_same = |known: &VerifiedBlob| known.agrees_with(&blob);
+        Record::load(self, layer).is_ok_and(|record| record.blobs.iter().any(is_same))
     }
 
     /// The blobs that are known to unpack to the layer, the latest first, as a manifest would

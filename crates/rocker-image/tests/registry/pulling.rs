@@ -208,6 +208,19 @@ fn a_known_layer_does_not_excuse_a_wrong_manifest() {
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Tampered, "{}", chain(&error));
     }
+    let zstd = "application/vnd.oci.image.layer.v1.tar+zstd";
+    let lie = rebuild().bend_manifest("/layers/0/mediaType", zstd).build();
+    let error = ground
+        .pull_with(&PullRequest {
+            known_layers: &known,
+            ..request(&ground.registry.push("type:1", &lie))
+        })
+        .unwrap_err();
+    assert!(
+        chain(&error).contains("media type says zstd"),
+        "{}",
+        chain(&error)
+    );
     let lie = rebuild().bend_manifest("/layers/0/digest", zeros).build();
     let reference = ground.registry.push("digest:1", &lie);
     let error = ground

@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::ground::{Ground, chain, one_layer, read_head, request};
+use crate::ground::{Ground, chain, impatient_request, one_layer, read_head, request};
 
 /// A certificate that signed itself, and its key.
 struct Identity {
@@ -53,11 +53,31 @@ impl Identity {
             .output();
         let made = made.map_err(|error| Missing(format!("openssl: {error}")))?;
         assert!(made.status.success(), "{made:?}");
-        Ok(Self {
-            certificate: CertificateDer::from_pem_slice(&fs_err::read(certificate).unwrap())
-                .unwrap(),
-            key: PrivateKeyDer::from_pem_slice(&fs_err::read(key).unwrap()).unwrap(),
-        })
+        Ok(Self::read(&certificate, &key))
+    }
+
+    /// The same, but its last day was yesterday.
+    fn expired(directory: &Path, name: &str) -> Result<Self, Missing> {
+        Self::for_name(directory, name)?;
+        let (key, certificate) = (directory.join("key.pem"), directory.join("expired.pem"));
+        let mut openssl = Command::new("openssl");
+        openssl.args(["x509", "-days", "-1", "-in"]);
+        openssl.arg(directory.join("certificate.pem"));
+        openssl.arg("-signkey").arg(&key);
+        let made = openssl.arg("-out").arg(&certificate).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        Ok(Self::read(&certificate, &key))
+    }
+
+    fn read(certificate: &Path, key: &Path) -> Self {
+        let (certificate, key) = (
+            fs_err::read(certificate).unwrap(),
+            fs_err::read(key).unwrap(),
+        );
+        Self {
+            certificate: CertificateDer::from_pem_slice(&certificate).unwrap(),
+            key: PrivateKeyDer::from_pem_slice(&key).unwrap(),
+        }
     }
 
     /// Serves `blob` to whoever speaks TLS on a port of 127.0.0.1, which is given back.
@@ -167,18 +187,63 @@ fn a_certificate_for_another_name_is_refused() {
 }
 
 #[test]
-fn a_server_without_tls_is_told_from_one_with_a_bad_certificate() {
+fn a_certificate_of_yesterday_is_refused() {
     let ground = Ground::new();
+    let image = one_layer(1000);
+    let identity = require!(Identity::expired(ground.directory.path(), "IP:127.0.0.1"));
+    let port = identity.serve(&image.layers[0]);
+    let reference = redirected(&ground, &image, &format!("https://127.0.0.1:{port}/blob"));
+    let mut trusting: PullRequest<'_> = request(&reference);
+    trusting.registry.extra_roots = vec![identity.certificate.to_vec()];
+
+    let error = ground.pull_with(&trusting).unwrap_err();
+
+    assert!(
+        error.hint().is_some_and(|hint| hint.contains("clock")),
+        "{:?} {}",
+        error.hint(),
+        chain(&error)
+    );
+    ground.assert_store_is_empty();
+}
+
+#[test]
+fn a_server_that_speaks_only_what_is_no_longer_spoken_is_left_at_once() {
+    let ground = Ground::new();
+    // The alert "protocol version" in a record of TLS 1.0; RFC 8446, 6.
+    let host = raw_tls_server(&[0x15, 3, 1, 0, 2, 2, 70]);
+    let reference = redirected(&ground, &one_layer(1000), &format!("https://{host}/blob"));
+
+    let error = ground.pull(&reference).unwrap_err();
+
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", chain(&error));
+    assert!(
+        chain(&error).contains(&format!("cannot connect to https://{host}")),
+        "{}",
+        chain(&error)
+    );
+    ground.assert_store_is_empty();
+}
+
+/// Answers whatever comes first with these bytes.
+fn raw_tls_server(answer: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let host = listener.local_addr().unwrap();
+    let host = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            // what a web server says to a TLS greeting
             let _ = stream.read(&mut [0; 4096]);
-            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+            let _ = stream.write_all(answer);
         }
     });
+    host
+}
+
+#[test]
+fn a_server_without_tls_is_told_from_one_with_a_bad_certificate() {
+    let ground = Ground::new();
+    // what a web server says to a TLS greeting
+    let host = raw_tls_server(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
     let reference = redirected(&ground, &one_layer(1000), &format!("https://{host}/blob"));
 
     let error = ground.pull(&reference).unwrap_err();
@@ -191,4 +256,26 @@ fn a_server_without_tls_is_told_from_one_with_a_bad_certificate() {
         error.hint(),
         chain(&error)
     );
+}
+
+#[test]
+fn a_server_that_never_finishes_its_handshake_is_given_up() {
+    let ground = Ground::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap();
+    // The kernel takes the connection, and nobody ever answers.
+    let reference = redirected(&ground, &one_layer(1000), &format!("https://{host}/blob"));
+
+    let error = ground
+        .pull_with(&impatient_request(&reference))
+        .unwrap_err();
+
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", chain(&error));
+    assert!(
+        chain(&error).contains(&host.to_string()),
+        "{}",
+        chain(&error)
+    );
+    ground.assert_store_is_empty();
+    drop(listener);
 }

@@ -621,6 +621,11 @@ fn headers_that_readers_disagree_about_are_refused() {
             Refused("ambiguous"),
         ),
         (
+            "a sparse file's name without its map",
+            vec![Member::file("f", "1").pax("GNU.sparse.name", "g")],
+            Refused("sparse map"),
+        ),
+        (
             "dangling",
             vec![Member::file("L", "x\0").patch(156, b"L")],
             Refused("further entry"),

@@ -21,7 +21,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub(crate) use process::poll_until;
-pub use process::{Output, Process, RockerCommand, Spawned, kill_and_wait};
+pub use process::{Output, Process, RockerCommand, Spawned, kill_and_wait, largest_program};
 pub use terminal::Terminal;
 pub(crate) use transcript::Transcript;
 

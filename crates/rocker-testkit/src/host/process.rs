@@ -291,6 +291,17 @@ pub(super) fn await_exit(child: &Child, deadline: Instant) -> bool {
     poll_until(&pidfd, deadline)
 }
 
+/// The most memory, in bytes, that any program which this process started has had resident.
+///
+/// It only ever grows, and the kernel counts what a child shares with this process between fork
+/// and execve: a bound that holds for it holds for every single program.
+#[must_use]
+pub fn largest_program() -> u64 {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("what children used is always told");
+    u64::try_from(usage.max_rss()).unwrap_or_default() * 1024
+}
+
 /// A process that is not our child.
 #[derive(Debug)]
 pub struct Process {

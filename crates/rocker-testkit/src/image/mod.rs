@@ -16,6 +16,7 @@
 //! assert_eq!(image.layers.len(), 1);
 //! ```
 
+pub mod bomb;
 mod builder;
 mod layer;
 

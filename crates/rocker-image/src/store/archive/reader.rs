@@ -276,7 +276,8 @@ impl<R: BufRead> ArchiveReader<R> {
         let mut pax = pax.unwrap_or_default();
         let path = merge_names(header.name(), long_name, pax.path.take())?;
         let link = merge_names(header.link_name().to_vec(), long_link, pax.link_path.take())?;
-        let path = pax.sparse.name.take().unwrap_or(path);
+        // left where it is: a name without a map must not rename a file that is not sparse
+        let path = pax.sparse.name.clone().unwrap_or(path);
         let size = pax.size.map_or_else(|| header.size(), Ok)?;
         let kind = self.kind(
             header,
