@@ -1,7 +1,5 @@
 //! `rocker pull`.
 
-use std::cell::Cell;
-
 use rocker_engine::{PullRequest, Pulled};
 use rocker_types::{Diagnose as _, ErrorKind, ImageRef, Platform};
 
@@ -9,12 +7,14 @@ use super::registry::RegistryArgs;
 use super::{CommandError, Context, Outcome, print};
 use crate::exit_code::Status;
 use crate::report;
-use crate::terminal::{SignalPlan, Signals};
+use crate::terminal::StopRequests;
 use crate::ui::progress::Progress;
 
 /// Fetch an image from a registry
 ///
-/// Progress goes to standard error; standard output gets one line, the image's full name.
+/// Progress goes to standard error; standard output gets one line, the image's full name. A pull
+/// that is interrupted or killed, or that fails because of the network, keeps what came: the next
+/// pull of the image goes on from there, for a week or until `rocker image prune`.
 #[derive(clap::Args, Debug)]
 #[command(
     after_long_help = "Examples:\n  rocker pull debian:trixie\n  rocker pull --platform linux/arm64 localhost:5000/app"
@@ -58,7 +58,8 @@ pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
     Ok(Status::Success)
 }
 
-/// Fetches an image. Ctrl-C ends it, and nothing half fetched is seen by anybody.
+/// Fetches an image. Ctrl-C ends it; nothing half fetched is seen by anybody, and the next pull of
+/// the image goes on with it.
 pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, CommandError> {
     let request = PullRequest {
         reference: wish.reference.clone(),
@@ -70,22 +71,15 @@ pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, Comman
         false => Progress::for_stderr(),
     };
     let engine = context.engine()?;
-    let mut signals = Signals::take(SignalPlan::Interrupt).map_err(CommandError::Terminal)?;
+    let stop = StopRequests::notice().map_err(CommandError::Terminal)?;
     if !wish.quiet {
         let tag = wish.reference.tag().unwrap_or("latest");
         let from = wish.reference.familiar_repository();
         report::note(&format!("{tag}: Pulling from {from}"));
     }
-    let stopped_by = Cell::new(None);
-    let cancelled = || {
-        let signal = signals.next().ok().flatten();
-        stopped_by.set(stopped_by.get().or(signal));
-        stopped_by.get().is_some()
-    };
-    let pulled = engine.pull(&request, &progress, &cancelled);
-    signals
-        .follow(SignalPlan::Ignore)
-        .map_err(CommandError::Terminal)?;
+    let pulled = engine.pull(&request, &progress, &|| stop.came().is_some());
+    let stopped_by = stop.came();
+    stop.end().map_err(CommandError::Terminal)?;
     match pulled {
         Ok(pulled) => {
             progress.finish();
@@ -96,7 +90,7 @@ pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, Comman
         }
         Err(error) => {
             progress.clear();
-            Err(match stopped_by.get() {
+            Err(match stopped_by {
                 Some(signal) if error.kind() == ErrorKind::Interrupted => CommandError::Stopped {
                     signal,
                     source: error,

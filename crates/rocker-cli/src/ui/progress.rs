@@ -73,6 +73,7 @@ fn words(state: LayerState) -> &'static str {
     match state {
         LayerState::AlreadyExists => "Already exists",
         LayerState::Waiting => "Waiting",
+        LayerState::Resuming { .. } => "Resuming",
         LayerState::Downloading { .. } => "Downloading",
         LayerState::Extracting => "Extracting",
         LayerState::Done => "Pull complete",
@@ -174,7 +175,7 @@ impl Bars {
 fn show(bar: &ProgressBar, state: LayerState) {
     bar.set_message(words(state));
     match state {
-        LayerState::Downloading { done, total } => {
+        LayerState::Downloading { done, total } | LayerState::Resuming { done, total } => {
             bar.set_style(loading_style());
             bar.set_length(total);
             bar.set_position(done);

@@ -39,7 +39,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Pull`]; the store is as before then.
+    /// [`EngineError::Pull`]; there are no more images than before then. What the next pull can
+    /// go on with is kept for a week.
     pub fn pull(
         &mut self,
         request: &PullRequest,
@@ -53,10 +54,15 @@ impl Engine {
         let using = crate::sweep::using_images(&self.layout)?;
         self.want_sweep()?;
         crash::point(CrashPoint::PullAfterIntent);
-        let pulled = self.fetch(request, progress, cancelled)?;
+        let mut pulled = self.fetch(request, progress, cancelled)?;
         crash::point(CrashPoint::PullAfterCommit);
-        self.record(request, &pulled)?;
+        let leftovers = std::mem::take(&mut pulled.leftovers);
+        if let Err(error) = self.record(request, &pulled) {
+            leftovers.keep();
+            return Err(error);
+        }
         crash::point(CrashPoint::PullAfterRecord);
+        drop(leftovers);
         drop(using);
         self.sweep_after_images()?;
         Ok(Pulled {

@@ -4,7 +4,10 @@
 //! thread runs an async client that does nothing but move bytes; each layer has two threads
 //! of the store's that inflate and unpack what comes through a bounded pipe. The runtime, the
 //! threads and every socket are gone when `pull` returns, but for a name lookup that hangs in
-//! the C library.
+//! the C library; one that was interrupted does not wait for a thread that is at work.
+//!
+//! What came is kept beside the layers while they are unpacked, so a pull that ends early, or is
+//! killed, is gone on with by the next one (the store's room `unfinished`).
 //!
 //! # What is taken from oci-client, and what is not
 //!
@@ -29,11 +32,13 @@ mod blob;
 mod cause;
 mod certificates;
 mod credentials;
+mod crew;
 mod diagnose;
 mod error;
 mod exchange;
 mod fetch;
 mod http;
+mod layer;
 mod layers;
 mod login;
 mod origin;

@@ -73,14 +73,14 @@ impl Store {
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Vec<CommittedLayer>, StoreError> {
         let order: Vec<DiffId> = chain.iter().map(|layer| layer.diff_id().clone()).collect();
-        let staged: HashMap<DiffId, StagedLayer> = chain
+        let mut staged: HashMap<DiffId, StagedLayer> = chain
             .into_iter()
             .filter_map(|layer| match layer {
                 ChainLayer::Present(_) => None,
                 ChainLayer::Staged(layer) => Some((layer.diff_id().clone(), layer)),
             })
             .collect();
-        let settled = self.settle_chain(&order, &staged, cancelled)?;
+        let settled = self.settle_chain(&order, &mut staged, cancelled)?;
         // Content first, names after: a name in `layers/` is the promise that all is there.
         if !staged.is_empty() {
             self.set_unsynced();
@@ -106,7 +106,7 @@ impl Store {
     fn settle_chain(
         &self,
         order: &[DiffId],
-        staged: &HashMap<DiffId, StagedLayer>,
+        staged: &mut HashMap<DiffId, StagedLayer>,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Vec<Lower>, StoreError> {
         let mut lowers: Vec<Lower> = Vec::with_capacity(order.len());
@@ -116,9 +116,11 @@ impl Store {
                 // and the settled layers above keep what they took.
                 continue;
             }
-            let root = match staged.get(layer) {
+            let root = match staged.get_mut(layer) {
                 Some(staged) => {
+                    staged.note_settling(&lowers)?;
                     let record = settle(staged, &lowers, cancelled)?;
+                    staged.note_settled(&lowers);
                     record.write(staged.staging().fd(), staged.staging().path(), layer)?;
                     staged.directory.root()?
                 }

@@ -9,7 +9,7 @@
 //!   Store::stage ─▶ Staging ─ unpack_layer ─▶ StagedLayer ─ Store::commit ─▶ layers/<diff-id>/
 //!                      │                          │                          layers/<diff-id>.json
 //!                      │                          │                          layers/<diff-id>.recipe
-//!                      └── dropped, or its owner died: swept with everything in it
+//!                      └── dropped, or its owner died: swept, but for what a later pull can use
 //! ```
 //!
 //! Every byte of a layer is hostile. No path of an archive ever reaches the kernel as more
@@ -38,6 +38,7 @@ mod settle;
 mod source;
 mod staging;
 mod text;
+mod unfinished;
 mod unpack;
 mod verify;
 mod view;
@@ -58,6 +59,8 @@ pub use recipe::TarError;
 pub use root::Store;
 pub use staging::{StagedLayer, Staging};
 pub(crate) use text::printable;
+pub use unfinished::{Leftovers, UnfinishedPull};
+pub(crate) use unfinished::{PartialBlob, PullStaging};
 pub(crate) use unpack::{EntryPath, split};
 pub(crate) use verify::verify_layer;
 pub use view::{Change, ChangeKind, ContainerView, ExportError};

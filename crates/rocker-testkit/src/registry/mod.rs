@@ -27,6 +27,7 @@ pub use fault::{Action, On};
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
@@ -100,6 +101,8 @@ struct Shared {
     address: SocketAddr,
     auth: Auth,
     content: Mutex<Content>,
+    /// Bytes of all bodies that were sent.
+    served: Arc<AtomicU64>,
 }
 
 impl Shared {
@@ -139,6 +142,7 @@ impl Registry {
             address,
             auth,
             content: Mutex::default(),
+            served: Arc::default(),
         });
         let (stop, stopped) = oneshot::channel();
         let served = Arc::clone(&shared);
@@ -264,6 +268,11 @@ impl Registry {
             .iter()
             .filter(is_download)
             .count()
+    }
+
+    /// Bytes of bodies that were sent since the start, whether or not they arrived.
+    pub fn bytes_served(&self) -> u64 {
+        self.shared.served.load(Ordering::Relaxed)
     }
 
     /// Makes every token handed out so far invalid.

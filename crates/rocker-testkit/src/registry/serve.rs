@@ -92,7 +92,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<A
         .content()
         .requests
         .push(record(&request, path, status));
-    result
+    result.map(|answer| answer.map(|body| body.counted(&shared.served)))
 }
 
 fn record(request: &Head, path: String, status: u16) -> RequestRecord {
