@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use rocker_testkit::host::{Spawned, patience};
 use rocker_testkit::image::{Compression, Image, ImageBuilder, Layer};
+use rocker_testkit::registry::{Action, On};
 use rocker_testkit::{Host, require};
 use rustix::process::Signal;
 
 use crate::host;
 
 /// Bytes that no compression makes smaller, others for each seed.
-fn noise(seed: u64, length: u64) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, length: u64) -> Vec<u8> {
     let words = (0..length / 8).map(|n| {
         let mixed = (n ^ (seed << 40)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9)
@@ -18,9 +19,9 @@ fn noise(seed: u64, length: u64) -> Vec<u8> {
     words.flat_map(u64::to_be_bytes).collect()
 }
 
-/// Ten layers of 50 kB to 3 MB, some of which take something from those below them.
+/// Ten layers of 50 kB to 2 MB, some of which take something from those below them.
 fn ten_layers() -> Image {
-    let sizes = [50, 3000, 120, 800, 70, 1500, 400, 2200, 90, 600];
+    let sizes = [50, 2000, 120, 800, 70, 1200, 400, 1500, 90, 600];
     let layers = (0..).zip(sizes).map(|(n, kilobytes)| {
         let compression = match n % 3 {
             0 => Compression::Gzip,
@@ -46,7 +47,7 @@ fn bytes_of(image: &Image) -> u64 {
 }
 
 /// Waits until `is_so`, or until the process has ended.
-fn await_that(pull: &Spawned, is_so: impl Fn() -> bool) {
+pub(crate) fn await_that(pull: &Spawned, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10) * patience();
     let stat = format!("/proc/{}/stat", pull.pid());
     let has_ended = || {
@@ -61,7 +62,7 @@ fn await_that(pull: &Spawned, is_so: impl Fn() -> bool) {
     }
 }
 
-fn staged(host: &Host) -> Vec<String> {
+pub(crate) fn staged(host: &Host) -> Vec<String> {
     let entries = fs_err::read_dir(host.root().join("tmp")).expect("a data directory");
     let names = entries.map(|entry| entry.expect("an entry").file_name());
     names
@@ -75,6 +76,9 @@ fn a_pull_that_is_killed_at_any_moment_is_finished_by_the_next_one() {
     let image = ten_layers();
     let reference = host.registry().push("ten:1", &image);
     let size = bytes_of(&image);
+    // what waits in the buffers of the kernel is lost with the process that it is for
+    let slow = Action::Throttle(3_000_000);
+    host.registry().fault(On::Blob, u32::MAX, slow);
     host.ok(["ps"]);
     let before = host.snapshot();
     let mut survived = 0;

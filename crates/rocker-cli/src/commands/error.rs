@@ -29,6 +29,8 @@ pub(crate) enum CommandError {
     Terminal(#[source] io::Error),
     #[error("the input device is not a terminal: stdin is a file, a pipe or closed")]
     NotATerminal,
+    #[error("bars need a terminal, and standard error is none")]
+    NoTerminalForProgress,
     #[error("the monitor of container {0} hung up before the container ended")]
     MonitorLost(String),
     #[error("cannot read {path:?}")]
@@ -123,6 +125,7 @@ impl Diagnose for CommandError {
             | Self::Reference(_)
             | Self::Template(_)
             | Self::NotATerminal
+            | Self::NoTerminalForProgress
             | Self::Config { .. }
             | Self::NoTerminalForLogin
             | Self::PushByDigest(_)
@@ -149,6 +152,7 @@ impl Diagnose for CommandError {
             Self::Pump(PumpError::Session(error)) => error.hint(),
             Self::Usage(error) => error.hint.clone(),
             Self::NotATerminal => Some("leave out -t, or start rocker in a terminal".to_owned()),
+            Self::NoTerminalForProgress => Some("try --progress plain".to_owned()),
             Self::MonitorLost(container) => Some(format!(
                 "see `rocker inspect {container}` and `rocker logs {container}`"
             )),

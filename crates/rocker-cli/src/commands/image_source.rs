@@ -3,8 +3,10 @@
 use super::container_args::PullWhen;
 use super::pull::{self, Wish};
 use super::registry::RegistryArgs;
+use super::transfer_args::TransferArgs;
 use super::{CommandError, Context};
 use crate::report;
+use crate::ui::progress::ProgressArgs;
 
 /// Sees that the image is here, as `--pull` says.
 ///
@@ -16,24 +18,28 @@ pub(crate) fn ensure(
     context: &mut Context,
     image: &str,
     when: PullWhen,
+    progress: ProgressArgs,
 ) -> Result<(), CommandError> {
+    let is_here = when != PullWhen::Always && context.engine()?.has_image(image, None)?;
     match when {
         PullWhen::Never => return Ok(()),
-        PullWhen::Missing if context.engine()?.has_image(image, None)? => return Ok(()),
-        PullWhen::Missing | PullWhen::Always => {}
+        PullWhen::Missing if is_here => return Ok(()),
+        PullWhen::Missing | PullWhen::Always | PullWhen::Newer => {}
     }
     let reference = image.parse()?;
     if when == PullWhen::Missing {
         report::note(&format!("Unable to find image '{image}' locally"));
     }
-    pull::fetch(
-        context,
-        &Wish {
-            reference,
-            platform: None,
-            quiet: false,
-            registry: RegistryArgs::default(),
-        },
-    )
-    .map(drop)
+    let wish = Wish {
+        reference,
+        platform: None,
+        quiet: false,
+        progress,
+        registry: RegistryArgs::default(),
+        transfer: TransferArgs::default(),
+    };
+    if when == PullWhen::Newer && is_here {
+        return pull::fetch_newer(context, &wish);
+    }
+    pull::fetch(context, &wish).map(drop)
 }

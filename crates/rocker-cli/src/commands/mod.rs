@@ -47,6 +47,7 @@ pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod system;
 pub(crate) mod tag;
+mod transfer_args;
 pub(crate) mod version;
 pub(crate) mod volume;
 pub(crate) mod wait;

@@ -1,35 +1,55 @@
 //! `rocker pull`.
 
-use rocker_engine::{PullRequest, Pulled};
+use rocker_engine::{EngineError, PullRequest, Pulled};
 use rocker_types::{Diagnose as _, ErrorKind, ImageRef, Platform};
 
+use super::container_args::PullWhen;
 use super::registry::RegistryArgs;
+use super::transfer_args::TransferArgs;
 use super::{CommandError, Context, Outcome, print};
 use crate::exit_code::Status;
 use crate::report;
 use crate::terminal::StopRequests;
-use crate::ui::progress::Progress;
+use crate::ui::events;
+use crate::ui::progress::{Progress, ProgressArgs};
 
 /// Fetch an image from a registry
 ///
 /// Progress goes to standard error; standard output gets one line, the image's full name. A pull
 /// that is interrupted or killed, or that fails because of the network, keeps what came: the next
 /// pull of the image goes on from there, for a week or until `rocker image prune`.
+///
+/// With `--progress json`, each line of standard error but an error is an object with the key
+/// "event": resolving; resolved (digest, layers with digest and size); layer (digest, state and,
+/// while bytes come, done and total); retrying (what, cause, seconds); not-there (registry, cause);
+/// committing; pulled (image, id, digest, newer). States of a layer are exists, waiting, elsewhere
+/// (another pull gets it), resuming, verifying, downloading, extracting and done.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_long_help = "Examples:\n  rocker pull debian:trixie\n  rocker pull --platform linux/arm64 localhost:5000/app"
+    after_long_help = "Examples:\n  rocker pull debian:trixie\n  rocker pull --platform linux/arm64 localhost:5000/app\n  rocker pull --policy missing --retry 10 --stall-timeout 2m registry.example.org/large"
 )]
 pub(crate) struct PullArgs {
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
 
+    #[command(flatten)]
+    progress: ProgressArgs,
+
     /// Which of the image's platforms: OS[/ARCH[/VARIANT]]; the host's by default
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
 
+    /// When to ask the registry: always; if the image is missing; never; or always, but without
+    /// failing where the registry cannot be asked and the image is here (newer)
+    #[arg(long, value_name = "WHEN", default_value = "always")]
+    policy: PullWhen,
+
     #[command(flatten)]
     registry: RegistryArgs,
+
+    #[command(flatten)]
+    transfer: TransferArgs,
 
     /// The image: NAME[:TAG][@DIGEST]
     #[arg(value_name = "IMAGE")]
@@ -42,7 +62,9 @@ pub(crate) struct Wish {
     pub(crate) reference: ImageRef,
     pub(crate) platform: Option<Platform>,
     pub(crate) quiet: bool,
+    pub(crate) progress: ProgressArgs,
     pub(crate) registry: RegistryArgs,
+    pub(crate) transfer: TransferArgs,
 }
 
 pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
@@ -51,41 +73,64 @@ pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
         reference,
         platform: args.platform,
         quiet: args.quiet,
+        progress: args.progress,
         registry: args.registry,
+        transfer: args.transfer,
     };
-    fetch(context, &wish)?;
+    let platform = wish.platform.as_ref();
+    let is_here =
+        args.policy != PullWhen::Always && context.engine()?.has_image(&args.image, platform)?;
+    match (args.policy, is_here) {
+        (PullWhen::Missing | PullWhen::Never, true) => {}
+        (PullWhen::Never, false) => return Err(EngineError::NoSuchImage(args.image).into()),
+        (PullWhen::Newer, true) => fetch_newer(context, &wish)?,
+        (PullWhen::Always | PullWhen::Missing | PullWhen::Newer, _) => {
+            fetch(context, &wish)?;
+        }
+    }
     print(&format!("{}\n", wish.reference.canonical()))?;
     Ok(Status::Success)
+}
+
+/// Fetches an image that is here, perhaps in an older form: where that fails, what is here will do.
+pub(crate) fn fetch_newer(context: &mut Context, wish: &Wish) -> Result<(), CommandError> {
+    match fetch(context, wish) {
+        Err(error) if error.kind() != ErrorKind::Interrupted => {
+            report::note(&format!(
+                "{}; the image that is here is used",
+                report::chain(&error)
+            ));
+            Ok(())
+        }
+        outcome => outcome.map(drop),
+    }
 }
 
 /// Fetches an image. Ctrl-C ends it; nothing half fetched is seen by anybody, and the next pull of
 /// the image goes on with it.
 pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, CommandError> {
+    let mut places = wish.registry.places(&wish.reference)?;
+    places
+        .iter_mut()
+        .for_each(|place| wish.transfer.apply(&mut place.options));
     let request = PullRequest {
         reference: wish.reference.clone(),
         platform: wish.platform.clone(),
-        places: wish.registry.places(&wish.reference)?,
+        places,
     };
-    let progress = match wish.quiet {
-        true => Progress::Quiet,
-        false => Progress::for_stderr(),
-    };
+    let progress = Progress::of(wish.progress.progress, wish.quiet)?;
     let engine = context.engine()?;
     let stop = StopRequests::notice().map_err(CommandError::Terminal)?;
-    if !wish.quiet {
-        let tag = wish.reference.tag().unwrap_or("latest");
-        let from = wish.reference.familiar_repository();
-        report::note(&format!("{tag}: Pulling from {from}"));
-    }
+    let tag = wish.reference.tag().unwrap_or("latest");
+    let from = wish.reference.familiar_repository();
+    progress.note(&format!("{tag}: Pulling from {from}"));
     let pulled = engine.pull(&request, &progress, &|| stop.came().is_some());
     let stopped_by = stop.came();
     stop.end().map_err(CommandError::Terminal)?;
     match pulled {
         Ok(pulled) => {
             progress.finish();
-            if !wish.quiet {
-                tell(&wish.reference, &pulled);
-            }
+            tell(&progress, &wish.reference, &pulled);
             Ok(pulled)
         }
         Err(error) => {
@@ -102,11 +147,14 @@ pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, Comman
 }
 
 /// Docker's last two lines.
-fn tell(reference: &ImageRef, pulled: &Pulled) {
+fn tell(progress: &Progress, reference: &ImageRef, pulled: &Pulled) {
+    if matches!(progress, Progress::Events) {
+        events::pulled(&reference.canonical(), pulled);
+    }
     let status = match pulled.newer {
         true => "Downloaded newer image for",
         false => "Image is up to date for",
     };
-    report::note(&format!("Digest: {}", pulled.digest));
-    report::note(&format!("Status: {status} {}", reference.familiar()));
+    progress.note(&format!("Digest: {}", pulled.digest));
+    progress.note(&format!("Status: {status} {}", reference.familiar()));
 }

@@ -9,9 +9,9 @@ use rocker_types::{Diagnose as _, ErrorKind, ImageRef};
 use super::registry::RegistryArgs;
 use super::{CommandError, Context, Outcome, print};
 use crate::exit_code::Status;
-use crate::report;
 use crate::terminal::{SignalPlan, Signals};
-use crate::ui::progress::Progress;
+use crate::ui::events;
+use crate::ui::progress::{Progress, ProgressArgs};
 
 /// Send an image to a registry
 ///
@@ -41,6 +41,9 @@ pub(crate) struct PushArgs {
         default_value = "gzip"
     )]
     compression: Format,
+
+    #[command(flatten)]
+    progress: ProgressArgs,
 
     #[command(flatten)]
     registry: RegistryArgs,
@@ -96,17 +99,12 @@ fn send(
         place: args.registry.own_place(reference)?,
         compression: args.compression.into(),
     };
-    let progress = match args.quiet {
-        true => Progress::Quiet,
-        false => Progress::for_stderr(),
-    };
+    let progress = Progress::of(args.progress.progress, args.quiet)?;
     let mut signals = Signals::take(SignalPlan::Interrupt).map_err(CommandError::Terminal)?;
-    if !args.quiet {
-        let (registry, repository) = (reference.registry(), reference.repository());
-        report::note(&format!(
-            "The push refers to repository [{registry}/{repository}]"
-        ));
-    }
+    let (registry, repository) = (reference.registry(), reference.repository());
+    progress.note(&format!(
+        "The push refers to repository [{registry}/{repository}]"
+    ));
     let stopped_by = Cell::new(None);
     let cancelled = || {
         let signal = signals.next().ok().flatten();
@@ -126,6 +124,9 @@ fn send(
     match (pushed, stopped_by.get()) {
         (Ok(pushed), _) => {
             progress.finish();
+            if matches!(progress, Progress::Events) {
+                events::pushed(&reference.canonical(), &pushed);
+            }
             Ok(pushed)
         }
         (Err(source), Some(signal)) if source.kind() == ErrorKind::Interrupted => {

@@ -108,11 +108,12 @@ impl Pull<'_> {
         first: u64,
     ) -> Result<Streamed, RegistryError> {
         let total = layer.blob.size;
+        if first == total {
+            self.layer_state(layer, LayerState::Verifying);
+            return Ok(Streamed::Completely);
+        }
         if first > 0 {
             self.layer_state(layer, LayerState::Resuming { done: first, total });
-        }
-        if first == total {
-            return Ok(Streamed::Completely);
         }
         let meter = Meter::new(self.progress, &layer.blob);
         let on_bytes = |done| meter.tell(done);

@@ -2,19 +2,25 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use rocker_types::DiffId;
 use tokio::sync::Semaphore;
 
+use super::chain::Chain;
 use super::crew::Crew;
 use super::fetch::Repository;
 use super::layer::{Missing, Site};
 use super::pull::Pull;
 use super::resolve::Resolved;
+use super::waiting::Waiting;
 use super::{KnownLayer, LayerState, PullError, PullEvent};
 use crate::document::{Compression, Descriptor};
-use crate::store::{ChainLayer, ExpectedLayer, Leftovers, StagedLayer};
+use crate::store::{ChainLayer, ExpectedLayer, Leftovers, PullStaging, StoreError};
+
+/// How often it is looked whether another pull has what this one waits for.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The layers of an image, base first, and what has to stay until the image is recorded.
 #[derive(Debug)]
@@ -33,57 +39,76 @@ impl Pull<'_> {
     ) -> Result<Fetched, PullError> {
         let diff_ids = &resolved.config.rootfs.diff_ids;
         let missing = self.missing(resolved)?;
-        let mut staged: Vec<Option<StagedLayer>> = diff_ids.iter().map(|_| None).collect();
-        let mut leftovers = Leftovers::default();
-        if !missing.is_empty() {
-            let wanted: Vec<_> = missing.iter().map(|layer| layer.expected.clone()).collect();
-            let staging = self
-                .store
-                .stage_pull(diff_ids, &wanted, &self.request.limits)
-                .map_err(|error| self.store_error(error))?;
-            // one permit for each layer that is fetched and unpacked; the largest come
-            // first, so that none of them is left alone at the end
-            let permits = Semaphore::new(self.request.registry.concurrency.max(1));
-            let site = Site {
-                crew,
-                repository,
-                staging: RefCell::new(staging),
-                permits,
-            };
-            let fetched = self.fetch_missing(&site, &missing, &mut staged).await;
-            let came = site.staging.into_inner().leftovers();
-            match fetched {
-                Ok(()) => leftovers = came,
-                Err(error) => {
-                    if error.may_pass() {
-                        came.keep();
-                    }
-                    return Err(error);
+        let mut chain = Chain::new(diff_ids);
+        // one permit for each layer that is fetched and unpacked; the largest come
+        // first, so that none of them is left alone at the end
+        let permits = Semaphore::new(repository.options().concurrency.max(1));
+        let site = Site {
+            crew,
+            repository,
+            staging: RefCell::new(PullStaging::new()),
+            permits,
+        };
+        let fetched = self.fetch_missing(&site, missing, &mut chain).await;
+        let came = site.staging.into_inner().leftovers();
+        match fetched {
+            Ok(()) => Ok(chain.into_fetched(came)),
+            Err(error) => {
+                if error.may_pass() {
+                    came.keep();
                 }
+                Err(error)
             }
         }
-        let chain = diff_ids.iter().zip(staged).map(|(id, staged)| {
-            staged.map_or_else(|| ChainLayer::Present(id.clone()), ChainLayer::Staged)
-        });
-        Ok(Fetched {
-            chain: chain.collect(),
-            leftovers,
-        })
     }
 
+    /// Gets all that nobody else gets; then waits for what others do, and takes that over as well
+    /// if they die.
     async fn fetch_missing(
         &self,
         site: &Site<'_>,
-        missing: &[Missing],
-        staged: &mut [Option<StagedLayer>],
+        missing: Vec<Missing>,
+        chain: &mut Chain<'_>,
     ) -> Result<(), PullError> {
-        let fetches = missing.iter().map(|layer| self.layer(site, layer));
-        let mut fetches: FuturesUnordered<_> = fetches.collect();
-        while let Some(outcome) = fetches.next().await {
-            let (position, layer) = outcome?;
-            staged[position] = Some(layer);
+        let mut waiting = Waiting::new(self, site, missing);
+        loop {
+            let ours = waiting
+                .claim(chain.ids)
+                .map_err(|error| self.store_error(error))?;
+            let is_idle = ours.is_empty();
+            let fetches = ours.iter().map(|layer| self.layer(site, layer));
+            let mut fetches: FuturesUnordered<_> = fetches.collect();
+            while let Some(outcome) = fetches.next().await {
+                let (position, layer) = outcome?;
+                chain.staged[position] = Some(layer);
+            }
+            if waiting.is_over() {
+                return Ok(());
+            }
+            if !is_idle || waiting.has_moved() {
+                // whoever waits for us must not wait until we have what we wait for
+                self.publish(chain, waiting.positions())?;
+            }
+            tokio::time::sleep(LOOK).await;
         }
-        Ok(())
+    }
+
+    /// Puts what is finished into the store as far as it can be there without the layers at
+    /// `missing`. It belongs to no image yet.
+    fn publish(&self, chain: &mut Chain<'_>, missing: &[usize]) -> Result<(), PullError> {
+        let ready = chain.take_ready(missing);
+        if !ready
+            .iter()
+            .any(|layer| matches!(layer, ChainLayer::Staged(_)))
+        {
+            return Ok(());
+        }
+        let published = self.store.commit_unless(ready, self.request.cancelled);
+        match published {
+            Ok(_) => Ok(()),
+            Err(StoreError::Interrupted) => Err(self.interrupted()),
+            Err(error) => Err(self.store_error(error)),
+        }
     }
 
     /// The layers that neither the store nor an earlier place in the chain provides, largest

@@ -279,7 +279,7 @@ mod tests {
 
     use super::*;
     use crate::document::Compression;
-    use crate::store::{ExpectedLayer, Store, UnpackLimits};
+    use crate::store::{ExpectedLayer, PullStaging, Store, UnpackLimits, Wants};
 
     fn block_on<F: Future>(future: F) -> F::Output {
         tokio::runtime::Builder::new_current_thread()
@@ -315,21 +315,30 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let layout = Layout::new(directory.path().join("root"), directory.path().join("run"));
         let store = Store::open(&layout).unwrap();
-        let staging = store.stage_pull(&[], &[], &UnpackLimits::default());
         let digest = Digest::from_sha256([7; 32]);
-        let blob = staging.unwrap().new_blob(&ExpectedLayer {
+        let layer = ExpectedLayer {
             blob: digest.clone(),
             size_bytes: 1 << 20,
             compression: Compression::None,
             diff_id: DiffId(digest),
-        });
+        };
+        let mut staging = PullStaging::new();
+        let wants = Wants {
+            chain: &[],
+            layers: std::slice::from_ref(&layer),
+            limits: &UnpackLimits::default(),
+        };
+        staging.claim(&store, wants).unwrap();
+        let blob = staging.new_blob(&layer);
         (directory, blob.unwrap())
     }
 
     #[test]
     fn with_a_file_a_writer_never_waits_and_the_reader_misses_nothing() {
         let (_directory, file) = blob();
-        let expected: Vec<u8> = (0..5 * CAPACITY).map(|n| (n % 241) as u8).collect();
+        let expected: Vec<u8> = (0..5 * CAPACITY)
+            .map(|n| u8::try_from(n % 241).unwrap())
+            .collect();
         let (writer, mut reader) = pipe(Some(file));
         let mut all = vec![0; expected.len()];
         let (early, late) = all.split_at_mut(CAPACITY / 2);

@@ -189,7 +189,10 @@ impl<'a> Pull<'a> {
             .write_documents(&resolved, &mut written)
             .and_then(|()| self.store.commit_unless(chain, self.request.cancelled));
         match committed {
-            Ok(committed) => Ok(self.pulled(resolved, committed, leftovers)),
+            Ok(committed) => {
+                leftovers.release();
+                Ok(self.pulled(resolved, committed, leftovers))
+            }
             Err(error) => {
                 // what could not be removed is found by the store's check
                 written

@@ -142,6 +142,10 @@ impl Staging {
         &self.0.path
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.0.name
+    }
+
     /// Counts `bytes` that are about to be written. All layers share what the file system has
     /// free, since they are unpacked side by side.
     pub(super) fn spend(&self, bytes: u64, keep_free_percent: u64) -> Result<(), LimitExceeded> {
@@ -345,6 +349,12 @@ impl StagedLayer {
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.unpacked.bytes
+    }
+
+    /// Whether it takes something from the layers below it when it is committed.
+    pub(crate) fn depends_on_base(&self) -> bool {
+        let inherits = self.unpacked.implied.iter().any(|path| !path.is_empty());
+        inherits || !self.unpacked.links.is_empty()
     }
 
     pub(super) fn staging(&self) -> &Staging {

@@ -202,7 +202,9 @@ impl PullProgress for Recorder {
                 let state = match state {
                     LayerState::AlreadyExists => "already exists",
                     LayerState::Waiting => "waiting",
+                    LayerState::Elsewhere => "elsewhere",
                     LayerState::Resuming { .. } => "resuming",
+                    LayerState::Verifying => "verifying",
                     LayerState::Downloading { .. } => "downloading",
                     LayerState::Extracting => "extracting",
                     LayerState::Done => "done",

@@ -5,6 +5,7 @@
 //! ```text
 //!   tmp/<random>/layer-N.done       layer-N is whole and verified, and what committing it takes
 //!               /blob-<algorithm>-<hex>   the first bytes of a blob that is being unpacked
+//!               /want-<algorithm>-<hex>   this pull is about to get that blob
 //! ```
 //!
 //! Whoever dies leaves them, and so does a pull that the network or the user ends. The next pull
@@ -16,6 +17,7 @@
 //! A `.done` without its layer says that the layer went into the store for an image that is not
 //! recorded yet: until the directory goes, nobody may sweep that layer away.
 
+mod claims;
 mod contents;
 mod done;
 mod orphans;
@@ -24,6 +26,9 @@ mod pull_staging;
 
 use std::time::Duration;
 
+use rocker_types::Digest;
+
+pub(crate) use claims::{Claim, Wants};
 pub use orphans::UnfinishedPull;
 pub(super) use orphans::sweep;
 pub(crate) use partial::PartialBlob;
@@ -38,6 +43,11 @@ const DONE: &str = ".done";
 
 /// How the name of the start of a blob begins.
 const BLOB: &str = "blob-";
+
+/// What a file about a blob is called: `blob-sha256-…`.
+fn name_of(prefix: &str, blob: &Digest) -> String {
+    format!("{prefix}{}-{}", blob.algorithm().name(), blob.hex())
+}
 
 /// Whether something of this name may be of use to a later pull.
 pub(super) fn is_of_use(name: &[u8]) -> bool {

@@ -121,14 +121,34 @@ pub(in crate::store) fn sweep(store: &Store) -> Result<usize, StoreError> {
     Ok(removed)
 }
 
-/// Every directory in `tmp/` that has no owner, locked as long as the value lives. What is no
-/// directory is removed.
-pub(super) fn orphans(store: &Store) -> Result<Vec<Orphan>, StoreError> {
-    let mut orphans = Vec::new();
+/// A directory in `tmp/`.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// It has no owner but us, as long as the value lives.
+    Orphan(Orphan),
+    /// Somebody is at work there.
+    Owned(OwnedFd),
+}
+
+/// Every directory in `tmp/` but those with these names. What is no directory is removed.
+pub(super) fn places(store: &Store, but: &[&str]) -> Result<Vec<Place>, StoreError> {
+    let mut places = Vec::new();
     for name in names(store)? {
-        orphans.extend(lock(store, name)?);
+        if !but.iter().any(|ours| ours.as_bytes() == name.to_bytes()) {
+            places.extend(lock(store, name)?);
+        }
     }
-    Ok(orphans)
+    Ok(places)
+}
+
+/// Those of them that have no owner.
+fn orphans(store: &Store) -> Result<Vec<Orphan>, StoreError> {
+    let places = places(store, &[])?.into_iter();
+    let orphans = places.filter_map(|place| match place {
+        Place::Orphan(orphan) => Some(orphan),
+        Place::Owned(_) => None,
+    });
+    Ok(orphans.collect())
 }
 
 fn names(store: &Store) -> Result<Vec<CString>, StoreError> {
@@ -144,7 +164,7 @@ fn names(store: &Store) -> Result<Vec<CString>, StoreError> {
     Ok(names)
 }
 
-fn lock(store: &Store, name: CString) -> Result<Option<Orphan>, StoreError> {
+fn lock(store: &Store, name: CString) -> Result<Option<Place>, StoreError> {
     let tmp = store.tmp_fd();
     let path = store.layout().tmp().join(name.to_string_lossy().as_ref());
     let failed = |attempt| {
@@ -163,11 +183,12 @@ fn lock(store: &Store, name: CString) -> Result<Option<Orphan>, StoreError> {
     };
     match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) if is_at(tmp, name.as_c_str(), &directory) => {}
-        Ok(()) | Err(Errno::WOULDBLOCK) => return Ok(None),
+        Ok(()) => return Ok(None),
+        Err(Errno::WOULDBLOCK) => return Ok(Some(Place::Owned(directory))),
         Err(errno) => return Err(failed("lock")(errno)),
     }
     let contents = Contents::read(directory.as_fd(), store.layers_fd());
-    Ok(Some(Orphan {
+    Ok(Some(Place::Orphan(Orphan {
         tmp: tmp
             .try_clone_to_owned()
             .map_err(StoreError::access("keep open", store.layout().tmp()))?,
@@ -175,7 +196,7 @@ fn lock(store: &Store, name: CString) -> Result<Option<Orphan>, StoreError> {
         contents: contents.map_err(failed("list"))?,
         name,
         directory,
-    }))
+    })))
 }
 
 impl Orphan {

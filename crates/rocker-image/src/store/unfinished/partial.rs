@@ -7,7 +7,7 @@ use rocker_types::Digest;
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, unlinkat};
 use rustix::io::{Errno, pread, pwrite};
 
-use super::BLOB;
+use super::{BLOB, name_of};
 use crate::store::staging::Staging;
 
 /// The bytes of a blob from its first one on, as many as have come. Never flushed: whatever a
@@ -26,7 +26,12 @@ pub(crate) struct PartialBlob {
 impl PartialBlob {
     /// An empty file for the blob `digest` in `staging`.
     pub(super) fn create(staging: &Staging, digest: &Digest) -> Result<Self, Errno> {
-        Self::open(staging, &name_of(digest), OFlags::CREATE | OFlags::EXCL, 0)
+        Self::open(
+            staging,
+            &name_of(BLOB, digest),
+            OFlags::CREATE | OFlags::EXCL,
+            0,
+        )
     }
 
     /// The file that an earlier pull left with `bytes` of content.
@@ -97,9 +102,4 @@ impl Drop for PartialBlob {
             self.remove();
         }
     }
-}
-
-/// `blob-sha256-…`: nothing else that lies in a staging directory is named so.
-fn name_of(digest: &Digest) -> String {
-    format!("{BLOB}{}-{}", digest.algorithm().name(), digest.hex())
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use rocker_types::{DiffId, Digest};
 
+use super::claims::{Wants, release};
 use super::contents::{FinishedLayer, StartedBlob};
-use super::orphans::{Orphan, orphans};
+use super::orphans::Orphan;
 use super::partial::PartialBlob;
 use crate::store::staging::{StagedLayer, Staging};
-use crate::store::{ExpectedLayer, Store, StoreError, UnpackLimits};
+use crate::store::{ExpectedLayer, Store, StoreError};
 
 /// A smaller blob is not worth a file: asking for the rest costs as much as asking for all.
 const SMALLEST: u64 = 64 << 10;
@@ -27,43 +28,33 @@ pub(crate) struct PullStaging {
     started: HashMap<Digest, PartialBlob>,
 }
 
-impl Store {
-    /// A place for the layers `wanted` of an image whose layers, base first, are `chain`. What
-    /// earlier pulls left of them is taken over.
-    pub(crate) fn stage_pull(
-        &self,
-        chain: &[DiffId],
-        wanted: &[ExpectedLayer],
-        limits: &UnpackLimits,
-    ) -> Result<PullStaging, StoreError> {
-        let mut staging = PullStaging {
+impl PullStaging {
+    /// Nothing yet; [`claim`](Self::claim) makes a place.
+    pub(crate) fn new() -> Self {
+        Self {
             all: Vec::new(),
             finished: Vec::new(),
             started: HashMap::new(),
-        };
-        for orphan in orphans(self)? {
-            staging.take_over(orphan, chain, wanted, limits)?;
         }
-        if staging.all.is_empty() {
-            staging.all.push(self.stage()?);
-        }
-        staging
-            .all
-            .iter()
-            .for_each(|staging| staging.set_keeps(true));
-        Ok(staging)
     }
-}
 
-impl PullStaging {
+    /// Sees that there is a place.
+    pub(super) fn begin(&mut self, store: &Store) -> Result<(), StoreError> {
+        if self.all.is_empty() {
+            self.all.push(store.stage()?);
+        }
+        self.all.iter().for_each(|staging| staging.set_keeps(true));
+        Ok(())
+    }
+
+    /// The names of our directories.
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.all.iter().map(Staging::name).collect()
+    }
+
     /// Makes an orphan ours, if it has anything for us.
-    fn take_over(
-        &mut self,
-        orphan: Orphan,
-        chain: &[DiffId],
-        wanted: &[ExpectedLayer],
-        limits: &UnpackLimits,
-    ) -> Result<(), StoreError> {
+    pub(super) fn take_over(&mut self, orphan: Orphan, wants: Wants<'_>) -> Result<(), StoreError> {
+        let (chain, wanted) = (wants.chain, wants.layers);
         let is_wanted = |layer: &FinishedLayer| {
             !layer.is_stored
                 && layer.done.fits_on(&below(chain, &layer.done.diff_id))
@@ -74,7 +65,13 @@ impl PullStaging {
             wanted.any(|wanted| wanted.blob == blob.digest && blob.bytes <= wanted.size_bytes)
         };
         let contents = &orphan.contents;
-        if !contents.layers.iter().any(is_wanted) && !contents.blobs.iter().any(is_begun) {
+        // once the image is recorded, nobody needs to be told that its layers are in the store
+        let is_ours =
+            |layer: &FinishedLayer| layer.is_stored && chain.contains(&layer.done.diff_id);
+        let mut layers = contents.layers.iter();
+        if !layers.any(|layer| is_wanted(layer) || is_ours(layer))
+            && !contents.blobs.iter().any(is_begun)
+        {
             return Ok(());
         }
         let (staging, contents) = orphan.into_staging()?;
@@ -84,7 +81,8 @@ impl PullStaging {
             };
             let directory = staging.finished_layer(&layer.name)?;
             let (id, blob) = (layer.done.diff_id, layer.done.blob);
-            let layer = directory.into_layer(id, unpacked, Some(blob), limits.keep_free_percent);
+            let layer =
+                directory.into_layer(id, unpacked, Some(blob), wants.limits.keep_free_percent);
             self.finished.push(layer);
         }
         for blob in contents.blobs.into_iter().filter(is_begun) {
@@ -149,6 +147,11 @@ impl PullStaging {
 pub struct Leftovers(Vec<Staging>);
 
 impl Leftovers {
+    /// Lets other pulls have the layers of this one, which are in the store by now.
+    pub(crate) fn release(&self) {
+        self.0.iter().for_each(release);
+    }
+
     /// Leaves everything to the next pull of the image.
     pub fn keep(mut self) {
         self.0.clear();
