@@ -7,8 +7,8 @@ use rocker_testkit::image::{Image, ImageBuilder, Layer};
 use rocker_testkit::registry::{Action, On, Registry};
 use rocker_testkit::require;
 
-use crate::host;
 use crate::resume::noise;
+use crate::{host, shell};
 
 fn image(content: &str) -> Image {
     let layer = Layer::new().file("f", content);
@@ -57,11 +57,7 @@ fn run_takes_a_newer_image_if_there_is_one_and_the_old_one_if_nobody_answers() {
     let host = require!(host());
     let registry = Registry::start();
     let reference = registry.push("app:1", &ImageBuilder::busybox().env("V", "old").build());
-    let run = || {
-        host.ok([
-            "run", "--rm", "--pull", "newer", &reference, "printenv", "V",
-        ])
-    };
+    let run = || host.ok(shell(&["--pull", "newer"], &reference, "echo $V"));
 
     assert_eq!(run(), "old");
     registry.push("app:1", &ImageBuilder::busybox().env("V", "new").build());
@@ -168,5 +164,31 @@ fn a_bad_day_of_a_registry_costs_few_bytes() {
     let size = blob.bytes.len() as u64;
     assert!(served * 10 <= size * 13, "{served} of {size}");
     assert!(elsewhere.bytes_served() > 0, "nobody was sent elsewhere");
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn all_tags_of_a_repository_come_with_one_command() {
+    let host = require!(host());
+    let names = ["a", "b", "c", "d", "e"];
+    let all = names.map(|tag| {
+        host.registry()
+            .push(&format!("team/app:{tag}"), &image(tag))
+    });
+    let repository = format!("{}/team/app", host.registry().host());
+
+    let output = host.rocker(["pull", "-a", "-q", &repository]);
+
+    assert_eq!(output.exit_code, 0, "{output:?}");
+    assert_eq!(output.stdout, format!("{}\n", all.join("\n")));
+    host.registry()
+        .fault(On::Path("manifests/c".to_owned()), 1, Action::Status(404));
+    let some = host.rocker(["pull", "-a", "-q", &repository]);
+    assert_eq!(some.exit_code, 1, "{some:?}");
+    assert_eq!(some.stdout.lines().count(), 4, "{some:?}");
+    let named = host.rocker(["pull", "-a", &all[0]]);
+    assert_ne!(named.exit_code, 0, "{named:?}");
+    let absent = host.rocker(["pull", "-a", &format!("{}/no/such", host.registry().host())]);
+    assert_eq!(absent.exit_code, 1, "{absent:?}");
     host.assert_nothing_left_behind();
 }

@@ -165,8 +165,8 @@ impl Diagnose for CommandError {
             }
             Self::PushByDigest(_) => Some("name a tag: NAME[:TAG]".to_owned()),
             Self::NoHome => Some("name a file with --authfile".to_owned()),
+            Self::Stopped { source, .. } => source.hint(),
             Self::Pump(_)
-            | Self::Stopped { .. }
             | Self::Ended(_)
             | Self::DigestFile(_)
             | Self::ReadRegistries(..)

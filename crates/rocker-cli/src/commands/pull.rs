@@ -1,7 +1,7 @@
 //! `rocker pull`.
 
-use rocker_engine::{EngineError, PullRequest, Pulled};
-use rocker_types::{Diagnose as _, ErrorKind, ImageRef, Platform};
+use rocker_engine::{Endpoint, Engine, EngineError, PullRequest, Pulled};
+use rocker_types::{Diagnose as _, ErrorKind, ImageRef, Platform, Signal};
 
 use super::container_args::PullWhen;
 use super::registry::RegistryArgs;
@@ -26,12 +26,16 @@ use crate::ui::progress::{Progress, ProgressArgs};
 /// (another pull gets it), resuming, verifying, downloading, extracting and done.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_long_help = "Examples:\n  rocker pull debian:trixie\n  rocker pull --platform linux/arm64 localhost:5000/app\n  rocker pull --policy missing --retry 10 --stall-timeout 2m registry.example.org/large"
+    after_long_help = "Examples:\n  rocker pull debian:trixie\n  rocker pull --platform linux/arm64 localhost:5000/app\n  rocker pull -a quay.io/team/app\\n  rocker pull --policy missing --retry 10 --stall-timeout 2m registry.example.org/large"
 )]
 pub(crate) struct PullArgs {
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
+
+    /// Fetch every tag of the repository
+    #[arg(short, long, conflicts_with = "policy")]
+    all_tags: bool,
 
     #[command(flatten)]
     progress: ProgressArgs,
@@ -68,7 +72,7 @@ pub(crate) struct Wish {
 }
 
 pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
-    let reference = args.image.parse()?;
+    let reference: ImageRef = args.image.parse()?;
     let wish = Wish {
         reference,
         platform: args.platform,
@@ -77,6 +81,9 @@ pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
         registry: args.registry,
         transfer: args.transfer,
     };
+    if args.all_tags {
+        return pull_all_tags(context, &args.image, wish);
+    }
     let platform = wish.platform.as_ref();
     let is_here =
         args.policy != PullWhen::Always && context.engine()?.has_image(&args.image, platform)?;
@@ -90,6 +97,58 @@ pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
     }
     print(&format!("{}\n", wish.reference.canonical()))?;
     Ok(Status::Success)
+}
+
+/// Fetches what every tag of a repository means, and prints each name; one that cannot be had is
+/// reported and does not keep the others from their turn.
+fn pull_all_tags(context: &mut Context, repository: &str, mut wish: Wish) -> Outcome {
+    let name = repository.rsplit('/').next().unwrap_or_default();
+    if name.contains([':', '@']) {
+        return Err(CommandError::conflict(
+            "a tag or digest cannot be named with --all-tags",
+            "leave one of them out",
+        ));
+    }
+    let places = places(&wish)?;
+    let stop = StopRequests::notice().map_err(CommandError::Terminal)?;
+    let tags = Engine::tags(&places, repository, &|| stop.came().is_some());
+    let stopped_by = stop.came();
+    stop.end().map_err(CommandError::Terminal)?;
+    let mut status = Status::Success;
+    for tag in tags.map_err(|error| failure(error, stopped_by))? {
+        let fetched = match format!("{repository}:{tag}").parse() {
+            Ok(reference) => {
+                wish.reference = reference;
+                fetch(context, &wish)
+            }
+            Err(error) => Err(error.into()),
+        };
+        match fetched {
+            Ok(_) => print(&format!("{}\n", wish.reference.canonical()))?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
+            Err(error) => {
+                report::error(&error);
+                status = Status::SomeFailed;
+            }
+        }
+    }
+    Ok(status)
+}
+
+fn places(wish: &Wish) -> Result<Vec<Endpoint>, CommandError> {
+    let mut places = wish.registry.places(&wish.reference)?;
+    let options = places.iter_mut().map(|place| &mut place.options);
+    options.for_each(|options| wish.transfer.apply(options));
+    Ok(places)
+}
+
+fn failure(source: EngineError, stopped_by: Option<Signal>) -> CommandError {
+    match stopped_by {
+        Some(signal) if source.kind() == ErrorKind::Interrupted => {
+            CommandError::Stopped { signal, source }
+        }
+        _ => source.into(),
+    }
 }
 
 /// Fetches an image that is here, perhaps in an older form: where that fails, what is here will do.
@@ -109,14 +168,10 @@ pub(crate) fn fetch_newer(context: &mut Context, wish: &Wish) -> Result<(), Comm
 /// Fetches an image. Ctrl-C ends it; nothing half fetched is seen by anybody, and the next pull of
 /// the image goes on with it.
 pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, CommandError> {
-    let mut places = wish.registry.places(&wish.reference)?;
-    places
-        .iter_mut()
-        .for_each(|place| wish.transfer.apply(&mut place.options));
     let request = PullRequest {
         reference: wish.reference.clone(),
         platform: wish.platform.clone(),
-        places,
+        places: places(wish)?,
     };
     let progress = Progress::of(wish.progress.progress, wish.quiet)?;
     let engine = context.engine()?;
@@ -135,13 +190,7 @@ pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, Comman
         }
         Err(error) => {
             progress.clear();
-            Err(match stopped_by {
-                Some(signal) if error.kind() == ErrorKind::Interrupted => CommandError::Stopped {
-                    signal,
-                    source: error,
-                },
-                _ => error.into(),
-            })
+            Err(failure(error, stopped_by))
         }
     }
 }

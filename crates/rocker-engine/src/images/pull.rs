@@ -72,6 +72,26 @@ impl Engine {
         })
     }
 
+    /// Every tag of the repository `name` at the first of `places` that can be asked.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Pull`]: what is wrong with the last place.
+    pub fn tags(
+        places: &[Endpoint],
+        name: &str,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Vec<String>, EngineError> {
+        let mut outcome = Ok(Vec::new());
+        for place in places {
+            outcome = registry::tags(place, name, cancelled);
+            if outcome.is_ok() || cancelled() {
+                break;
+            }
+        }
+        outcome.map_err(|error| EngineError::Pull(Box::new(error)))
+    }
+
     fn fetch(
         &mut self,
         request: &PullRequest,

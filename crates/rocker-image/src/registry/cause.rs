@@ -50,6 +50,7 @@ impl RegistryError {
             | Self::Redirect { .. }
             | Self::Challenge { .. }
             | Self::Realm { .. }
+            | Self::TagList { .. }
             | Self::TokenSyntax { .. } => Transience::Permanent,
         }
     }

@@ -55,6 +55,7 @@ mod resolve;
 mod retry;
 mod routes;
 mod runtime;
+mod tags;
 mod tls;
 mod waiting;
 mod words;
@@ -76,3 +77,4 @@ pub use request::{
     Endpoint, KnownLayer, PullRequest, RegistryOptions, RetryPolicy, Timeouts, TlsPolicy,
 };
 pub use routes::{RouteError, Routes, Stop, Way};
+pub use tags::tags;

@@ -11,7 +11,8 @@ use super::merged::Lower;
 use super::record::{Record, VerifiedBlob, record_name};
 use super::remove::remove_tree;
 use super::settle::{check_base, settle};
-use super::staging::{StagedLayer, Staging};
+use super::staged::StagedLayer;
+use super::staging::Staging;
 use super::{Store, StoreError};
 
 /// One layer of an image that is about to be committed.

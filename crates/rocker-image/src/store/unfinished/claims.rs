@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::contents::Contents;
 use super::name_of;
-use super::orphans::{Place, places};
+use super::orphans::{Place, each_place};
 use super::pull_staging::PullStaging;
 use crate::store::staging::{OPEN_DIRECTORY, Staging};
 use crate::store::{ExpectedLayer, Store, StoreError, UnpackLimits};
@@ -92,14 +92,13 @@ impl PullStaging {
     /// Takes over what orphans have for us; what other pulls are about to get.
     fn look_around(&mut self, store: &Store, wants: Wants<'_>) -> Result<Vec<Foreign>, StoreError> {
         let mut foreign = Vec::new();
-        for place in places(store, &self.names())? {
+        each_place(store, &self.names(), |place| {
             match place {
                 Place::Orphan(orphan) => self.take_over(orphan, wants)?,
-                Place::Owned(directory) => {
-                    foreign.extend(claims_in(store, &directory, wants));
-                }
+                Place::Owned(directory) => foreign.extend(claims_in(store, &directory, wants)),
             }
-        }
+            Ok(())
+        })?;
         Ok(foreign)
     }
 }

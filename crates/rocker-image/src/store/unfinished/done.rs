@@ -14,7 +14,7 @@ use super::DONE;
 use crate::store::StoreError;
 use crate::store::merged::Lower;
 use crate::store::record::{VerifiedBlob, decode, encode};
-use crate::store::staging::StagedLayer;
+use crate::store::staged::StagedLayer;
 use crate::store::unpack::{PendingLink, Unpacked};
 
 /// A longer note is not worth it: such a layer is fetched again.

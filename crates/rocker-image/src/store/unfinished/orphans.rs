@@ -98,10 +98,10 @@ impl Store {
     /// [`StoreError::Access`] if something cannot be removed.
     pub fn remove_unfinished(&self) -> Result<u64, StoreError> {
         let mut bytes: u64 = 0;
-        for orphan in orphans(self)? {
+        each_orphan(self, |orphan| {
             bytes = bytes.saturating_add(orphan.contents.bytes());
-            orphan.remove()?;
-        }
+            orphan.remove()
+        })?;
         Ok(bytes)
     }
 }
@@ -110,14 +110,13 @@ impl Store {
 /// many there were.
 pub(in crate::store) fn sweep(store: &Store) -> Result<usize, StoreError> {
     let mut removed = 0;
-    for orphan in orphans(store)? {
-        if orphan.contents.is_empty() || orphan.is_old() {
-            orphan.remove()?;
-            removed += 1;
-        } else {
-            orphan.trim()?;
+    each_orphan(store, |orphan| {
+        if !orphan.contents.is_empty() && !orphan.is_old() {
+            return orphan.trim();
         }
-    }
+        removed += 1;
+        orphan.remove()
+    })?;
     Ok(removed)
 }
 
@@ -130,25 +129,33 @@ pub(super) enum Place {
     Owned(OwnedFd),
 }
 
-/// Every directory in `tmp/` but those with these names. What is no directory is removed.
-pub(super) fn places(store: &Store, but: &[&str]) -> Result<Vec<Place>, StoreError> {
-    let mut places = Vec::new();
+/// Shows `visit` every directory in `tmp/` but those with these names, one after the other. What is
+/// no directory is removed.
+pub(super) fn each_place(
+    store: &Store,
+    but: &[String],
+    mut visit: impl FnMut(Place) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     for name in names(store)? {
-        if !but.iter().any(|ours| ours.as_bytes() == name.to_bytes()) {
-            places.extend(lock(store, name)?);
+        if but.iter().any(|ours| ours.as_bytes() == name.to_bytes()) {
+            continue;
+        }
+        if let Some(place) = lock(store, name)? {
+            visit(place)?;
         }
     }
-    Ok(places)
+    Ok(())
 }
 
-/// Those of them that have no owner.
-fn orphans(store: &Store) -> Result<Vec<Orphan>, StoreError> {
-    let places = places(store, &[])?.into_iter();
-    let orphans = places.filter_map(|place| match place {
-        Place::Orphan(orphan) => Some(orphan),
-        Place::Owned(_) => None,
-    });
-    Ok(orphans.collect())
+/// Shows `visit` those of them that have no owner.
+fn each_orphan(
+    store: &Store,
+    mut visit: impl FnMut(Orphan) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    each_place(store, &[], |place| match place {
+        Place::Orphan(orphan) => visit(orphan),
+        Place::Owned(_) => Ok(()),
+    })
 }
 
 fn names(store: &Store) -> Result<Vec<CString>, StoreError> {

@@ -9,7 +9,8 @@ use super::claims::{Wants, release};
 use super::contents::{FinishedLayer, StartedBlob};
 use super::orphans::Orphan;
 use super::partial::PartialBlob;
-use crate::store::staging::{StagedLayer, Staging};
+use crate::store::staged::StagedLayer;
+use crate::store::staging::Staging;
 use crate::store::{ExpectedLayer, Store, StoreError};
 
 /// A smaller blob is not worth a file: asking for the rest costs as much as asking for all.
@@ -41,15 +42,17 @@ impl PullStaging {
     /// Sees that there is a place.
     pub(super) fn begin(&mut self, store: &Store) -> Result<(), StoreError> {
         if self.all.is_empty() {
-            self.all.push(store.stage()?);
+            let staging = store.stage()?;
+            staging.set_keeps(true);
+            self.all.push(staging);
         }
-        self.all.iter().for_each(|staging| staging.set_keeps(true));
         Ok(())
     }
 
     /// The names of our directories.
-    pub(super) fn names(&self) -> Vec<&str> {
-        self.all.iter().map(Staging::name).collect()
+    pub(super) fn names(&self) -> Vec<String> {
+        let names = self.all.iter().map(Staging::name);
+        names.map(str::to_owned).collect()
     }
 
     /// Makes an orphan ours, if it has anything for us.
@@ -75,6 +78,7 @@ impl PullStaging {
             return Ok(());
         }
         let (staging, contents) = orphan.into_staging()?;
+        staging.set_keeps(true);
         for layer in contents.layers.into_iter().filter(is_wanted) {
             let Some(unpacked) = layer.done.unpacked() else {
                 continue;
