@@ -418,6 +418,8 @@ fn pull_rmi_import_and_load_recover_from_every_point() {
     ] {
         for point in of_making {
             crash(&host, point, &make);
+            // what the next pull of the image could go on with
+            host.ok(["image", "prune", "-f"]);
             assert_recovers(&host, point, &before);
             // It may have been made as a whole; what is made twice would stay once without a name.
             for id in host.ok(["images", "-q"]).split_whitespace() {

@@ -58,8 +58,9 @@ impl Engine {
         let known: BTreeSet<_> = self.durable()?.layers()?.into_iter().collect();
         let store = self.store()?;
         store.sweep()?;
+        let unfinished = store.unfinished_layers()?;
         for layer in store.layers()? {
-            if !known.contains(&layer) {
+            if !known.contains(&layer) && !unfinished.contains(&layer) {
                 store.remove_layer(&layer)?;
             }
         }

@@ -199,6 +199,32 @@ pub(crate) fn patience(text: &str) -> Result<StopTimeout, String> {
     }
 }
 
+/// A span of time: a number of seconds, or one with a unit: ms, s, m or h.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    let refused = || format!("{text:?} is no time such as 500ms, 30s or 2m");
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| refused())?;
+    let milliseconds = match unit {
+        "ms" => Some(number),
+        "" | "s" => number.checked_mul(1000),
+        "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
+        _ => None,
+    };
+    milliseconds.map(Duration::from_millis).ok_or_else(refused)
+}
+
+/// The same, and not nothing.
+pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
+    match span(text)? {
+        Duration::ZERO => Err("it has to be more than nothing".to_owned()),
+        span => Ok(span),
+    }
+}
+
 /// `--tail`: a number of lines, or all (docker reads every negative number as all).
 pub(crate) fn tail(text: &str) -> Result<Tail, String> {
     if text == "all" {
@@ -256,6 +282,33 @@ mod tests {
         ] {
             assert_eq!(in_list(list), expected, "{list:?}");
         }
+    }
+
+    #[test]
+    fn spans_have_units_or_are_seconds() {
+        let milliseconds = |number| Ok(Duration::from_millis(number));
+        for (text, expected) in [
+            ("30", milliseconds(30_000)),
+            ("500ms", milliseconds(500)),
+            ("2m", milliseconds(120_000)),
+            ("1h", milliseconds(3_600_000)),
+            ("0", milliseconds(0)),
+        ] {
+            assert_eq!(span(text), expected, "{text}");
+        }
+        for text in [
+            "",
+            "s",
+            "-1",
+            "1.5s",
+            "1 s",
+            "1d",
+            "99999999999999999999",
+            "18446744073709551615h",
+        ] {
+            assert!(span(text).is_err(), "{text}");
+        }
+        assert!(some_time("0ms").is_err());
     }
 
     #[test]

@@ -8,13 +8,16 @@ use rocker_types::{
 use super::CommandError;
 
 use crate::cli::values::{self, Cpus, Entrypoint, EnvVar, Memory, PidsLimit};
+use crate::ui::progress::ProgressArgs;
 
-/// When `run` and `create` fetch the image.
+/// When an image is fetched.
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PullWhen {
     Always,
     Missing,
     Never,
+    /// If the registry has another one; if it cannot be asked, the one that is here will do.
+    Newer,
 }
 
 /// Which network a container is in.
@@ -56,6 +59,9 @@ pub(crate) struct ContainerArgs {
     /// When to pull the image
     #[arg(long, value_name = "WHEN", default_value = "missing")]
     pub(crate) pull: PullWhen,
+
+    #[command(flatten)]
+    pub(crate) progress: ProgressArgs,
 
     /// Program to run instead of the image's entrypoint, or a JSON array; "" for none
     #[arg(long, value_name = "PROGRAM", value_parser = values::entrypoint, help_heading = "Process")]

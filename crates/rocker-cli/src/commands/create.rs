@@ -20,9 +20,9 @@ pub(crate) struct CreateArgs {
 }
 
 pub(crate) fn create(context: &mut Context, args: CreateArgs) -> Outcome {
-    let pull = args.container.pull;
+    let (pull, progress) = (args.container.pull, args.container.progress);
     let mut request: CreateRequest = args.container.into_request()?;
-    request.image = image_source::ensure(context, &request.image, pull)?;
+    request.image = image_source::ensure(context, &request.image, pull, progress)?;
     let created = context
         .engine()?
         .create(&request)

@@ -29,6 +29,8 @@ pub(crate) enum CommandError {
     Terminal(#[source] io::Error),
     #[error("the input device is not a terminal: stdin is a file, a pipe or closed")]
     NotATerminal,
+    #[error("bars need a terminal, and standard error is none")]
+    NoTerminalForProgress,
     #[error("the monitor of container {0} hung up before the container ended")]
     MonitorLost(String),
     #[error("cannot read {path:?}")]
@@ -128,6 +130,7 @@ impl Diagnose for CommandError {
             | Self::Reference(_)
             | Self::Template(_)
             | Self::NotATerminal
+            | Self::NoTerminalForProgress
             | Self::Config { .. }
             | Self::NoTerminalForLogin
             | Self::Transport(_)
@@ -155,6 +158,7 @@ impl Diagnose for CommandError {
             Self::Pump(PumpError::Session(error)) => error.hint(),
             Self::Usage(error) => error.hint.clone(),
             Self::NotATerminal => Some("leave out -t, or start rocker in a terminal".to_owned()),
+            Self::NoTerminalForProgress => Some("try --progress plain".to_owned()),
             Self::MonitorLost(container) => Some(format!(
                 "see `rocker inspect {container}` and `rocker logs {container}`"
             )),
@@ -171,8 +175,8 @@ impl Diagnose for CommandError {
                 "it knows registries, oci:DIR, oci-archive:FILE and docker-archive:FILE; skopeo copies from and to others".to_owned(),
             ),
             Self::NoHome => Some("name a file with --authfile".to_owned()),
+            Self::Stopped { source, .. } => source.hint(),
             Self::Pump(_)
-            | Self::Stopped { .. }
             | Self::Ended(_)
             | Self::DigestFile(_)
             | Self::ReadRegistries(..)

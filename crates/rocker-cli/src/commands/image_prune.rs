@@ -9,8 +9,8 @@ use crate::ui::human;
 
 /// Remove images that nobody needs
 ///
-/// Those without a name that no container uses, or with --all every image that no container uses.
-/// Asks first.
+/// Those without a name that no container uses, or with --all every image that no container uses;
+/// and what pulls left that did not come to their end. Asks first.
 #[derive(clap::Args, Debug)]
 #[command(
     after_long_help = "Examples:\n  rocker image prune\n  rocker image prune -af --filter until=168h"
@@ -51,6 +51,12 @@ pub(crate) fn prune(context: &mut Context, args: PruneArgs) -> Outcome {
         let deleted = removed.deleted.iter().map(|id| format!("deleted: {id}\n"));
         text.extend(untagged.chain(deleted));
         text.push('\n');
+    }
+    if removed.unfinished_bytes > 0 {
+        text.push_str(&format!(
+            "Deleted what unfinished pulls had left: {}\n\n",
+            human::size(removed.unfinished_bytes)
+        ));
     }
     print(&format!(
         "{text}Total reclaimed space: {}\n",

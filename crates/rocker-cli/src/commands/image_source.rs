@@ -1,12 +1,14 @@
 //! Where `run` and `create` get their image from.
 
-use rocker_types::ImageRef;
+use rocker_types::{ImageRef, Platform};
 
 use super::container_args::PullWhen;
 use super::pull::{self, Wish};
 use super::registry::RegistryArgs;
+use super::transfer_args::TransferArgs;
 use super::{CommandError, Context, short_names};
 use crate::report;
+use crate::ui::progress::ProgressArgs;
 
 /// Sees that the image is here, as `--pull` says, and gives back how it is called here.
 ///
@@ -18,32 +20,53 @@ pub(crate) fn ensure(
     context: &mut Context,
     image: &str,
     when: PullWhen,
+    progress: ProgressArgs,
 ) -> Result<String, CommandError> {
-    let is_asked_for = when == PullWhen::Always;
-    if !is_asked_for && context.engine()?.has_image(image, None)? {
-        return Ok(image.to_owned());
-    }
-    if !is_asked_for && !ImageRef::names_registry(image) {
-        // an id is no name, and what is no name is not here under another
-        for name in short_names::perhaps_meant(image).unwrap_or_default() {
-            let name = name.canonical();
-            if context.engine()?.has_image(&name, None)? {
-                return Ok(name);
-            }
-        }
-    }
-    if when == PullWhen::Never {
-        return Ok(image.to_owned());
+    let here = match when {
+        PullWhen::Always => None,
+        PullWhen::Missing | PullWhen::Never | PullWhen::Newer => find(context, image, None)?,
+    };
+    match (when, here.as_deref()) {
+        (PullWhen::Missing | PullWhen::Never, Some(name)) => return Ok(name.to_owned()),
+        (PullWhen::Never, None) => return Ok(image.to_owned()),
+        (PullWhen::Always | PullWhen::Missing | PullWhen::Newer, _) => {}
     }
     let meant = short_names::meant(image)?;
     if when == PullWhen::Missing {
         report::note(&format!("Unable to find image '{image}' locally"));
     }
-    let pulled = pull::fetch_one_of(context, meant, |reference| Wish {
+    let wish = |reference| Wish {
         reference,
         platform: None,
         quiet: false,
+        progress,
         registry: RegistryArgs::default(),
-    })?;
-    Ok(pulled.familiar())
+        transfer: TransferArgs::default(),
+    };
+    match here {
+        Some(name) => pull::fetch_newer(context, meant, wish, name),
+        None => Ok(pull::fetch_one_of(context, meant, wish)?.familiar()),
+    }
+}
+
+/// How an image is called here, if it is: by its own name, or by one that a short name may mean.
+pub(super) fn find(
+    context: &mut Context,
+    image: &str,
+    platform: Option<&Platform>,
+) -> Result<Option<String>, CommandError> {
+    if context.engine()?.has_image(image, platform)? {
+        return Ok(Some(image.to_owned()));
+    }
+    if ImageRef::names_registry(image) {
+        return Ok(None);
+    }
+    // an id is no name, and what is no name is not here under another
+    for name in short_names::perhaps_meant(image).unwrap_or_default() {
+        let name = name.canonical();
+        if context.engine()?.has_image(&name, platform)? {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }

@@ -49,6 +49,7 @@ pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod system;
 pub(crate) mod tag;
+mod transfer_args;
 mod transport;
 pub(crate) mod version;
 pub(crate) mod volume;

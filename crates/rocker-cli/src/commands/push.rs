@@ -10,9 +10,9 @@ use super::registry::RegistryArgs;
 use super::transport::Place;
 use super::{CommandError, Context, Outcome, print};
 use crate::exit_code::Status;
-use crate::report;
 use crate::terminal::{SignalPlan, Signals};
-use crate::ui::progress::Progress;
+use crate::ui::events;
+use crate::ui::progress::{Progress, ProgressArgs};
 
 /// Send an image to a registry
 ///
@@ -56,6 +56,9 @@ pub(crate) struct PushArgs {
     /// Which documents the registry gets: oci, or v2s2 for docker's; the image's own by default
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<Documents>,
+
+    #[command(flatten)]
+    progress: ProgressArgs,
 
     #[command(flatten)]
     registry: RegistryArgs,
@@ -201,17 +204,12 @@ fn send(
         level: args.compression_level,
         format: args.format.map(Into::into),
     };
-    let progress = match args.quiet {
-        true => Progress::Quiet,
-        false => Progress::for_stderr(),
-    };
+    let progress = Progress::of(args.progress.progress, args.quiet)?;
     let mut signals = Signals::take(SignalPlan::Interrupt).map_err(CommandError::Terminal)?;
-    if !args.quiet {
-        let (registry, repository) = (reference.registry(), reference.repository());
-        report::note(&format!(
-            "The push refers to repository [{registry}/{repository}]"
-        ));
-    }
+    let (registry, repository) = (reference.registry(), reference.repository());
+    progress.note(&format!(
+        "The push refers to repository [{registry}/{repository}]"
+    ));
     let stopped_by = Cell::new(None);
     let cancelled = || {
         let signal = signals.next().ok().flatten();
@@ -233,6 +231,9 @@ fn send(
     match (pushed, stopped_by.get()) {
         (Ok(pushed), _) => {
             progress.finish();
+            if matches!(progress, Progress::Events) {
+                events::pushed(&reference.canonical(), &pushed);
+            }
             Ok(pushed)
         }
         (Err(source), Some(signal)) if source.kind() == ErrorKind::Interrupted => {

@@ -78,13 +78,13 @@ pub(crate) fn run(context: &mut Context, mut args: RunArgs) -> Outcome {
         conversation::check_terminal(tty, stdin)?;
     }
 
-    let pull = args.container.pull;
+    let (pull, progress) = (args.container.pull, args.container.progress);
     let streams = streams(&args.attach, stdin);
     let mut request = args.container.into_request()?;
     request.stdin_once = streams.stdin && !detach;
     request.attach_stdout = streams.stdout && !detach;
     request.attach_stderr = streams.stderr && !detach;
-    request.image = image_source::ensure(context, &request.image, pull)?;
+    request.image = image_source::ensure(context, &request.image, pull, progress)?;
     if detach {
         let started = context.engine()?.run(&request, StartMode::Detached)?;
         print(&format!("{}\n", started.id))?;

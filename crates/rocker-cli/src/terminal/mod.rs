@@ -11,6 +11,7 @@ pub(crate) mod prompt;
 mod pump;
 mod raw_mode;
 mod signals;
+mod stop;
 
 pub(crate) use child::Child;
 pub(crate) use detach_keys::{DetachKeys, DetachWatch};
@@ -18,6 +19,7 @@ pub(crate) use program::Program;
 pub(crate) use pump::{End, Pump, PumpError, Streams};
 pub(crate) use raw_mode::RawMode;
 pub(crate) use signals::{SignalPlan, Signals};
+pub(crate) use stop::StopRequests;
 
 use std::io::{IsTerminal, stderr, stdin, stdout};
 

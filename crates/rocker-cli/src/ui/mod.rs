@@ -1,5 +1,7 @@
 //! How things look: tables, sizes and durations, progress.
 
+mod bars;
+pub(crate) mod events;
 pub(crate) mod human;
 mod list;
 pub(crate) mod progress;

@@ -1,37 +1,90 @@
-//! How a pull or a push shows on standard error: bars on a terminal, plain lines elsewhere.
+//! How a pull or a push shows on standard error: bars on a terminal, plain lines elsewhere, events
+//! for programs.
 
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rocker_engine::{LayerState, PullEvent, PullProgress};
 use rocker_types::Digest;
 
+use super::bars::Bars;
+use super::events;
+use crate::commands::CommandError;
 use crate::report;
 
-/// Redraws per second; more is flicker.
-const REDRAWS: u8 = 10;
+/// How progress is to be shown.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ProgressStyle {
+    /// Bars where standard error is a terminal, else lines
+    #[default]
+    Auto,
+    /// One bar for each layer, and one for all
+    Tty,
+    /// A line for each change of a layer's state
+    Plain,
+    /// A JSON object on a line of its own for each event
+    Json,
+    /// Only what came of it
+    None,
+}
+
+/// The flag of commands that fetch or send images.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub(crate) struct ProgressArgs {
+    /// How to show what is fetched or sent: auto, tty, plain, json or none
+    #[arg(
+        long,
+        value_name = "STYLE",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    pub(crate) progress: ProgressStyle,
+}
 
 /// Shows a pull or a push to the user.
 #[derive(Debug)]
 pub(crate) enum Progress {
     /// Nothing at all (`--quiet`).
     Quiet,
+    /// Only what came of it.
+    Outcome,
     /// One line per change of state: logs, pipes, dumb terminals.
     Lines(Mutex<HashMap<Digest, String>>),
     /// One bar per layer.
     Bars(Box<Bars>),
+    /// One JSON object per event.
+    Events,
 }
 
 impl Progress {
-    /// What fits standard error.
-    pub(crate) fn for_stderr() -> Self {
-        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        if std::io::stderr().is_terminal() && !dumb {
-            return Self::Bars(Box::new(Bars::new()));
+    /// What the command line says, or else what fits standard error.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::NoTerminalForProgress`] if bars are wanted and there is no terminal.
+    pub(crate) fn of(style: ProgressStyle, quiet: bool) -> Result<Self, CommandError> {
+        let is_terminal = std::io::stderr().is_terminal();
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        Ok(match style {
+            _ if quiet => Self::Quiet,
+            ProgressStyle::None => Self::Outcome,
+            ProgressStyle::Json => Self::Events,
+            ProgressStyle::Tty if !is_terminal => return Err(CommandError::NoTerminalForProgress),
+            ProgressStyle::Auto if is_dumb || !is_terminal => Self::Lines(Mutex::default()),
+            ProgressStyle::Plain => Self::Lines(Mutex::default()),
+            ProgressStyle::Auto | ProgressStyle::Tty => Self::Bars(Box::new(Bars::new())),
+        })
+    }
+
+    /// A line about the whole, for people.
+    pub(crate) fn note(&self, text: &str) {
+        match self {
+            Self::Outcome | Self::Lines(_) | Self::Bars(_) => report::note(text),
+            Self::Quiet | Self::Events => {}
         }
-        Self::Lines(Mutex::default())
     }
 
     /// Leaves the finished bars on the screen.
@@ -44,8 +97,7 @@ impl Progress {
     /// Takes the bars away; an error message follows.
     pub(crate) fn clear(&self) {
         if let Self::Bars(bars) = self {
-            // A terminal that hung up needs no clearing.
-            let _gone = bars.screen.clear();
+            bars.clear();
         }
     }
 }
@@ -53,13 +105,14 @@ impl Progress {
 impl PullProgress for Progress {
     fn event(&self, event: PullEvent<'_>) {
         match self {
-            Self::Quiet => {}
+            Self::Quiet | Self::Outcome => {}
             Self::Lines(seen) => {
                 if let Some(line) = plain_line(&mut lock(seen), &event) {
                     report::note(&line);
                 }
             }
-            Self::Bars(bars) => bars.event(&event),
+            Self::Bars(bars) => bars.pull_event(&event),
+            Self::Events => events::pull_event(&event),
         }
     }
 }
@@ -68,11 +121,14 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Docker's words for a layer's state.
-fn words(state: LayerState) -> &'static str {
+/// Docker's words for a layer's state, where docker has it.
+pub(super) fn words(state: LayerState) -> &'static str {
     match state {
         LayerState::AlreadyExists => "Already exists",
         LayerState::Waiting => "Waiting",
+        LayerState::Elsewhere => "Waiting (another pull)",
+        LayerState::Resuming { .. } => "Resuming",
+        LayerState::Verifying => "Verifying",
         LayerState::Downloading { .. } => "Downloading",
         LayerState::Extracting => "Extracting",
         LayerState::Done => "Pull complete",
@@ -104,103 +160,15 @@ fn plain_line(seen: &mut HashMap<Digest, String>, event: &PullEvent<'_>) -> Opti
     }
 }
 
-pub(super) fn retrying(what: &str, cause: &str, delay: std::time::Duration) -> String {
+pub(super) fn retrying(what: &str, cause: &str, delay: Duration) -> String {
     format!(
         "{what}: {cause}; trying again in {:.1} s",
         delay.as_secs_f32()
     )
 }
 
-fn not_there(registry: &str, cause: &str) -> String {
+pub(super) fn not_there(registry: &str, cause: &str) -> String {
     format!("{registry}: {cause}; asking elsewhere")
-}
-
-/// One bar per layer, and a line for what is not about a layer.
-#[derive(Debug)]
-pub(crate) struct Bars {
-    pub(super) screen: MultiProgress,
-    pub(super) layers: Mutex<HashMap<Digest, ProgressBar>>,
-}
-
-impl Bars {
-    fn new() -> Self {
-        Self {
-            screen: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS)),
-            layers: Mutex::default(),
-        }
-    }
-
-    fn event(&self, event: &PullEvent<'_>) {
-        match event {
-            PullEvent::Resolved { layers, .. } => {
-                for layer in *layers {
-                    self.add(&layer.digest, layer.size);
-                }
-            }
-            PullEvent::Layer { digest, state } => {
-                if let Some(bar) = lock(&self.layers).get(digest) {
-                    show(bar, *state);
-                }
-            }
-            PullEvent::Retrying { what, cause, delay } => {
-                let _gone = self.screen.println(retrying(what, cause, *delay));
-            }
-            PullEvent::NotThere { registry, cause } => {
-                let _gone = self.screen.println(not_there(registry, cause));
-            }
-            PullEvent::Resolving | PullEvent::Committing | _ => {}
-        }
-    }
-
-    /// A bar for a layer that has none yet.
-    pub(super) fn add(&self, digest: &Digest, size: u64) {
-        let mut bars = lock(&self.layers);
-        if bars.contains_key(digest) {
-            return;
-        }
-        let bar = self.screen.add(ProgressBar::new(size));
-        bar.set_style(waiting_style());
-        bar.set_prefix(digest.short().to_owned());
-        bars.insert(digest.clone(), bar);
-    }
-
-    fn finish(&self) {
-        for bar in lock(&self.layers).values() {
-            bar.abandon();
-        }
-    }
-}
-
-fn show(bar: &ProgressBar, state: LayerState) {
-    bar.set_message(words(state));
-    match state {
-        LayerState::Downloading { done, total } => {
-            bar.set_style(loading_style());
-            bar.set_length(total);
-            bar.set_position(done);
-        }
-        LayerState::AlreadyExists | LayerState::Done => {
-            bar.set_style(waiting_style());
-            bar.abandon();
-        }
-        LayerState::Waiting | LayerState::Extracting => bar.set_style(waiting_style()),
-    }
-}
-
-pub(super) fn waiting_style() -> ProgressStyle {
-    style("{prefix}: {msg}")
-}
-
-pub(super) fn loading_style() -> ProgressStyle {
-    style(
-        "{prefix}: {msg:12} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",
-    )
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template)
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("=> ")
 }
 
 #[cfg(test)]
@@ -213,7 +181,8 @@ mod tests {
         let mut seen = HashMap::new();
         let states = [
             LayerState::Waiting,
-            LayerState::Downloading { done: 0, total: 9 },
+            LayerState::Resuming { done: 3, total: 9 },
+            LayerState::Downloading { done: 3, total: 9 },
             LayerState::Downloading { done: 9, total: 9 },
             LayerState::Extracting,
             LayerState::Done,
@@ -230,7 +199,13 @@ mod tests {
             })
             .collect();
 
-        let expected = ["Waiting", "Downloading", "Extracting", "Pull complete"];
+        let expected = [
+            "Waiting",
+            "Resuming",
+            "Downloading",
+            "Extracting",
+            "Pull complete",
+        ];
         assert_eq!(
             lines,
             expected.map(|words| format!("abababababab: {words}"))

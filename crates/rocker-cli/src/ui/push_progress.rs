@@ -1,15 +1,17 @@
 //! How a push shows on standard error.
 
-use indicatif::ProgressBar;
 use rocker_engine::{PushEvent, PushProgress, PushState};
+use rocker_types::DiffId;
 
-use super::progress::{Progress, layer_line, loading_style, lock, retrying, waiting_style};
+use super::bars::{Bars, Look};
+use super::events;
+use super::progress::{Progress, layer_line, lock, retrying};
 use crate::report;
 
 impl PushProgress for Progress {
     fn event(&self, event: PushEvent<'_>) {
         match (self, event) {
-            (Self::Quiet, _) => {}
+            (Self::Events, event) => events::push_event(&event),
             (Self::Lines(seen), PushEvent::Layer { layer, state }) => {
                 if let Some(line) = layer_line(&mut lock(seen), &layer.0, &words(state)) {
                     report::note(&line);
@@ -19,17 +21,13 @@ impl PushProgress for Progress {
                 report::note(&retrying(what, cause, delay));
             }
             (Self::Bars(bars), PushEvent::Begun { layers }) => {
-                layers.iter().for_each(|layer| bars.add(&layer.0, 0));
+                layers.iter().for_each(|layer| bars.add(&layer.0));
             }
-            (Self::Bars(bars), PushEvent::Layer { layer, state }) => {
-                if let Some(bar) = lock(&bars.layers).get(&layer.0) {
-                    show(bar, state);
-                }
-            }
+            (Self::Bars(bars), PushEvent::Layer { layer, state }) => show(bars, layer, state),
             (Self::Bars(bars), PushEvent::Retrying { what, cause, delay }) => {
-                let _gone = bars.screen.println(retrying(what, cause, delay));
+                bars.note(&retrying(what, cause, delay));
             }
-            (Self::Lines(_) | Self::Bars(_), _) => {}
+            (Self::Quiet | Self::Outcome | Self::Lines(_) | Self::Bars(_), _) => {}
         }
     }
 }
@@ -45,20 +43,19 @@ fn words(state: PushState<'_>) -> String {
     }
 }
 
-fn show(bar: &ProgressBar, state: PushState<'_>) {
-    bar.set_message(words(state));
-    match state {
+fn show(bars: &Bars, layer: &DiffId, state: PushState<'_>) {
+    let look = match state {
         PushState::Pushing { done, total } => {
-            bar.set_style(loading_style());
-            bar.set_length(total);
-            bar.set_position(done);
+            bars.travel(&layer.0, done, total);
+            Look::Bar
         }
-        PushState::Waiting => bar.set_style(waiting_style()),
+        PushState::Waiting => Look::Words,
         PushState::AlreadyExists | PushState::Mounted { .. } | PushState::Pushed => {
-            bar.set_style(waiting_style());
-            bar.abandon();
+            bars.arrive(&layer.0);
+            Look::Final
         }
-    }
+    };
+    bars.show(&layer.0, words(state), look);
 }
 
 #[cfg(test)]

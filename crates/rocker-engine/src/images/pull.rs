@@ -45,7 +45,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Pull`]; the store is as before then.
+    /// [`EngineError::Pull`]; there are no more images than before then. What the next pull can
+    /// go on with is kept for a week.
     pub fn pull(
         &mut self,
         request: &PullRequest,
@@ -60,10 +61,15 @@ impl Engine {
         self.store()?.sync_marked(WRITTEN_BY_NOW)?;
         self.want_sweep()?;
         crash::point(CrashPoint::PullAfterIntent);
-        let pulled = self.fetch(request, progress, cancelled)?;
+        let mut pulled = self.fetch(request, progress, cancelled)?;
         crash::point(CrashPoint::PullAfterCommit);
-        self.record(request, &pulled)?;
+        let leftovers = std::mem::take(&mut pulled.leftovers);
+        if let Err(error) = self.record(request, &pulled) {
+            leftovers.keep();
+            return Err(error);
+        }
         crash::point(CrashPoint::PullAfterRecord);
+        drop(leftovers);
         drop(using);
         self.sweep_after_images()?;
         Ok(Pulled {
@@ -71,6 +77,26 @@ impl Engine {
             id: pulled.image_id,
             digest: pulled.digest,
         })
+    }
+
+    /// Every tag of the repository `name` at the first of `places` that can be asked.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Pull`]: what is wrong with the last place.
+    pub fn tags(
+        places: &[Endpoint],
+        name: &str,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Vec<String>, EngineError> {
+        let mut outcome = Ok(Vec::new());
+        for place in places {
+            outcome = registry::tags(place, name, cancelled);
+            if outcome.is_ok() || cancelled() {
+                break;
+            }
+        }
+        outcome.map_err(|error| EngineError::Pull(Box::new(error)))
     }
 
     fn fetch(

@@ -17,6 +17,8 @@ pub struct RemovedImage {
     pub deleted: Vec<String>,
     /// Bytes on disk that are free again.
     pub freed_bytes: u64,
+    /// Those of them that pulls had left which ended early.
+    pub unfinished_bytes: u64,
 }
 
 impl RemovedImage {
@@ -53,6 +55,7 @@ impl Engine {
 
     /// Deletes every image that no container uses and that `wanted` lets through: those without a
     /// name, or with `all` the named ones too. One that somebody takes into use meanwhile stays.
+    /// What pulls left that ended early goes as well.
     ///
     /// # Errors
     ///
@@ -72,6 +75,8 @@ impl Engine {
             }
         }
         crash::point(CrashPoint::RmiAfterRecord);
+        removed.unfinished_bytes = self.store()?.remove_unfinished()?;
+        removed.freed_bytes = removed.freed_bytes.saturating_add(removed.unfinished_bytes);
         self.sweep()?;
         crash::point(CrashPoint::RmiAfterLayers);
         Ok(removed)

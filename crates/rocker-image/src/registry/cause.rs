@@ -51,6 +51,7 @@ impl RegistryError {
             | Self::Redirect { .. }
             | Self::Challenge { .. }
             | Self::Realm { .. }
+            | Self::TagList { .. }
             | Self::TokenSyntax { .. } => Transience::Permanent,
         }
     }

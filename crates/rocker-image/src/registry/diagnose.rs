@@ -24,7 +24,8 @@ impl Diagnose for PullError {
             Self::Document { source, .. } => source.hint(),
             Self::Layer { source, .. } => source.hint(),
             Self::Store { source, .. } => source.hint(),
-            Self::Interrupted { .. } | Self::LayerSize { .. } | Self::Start { .. } => None,
+            Self::Interrupted { .. } => Some("pull it again to go on from here".to_owned()),
+            Self::LayerSize { .. } | Self::Start { .. } => None,
         }
     }
 }
@@ -34,7 +35,7 @@ impl Diagnose for RegistryError {
         match self {
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Denied { .. } => ErrorKind::Denied,
-            Self::BadHost { .. } | Self::Proxy { .. } => ErrorKind::Invalid,
+            Self::BadHost { .. } | Self::TagList { .. } | Self::Proxy { .. } => ErrorKind::Invalid,
             Self::TooLong { .. }
             | Self::WrongLength { .. }
             | Self::Redirect { .. }
@@ -89,6 +90,7 @@ impl Diagnose for RegistryError {
             | Self::Redirect { .. }
             | Self::Challenge { .. }
             | Self::Realm { .. }
+            | Self::TagList { .. }
             | Self::TokenSyntax { .. } => None,
         }
     }

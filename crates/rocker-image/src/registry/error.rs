@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
-use rocker_types::Digest;
+use rocker_types::{Diagnose as _, Digest, ErrorKind};
 
 use crate::document::DocumentError;
 use crate::store::{StoreError, UnpackError};
@@ -81,6 +81,24 @@ pub enum PullError {
         /// What happened.
         source: io::Error,
     },
+}
+
+impl PullError {
+    /// Whether another attempt may end otherwise, so that what came is worth keeping. An image
+    /// that is refused for what it is, or that the disk has no room for, is not.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Interrupted { .. } | Self::Start { .. } => true,
+            Self::Registry { source, .. } => matches!(
+                source.kind(),
+                ErrorKind::Unavailable | ErrorKind::Denied | ErrorKind::NotFound
+            ),
+            Self::Document { .. }
+            | Self::Layer { .. }
+            | Self::LayerSize { .. }
+            | Self::Store { .. } => false,
+        }
+    }
 }
 
 /// Why one request to a registry failed. URLs are shown without their query, which may
@@ -277,6 +295,15 @@ pub enum RegistryError {
         realm: String,
         /// What happened.
         source: Box<RegistryError>,
+    },
+
+    /// The answer is not a list of tags.
+    #[error("{url} is not a list of tags")]
+    TagList {
+        /// What was fetched.
+        url: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
     },
 
     /// The token service's answer is not a token.

@@ -11,6 +11,7 @@ use super::fetch::Repository;
 use super::http::read_body;
 use super::origin::{Origin, shown};
 use super::patience::Patience;
+use super::rate::allowance;
 use super::redirect::{Trail, permitted};
 use super::retry::{Attempts, Retry, is_rate_limit, retry_after};
 use super::words::{parse_envelope, shorten};
@@ -151,6 +152,7 @@ impl Repository<'_> {
             return Ok(response);
         }
         let retry_after = retry_after(&response);
+        let allowance = allowance(response.headers());
         let ours = self.is_ours(response.url());
         let url = shown(response.url());
         // an error's text is a nicety: what goes wrong while it is read is no new error
@@ -183,7 +185,7 @@ impl Repository<'_> {
                 status: code,
                 retry_after,
                 authenticated,
-                message,
+                message: [message, allowance].into_iter().flatten().reduce(joined),
             },
             _ => RegistryError::Status {
                 url,
@@ -280,4 +282,8 @@ fn location(response: &Response) -> Result<&str, RegistryError> {
             value: shorten(&String::from_utf8_lossy(bytes)),
         }
     })
+}
+
+fn joined(first: String, second: String) -> String {
+    format!("{first}; {second}")
 }

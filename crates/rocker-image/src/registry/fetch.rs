@@ -1,6 +1,6 @@
 //! The client of one repository: where it is, who we are there, and its documents.
 
-use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LINK};
 use reqwest::{Method, Request, Url};
 use rocker_types::Digest;
 
@@ -79,6 +79,8 @@ pub(super) struct Body {
     pub(super) content_type: Option<String>,
     /// `Docker-Content-Digest`, when it is a digest.
     pub(super) digest: Option<Digest>,
+    /// `Link`, where there is one.
+    pub(super) link: Option<String>,
 }
 
 impl<'a> Repository<'a> {
@@ -204,6 +206,23 @@ impl<'a> Repository<'a> {
         .await
     }
 
+    /// A page of the list of tags: the first, or the one at `next`.
+    pub(super) async fn tags_page(&self, next: Option<&Url>) -> Result<(Url, Body), RegistryError> {
+        let url = match next {
+            Some(url) => url.clone(),
+            None => self.url("tags", "list")?,
+        };
+        let body = self
+            .document(&Wanted {
+                url: url.clone(),
+                headers: HeaderMap::new(),
+                what: format!("the list of tags of {}", self.name),
+                limit: MAX_MANIFEST_BYTES,
+            })
+            .await?;
+        Ok((url, body))
+    }
+
     /// Where a blob is.
     pub(super) fn blob_url(&self, digest: &Digest) -> Result<Url, RegistryError> {
         self.url("blobs", &digest.to_string())
@@ -277,6 +296,7 @@ impl<'a> Repository<'a> {
             bytes,
             content_type: text(CONTENT_TYPE.as_str()).map(media_type),
             digest: text("docker-content-digest").and_then(|digest| digest.parse().ok()),
+            link: text(LINK.as_str()).map(str::to_owned),
         })
     }
 }

@@ -4,7 +4,10 @@
 //! thread runs an async client that does nothing but move bytes; each layer has two threads
 //! of the store's that inflate and unpack what comes through a bounded pipe. The runtime, the
 //! threads and every socket are gone when `pull` returns, but for a name lookup that hangs in
-//! the C library.
+//! the C library; one that was interrupted does not wait for a thread that is at work.
+//!
+//! What came is kept beside the layers while they are unpacked, so a pull that ends early, or is
+//! killed, is gone on with by the next one (the store's room `unfinished`).
 //!
 //! # What is taken from oci-client, and what is not
 //!
@@ -28,7 +31,9 @@ mod auth;
 mod blob;
 mod cause;
 mod certificates;
+mod chain;
 mod credentials;
+mod crew;
 mod diagnose;
 mod download;
 mod error;
@@ -36,6 +41,7 @@ mod exchange;
 mod fetch;
 mod headers;
 mod http;
+mod layer;
 mod layers;
 mod login;
 mod origin;
@@ -45,6 +51,7 @@ mod progress;
 mod proxy;
 mod pull;
 mod push;
+mod rate;
 mod redirect;
 mod request;
 mod resolve;
@@ -52,7 +59,9 @@ mod retry;
 mod routes;
 mod runtime;
 mod short_names;
+mod tags;
 mod tls;
+mod waiting;
 mod words;
 
 pub use certificates::{CertificateError, Certificates};
@@ -75,6 +84,7 @@ pub use request::{
 };
 pub use routes::{RouteError, Routes, Stop, Way};
 pub use short_names::Meaning;
+pub use tags::tags;
 
 /// Where a registry on https sends us for a token by its `WWW-Authenticate` header, if we go there.
 #[cfg(fuzzing)]

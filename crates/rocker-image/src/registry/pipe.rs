@@ -3,6 +3,10 @@
 //! The writing end is async and waits while the pipe is full; the reading end blocks. What
 //! is in the pipe is bounded in bytes, whatever the size of the pieces, so the memory of a
 //! pull does not depend on the size of its layers.
+//!
+//! A pipe with a file keeps every byte there as well, for a pull that has to go on with it later.
+//! Then the writer need not wait for a reader that is slower: what the pipe has no room for, the
+//! reader gets from the file.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -11,12 +15,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use bytes::{Buf, Bytes};
 use tokio::sync::Notify;
 
+use crate::store::PartialBlob;
+
 /// How many bytes wait in one pipe at most, give or take one piece.
 const CAPACITY: usize = 2 << 20;
 
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
+    file: Option<Arc<PartialBlob>>,
     /// Tells the reader about bytes or the end.
     filled: Condvar,
     /// Tells the writer about space or a reader that is gone.
@@ -25,8 +32,13 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
+    /// What comes after the first `read` bytes.
     queue: VecDeque<Bytes>,
     bytes: usize,
+    /// How many bytes the reader has taken.
+    read: u64,
+    /// How many bytes were written. Those that the queue has not are in the file.
+    written: u64,
     writer: WriterState,
     reader_gone: bool,
 }
@@ -39,6 +51,17 @@ enum WriterState {
     Finished,
     /// The writer was dropped before it had written all.
     Gone,
+}
+
+impl State {
+    /// Whether everything that the reader has not taken yet is in the queue.
+    const fn is_level(&self) -> bool {
+        self.read + self.bytes as u64 == self.written
+    }
+
+    const fn has_room(&self) -> bool {
+        self.is_level() && self.bytes < CAPACITY
+    }
 }
 
 impl Shared {
@@ -65,10 +88,17 @@ pub(super) struct PipeReader {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ReaderGone;
 
-/// A new pipe.
-pub(super) fn pipe() -> (PipeWriter, PipeReader) {
+/// A new pipe; with a file, the bytes that are in it are the first that the reader gets, and the
+/// writer goes on after them.
+pub(super) fn pipe(file: Option<Arc<PartialBlob>>) -> (PipeWriter, PipeReader) {
+    let written = file.as_ref().map_or(0, |file| file.bytes());
+    let state = State {
+        written,
+        ..State::default()
+    };
     let shared = Arc::new(Shared {
-        state: Mutex::default(),
+        state: Mutex::new(state),
+        file,
         filled: Condvar::new(),
         drained: Notify::new(),
     });
@@ -85,9 +115,9 @@ impl PipeWriter {
     /// Waits for space and hands `piece` over.
     pub(super) async fn write(&self, piece: Bytes) -> Result<(), ReaderGone> {
         if piece.is_empty() {
-            // the reader takes an empty piece for the end
             return Ok(());
         }
+        let is_kept = self.keep(&piece);
         loop {
             // made before the check: it hears every wake-up from here on
             let drained = self.0.drained.notified();
@@ -96,15 +126,28 @@ impl PipeWriter {
                 if state.reader_gone {
                     return Err(ReaderGone);
                 }
-                if state.bytes < CAPACITY {
-                    state.bytes += piece.len();
-                    state.queue.push_back(piece);
+                let has_room = state.has_room();
+                if has_room || is_kept {
+                    state.written += piece.len() as u64;
+                    if has_room {
+                        state.bytes += piece.len();
+                        state.queue.push_back(piece);
+                    }
                     self.0.filled.notify_one();
                     return Ok(());
                 }
             }
             drained.await;
         }
+    }
+
+    /// Whether the file has `piece` now.
+    fn keep(&self, piece: &Bytes) -> bool {
+        let Some(file) = &self.0.file else {
+            return false;
+        };
+        let end = self.0.lock().written;
+        file.append(piece, end)
     }
 
     /// Waits until the reader is gone. May run beside [`write`](Self::write).
@@ -137,43 +180,82 @@ impl Drop for PipeWriter {
     }
 }
 
+/// What the reader gets.
+enum Next {
+    Piece(Bytes),
+    /// So many bytes from here on are in the file.
+    Kept {
+        offset: u64,
+        bytes: u64,
+    },
+    End,
+}
+
 impl PipeReader {
-    /// The next piece; empty at the end.
-    fn next(&self) -> io::Result<Bytes> {
+    fn next(&self) -> io::Result<Next> {
         let mut state = self.shared.lock();
         loop {
             if let Some(piece) = state.queue.pop_front() {
-                let was_full = state.bytes >= CAPACITY;
-                state.bytes -= piece.len();
-                if was_full && state.bytes < CAPACITY {
-                    self.shared.drained.notify_waiters();
-                }
-                return Ok(piece);
+                self.take(&mut state, piece.len() as u64, piece.len());
+                return Ok(Next::Piece(piece));
             }
-            match state.writer {
-                WriterState::Finished => return Ok(Bytes::new()),
-                WriterState::Gone => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::BrokenPipe,
-                        "the download ended early",
-                    ));
-                }
-                WriterState::Writing => {
-                    state = self
-                        .shared
-                        .filled
-                        .wait(state)
-                        .unwrap_or_else(PoisonError::into_inner);
-                }
+            if state.writer == WriterState::Gone {
+                return Err(io::Error::new(
+                    io::ErrorKind::BrokenPipe,
+                    "the download ended early",
+                ));
             }
+            if state.read < state.written {
+                return Ok(Next::Kept {
+                    offset: state.read,
+                    bytes: state.written - state.read,
+                });
+            }
+            if state.writer == WriterState::Finished {
+                return Ok(Next::End);
+            }
+            state = self
+                .shared
+                .filled
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Notes that `bytes` were taken, of which `queued` were in the queue.
+    fn take(&self, state: &mut State, bytes: u64, queued: usize) {
+        let had_room = state.has_room();
+        state.read += bytes;
+        state.bytes -= queued;
+        if !had_room && state.has_room() {
+            self.shared.drained.notify_waiters();
+        }
+    }
+
+    fn read_kept(&self, buffer: &mut [u8], offset: u64, bytes: u64) -> io::Result<usize> {
+        let Some(file) = &self.shared.file else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        let most = usize::try_from(bytes)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        let read = file.read_at(&mut buffer[..most], offset)?;
+        if read == 0 && most > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.take(&mut self.shared.lock(), read as u64, 0);
+        Ok(read)
     }
 }
 
 impl Read for PipeReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.current.is_empty() {
-            self.current = self.next()?;
+            match self.next()? {
+                Next::Piece(piece) => self.current = piece,
+                Next::Kept { offset, bytes } => return self.read_kept(buffer, offset, bytes),
+                Next::End => return Ok(0),
+            }
         }
         let length = self.current.len().min(buffer.len());
         self.current.copy_to_slice(&mut buffer[..length]);
@@ -192,77 +274,4 @@ impl Drop for PipeReader {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn block_on<F: Future>(future: F) -> F::Output {
-        tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap()
-            .block_on(future)
-    }
-
-    #[test]
-    fn bytes_arrive_in_order_whatever_the_pieces() {
-        let expected: Vec<u8> = (0..5_000_000_u32).map(|n| (n % 251) as u8).collect();
-        let (writer, mut reader) = pipe();
-        let consumer = std::thread::spawn(move || {
-            let mut all = Vec::new();
-            reader.read_to_end(&mut all).map(|_| all)
-        });
-        block_on(async {
-            let mut rest = Bytes::from(expected.clone());
-            for size in (1..).map(|n: usize| n * n * 7 % 70_000 + 1) {
-                if rest.is_empty() {
-                    break;
-                }
-                let size = size.min(rest.len());
-                writer.write(rest.split_to(size)).await.unwrap();
-            }
-            writer.finish();
-        });
-        assert!(consumer.join().unwrap().unwrap() == expected);
-    }
-
-    #[test]
-    fn a_full_pipe_makes_the_writer_wait() {
-        let (writer, mut reader) = pipe();
-        block_on(async {
-            let piece = Bytes::from(vec![0; CAPACITY / 4]);
-            for _ in 0..4 {
-                writer.write(piece.clone()).await.unwrap();
-            }
-            let mut fifth = std::pin::pin!(writer.write(piece.clone()));
-            let waiting = futures_util::poll!(fifth.as_mut());
-            assert!(waiting.is_pending());
-            let mut buffer = vec![0; CAPACITY / 4];
-            reader.read_exact(&mut buffer).unwrap();
-            fifth.await.unwrap();
-        });
-    }
-
-    #[test]
-    fn a_writer_that_dies_is_an_error_not_an_end() {
-        let (writer, mut reader) = pipe();
-        block_on(writer.write(Bytes::from_static(b"abc"))).unwrap();
-        drop(writer);
-        assert_eq!(
-            reader.read(&mut [0; 8]).unwrap_err().kind(),
-            io::ErrorKind::BrokenPipe
-        );
-    }
-
-    #[test]
-    fn a_reader_that_dies_wakes_a_waiting_writer() {
-        let (writer, reader) = pipe();
-        block_on(async {
-            writer.write(Bytes::from(vec![0; CAPACITY])).await.unwrap();
-            let write = writer.write(Bytes::from_static(b"x"));
-            let mut write = std::pin::pin!(write);
-            assert!(futures_util::poll!(write.as_mut()).is_pending());
-            drop(reader);
-            assert_eq!(write.await, Err(ReaderGone));
-            writer.reader_gone().await;
-        });
-    }
-}
+mod tests;

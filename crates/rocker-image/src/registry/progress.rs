@@ -55,6 +55,17 @@ pub enum LayerState {
     AlreadyExists,
     /// It waits for its turn.
     Waiting,
+    /// Another pull is getting it; this one waits for that.
+    Elsewhere,
+    /// An earlier pull got its first bytes; what is missing is asked for.
+    Resuming {
+        /// Compressed bytes that are there.
+        done: u64,
+        /// Compressed bytes of the whole layer.
+        total: u64,
+    },
+    /// An earlier pull got all its bytes; they are checked and unpacked.
+    Verifying,
     /// Its bytes come, and are unpacked as they come. Told every tenth of a second or
     /// so, and once at the end with `done == total`.
     Downloading {
@@ -65,7 +76,7 @@ pub enum LayerState {
     },
     /// All bytes are here; the last of them are being unpacked.
     Extracting,
-    /// Unpacked and verified; visible with the whole image.
+    /// Unpacked and verified, perhaps by an earlier pull; visible with the whole image.
     Done,
 }
 

@@ -1,17 +1,23 @@
 //! From a reference to an image in the store.
 
-use std::thread::Scope;
+use std::time::Duration;
 
 use rocker_types::{DiffId, Digest, ImageConfig, ImageRef};
 
+use super::crew::Crew;
 use super::fetch::{Errand, Repository};
+use super::layers::Fetched;
 use super::resolve::{Resolved, Resolver};
 use super::retry::Retry;
 use super::{Endpoint, PullError, PullEvent, PullProgress, PullRequest, RegistryError, runtime};
-use crate::store::{ChainLayer, CommittedLayer, Durability, Store, StoreError};
+use crate::store::{CommittedLayer, Durability, Leftovers, Store, StoreError};
+
+/// How long a pull that was interrupted waits for its threads. Killing them is as good as
+/// everything that kills this process; only less is left to tidy up if they end in good order.
+const GRACE: Duration = Duration::from_millis(50);
 
 /// An image whose layers and documents are in the store; what the database is to record.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct PulledImage {
     /// What was asked for.
     pub reference: ImageRef,
@@ -32,6 +38,8 @@ pub struct PulledImage {
     pub config_bytes: Vec<u8>,
     /// The layers, base first. A layer that the image has twice is listed twice.
     pub layers: Vec<PulledLayer>,
+    /// What is to be dropped once the image is recorded.
+    pub leftovers: Leftovers,
 }
 
 /// A layer of a [`PulledImage`].
@@ -57,7 +65,9 @@ pub struct PulledLayer {
 ///
 /// # Errors
 ///
-/// [`PullError`]; the store has at most layers and blobs more that nobody needs then.
+/// [`PullError`]; the store has at most layers and blobs more that nobody needs then. What a
+/// registry gave before it failed, or before the pull was interrupted, waits in the store for the
+/// next pull; of an image that is refused, or that the disk has no room for, nothing stays.
 pub fn pull(
     store: &Store,
     request: &PullRequest<'_>,
@@ -68,8 +78,8 @@ pub fn pull(
         request,
         progress,
     };
-    let (resolved, chain) = pull.fetch()?;
-    pull.commit(resolved, chain)
+    let (resolved, fetched) = pull.fetch()?;
+    pull.commit(resolved, fetched)
 }
 
 /// One pull, and the way its errors name the image.
@@ -83,24 +93,24 @@ pub(super) struct Pull<'a> {
 impl<'a> Pull<'a> {
     /// Does all that needs the network. Afterwards every layer of the chain is either in
     /// the store or staged and verified.
-    fn fetch(&self) -> Result<(Resolved, Vec<ChainLayer>), PullError> {
-        let outcome = std::thread::scope(|threads| {
-            runtime::block_on(async {
-                // a pull that is interrupted drops its pipes, and with them go the threads
-                tokio::select! {
-                    biased;
-                    () = runtime::cancelled(self.request.cancelled) => Err(self.interrupted()),
-                    outcome = self.fetch_all(threads) => outcome,
-                }
-            })
+    fn fetch(&self) -> Result<(Resolved, Fetched), PullError> {
+        let crew = Crew::default();
+        let outcome = runtime::block_on(async {
+            // a pull that is interrupted drops its pipes, and that ends the threads
+            tokio::select! {
+                biased;
+                () = runtime::cancelled(self.request.cancelled) => Err(self.interrupted()),
+                outcome = self.fetch_all(&crew) => outcome,
+            }
         });
+        match &outcome {
+            Ok(Err(PullError::Interrupted { .. })) => crew.leave(GRACE),
+            Ok(_) | Err(_) => crew.join(),
+        }
         outcome.map_err(|source| self.start_error("network client", source))?
     }
 
-    async fn fetch_all<'scope>(
-        &'scope self,
-        threads: &'scope Scope<'scope, '_>,
-    ) -> Result<(Resolved, Vec<ChainLayer>), PullError> {
+    async fn fetch_all(&self, crew: &Crew) -> Result<(Resolved, Fetched), PullError> {
         self.progress.event(PullEvent::Resolving);
         let on_retry = |Retry { what, cause, delay }: Retry<'_>| {
             let retrying = PullEvent::Retrying { what, cause, delay };
@@ -115,8 +125,8 @@ impl<'a> Pull<'a> {
             digest,
             layers: &resolved.manifest.layers,
         });
-        let chain = self.layers(threads, &repository, &resolved).await?;
-        Ok((resolved, chain))
+        let fetched = self.layers(crew, &repository, &resolved).await?;
+        Ok((resolved, fetched))
     }
 
     /// Asks one place after the other what the reference means; the first that knows has the
@@ -166,8 +176,10 @@ impl<'a> Pull<'a> {
     }
 
     /// Puts the image into the store. Only copying what layers link to can still be interrupted.
-    fn commit(&self, resolved: Resolved, chain: Vec<ChainLayer>) -> Result<PulledImage, PullError> {
+    fn commit(&self, resolved: Resolved, fetched: Fetched) -> Result<PulledImage, PullError> {
+        let Fetched { chain, leftovers } = fetched;
         if (self.request.cancelled)() {
+            leftovers.keep();
             return Err(self.interrupted());
         }
         self.progress.event(PullEvent::Committing);
@@ -180,17 +192,23 @@ impl<'a> Pull<'a> {
                 let cancelled = self.request.cancelled;
                 self.store.commit_unless(chain, durability, cancelled)
             });
-        let committed = committed.map_err(|error| {
-            // what could not be removed is found by the store's check
-            written
-                .iter()
-                .for_each(|digest| drop(self.store.remove_blob(digest)));
-            if matches!(error, StoreError::Interrupted) {
-                return self.interrupted();
+        match committed {
+            Ok(committed) => {
+                leftovers.release();
+                Ok(self.pulled(resolved, committed, leftovers))
             }
-            self.store_error(error)
-        })?;
-        Ok(self.pulled(resolved, committed))
+            Err(error) => {
+                // what could not be removed is found by the store's check
+                written
+                    .iter()
+                    .for_each(|digest| drop(self.store.remove_blob(digest)));
+                if matches!(error, StoreError::Interrupted) {
+                    leftovers.keep();
+                    return Err(self.interrupted());
+                }
+                Err(self.store_error(error))
+            }
+        }
     }
 
     /// Writes the documents that are not whole in the store, and lists them in `written`.
@@ -220,7 +238,12 @@ impl<'a> Pull<'a> {
         Ok(())
     }
 
-    fn pulled(&self, resolved: Resolved, committed: Vec<CommittedLayer>) -> PulledImage {
+    fn pulled(
+        &self,
+        resolved: Resolved,
+        committed: Vec<CommittedLayer>,
+        leftovers: Leftovers,
+    ) -> PulledImage {
         let Resolved {
             index,
             manifest,
@@ -252,6 +275,7 @@ impl<'a> Pull<'a> {
             manifest_bytes: manifest.raw,
             config_bytes,
             layers,
+            leftovers,
         }
     }
 

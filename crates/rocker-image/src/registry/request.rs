@@ -24,7 +24,7 @@ pub struct PullRequest<'a> {
     pub limits: UnpackLimits,
     /// Layers that need not be fetched. Asked once for each layer, from the calling thread.
     pub known_layers: &'a dyn Fn(&DiffId) -> Option<KnownLayer>,
-    /// Asked about every 50 ms, from the calling thread; once it says `true` the pull ends
+    /// Asked about every 20 ms, from the calling thread; once it says `true` the pull ends
     /// with [`PullError::Interrupted`](super::PullError::Interrupted).
     pub cancelled: &'a dyn Fn() -> bool,
 }

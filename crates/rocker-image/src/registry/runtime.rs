@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 
 /// How often the caller is asked whether it still wants what it asked for.
-const CANCEL_POLL: Duration = Duration::from_millis(50);
+const CANCEL_POLL: Duration = Duration::from_millis(20);
 
 /// How long to wait for a thread that resolves a name for nobody.
-const RESOLVER_GRACE: Duration = Duration::from_millis(50);
+const RESOLVER_GRACE: Duration = Duration::from_millis(20);
 
 /// Runs `errand` on this thread to its end.
 ///

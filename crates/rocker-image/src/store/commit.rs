@@ -12,7 +12,8 @@ use super::merged::Lower;
 use super::record::{Record, VerifiedBlob, record_name};
 use super::remove::remove_tree;
 use super::settle::{check_base, settle};
-use super::staging::{StagedLayer, Staging};
+use super::staged::StagedLayer;
+use super::staging::Staging;
 use super::{Durability, Store, StoreError};
 use crate::document::Descriptor;
 
@@ -84,14 +85,14 @@ impl Store {
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Vec<CommittedLayer>, StoreError> {
         let order: Vec<DiffId> = chain.iter().map(|layer| layer.diff_id().clone()).collect();
-        let staged: HashMap<DiffId, StagedLayer> = chain
+        let mut staged: HashMap<DiffId, StagedLayer> = chain
             .into_iter()
             .filter_map(|layer| match layer {
                 ChainLayer::Present(_) => None,
                 ChainLayer::Staged(layer) => Some((layer.diff_id().clone(), layer)),
             })
             .collect();
-        let settled = self.settle_chain(&order, &staged, cancelled)?;
+        let settled = self.settle_chain(&order, &mut staged, cancelled)?;
         // Content first, names after: a name in `layers/` is the promise that all is there, or
         // that a mark says so. Copies from below are in no tar, so nothing could confirm them.
         let is_late = durability == Durability::Eventual && !settled.has_copies;
@@ -119,7 +120,7 @@ impl Store {
     fn settle_chain(
         &self,
         order: &[DiffId],
-        staged: &HashMap<DiffId, StagedLayer>,
+        staged: &mut HashMap<DiffId, StagedLayer>,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Settled, StoreError> {
         let mut lowers: Vec<Lower> = Vec::with_capacity(order.len());
@@ -130,10 +131,12 @@ impl Store {
                 // and the settled layers above keep what they took.
                 continue;
             }
-            let root = match staged.get(layer) {
+            let root = match staged.get_mut(layer) {
                 Some(staged) => {
+                    staged.note_settling(&lowers)?;
                     let record = settle(staged, &lowers, cancelled)?;
                     has_copies |= !record.copied.is_empty();
+                    staged.note_settled(&lowers);
                     record.write(staged.staging().fd(), staged.staging().path(), layer)?;
                     staged.directory.root()?
                 }

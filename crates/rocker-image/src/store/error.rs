@@ -318,6 +318,16 @@ impl UnpackError {
     }
 }
 
+impl UnpackError {
+    /// Whether other bytes might have done better: neither the disk nor a thread failed.
+    pub(crate) fn blames_bytes(&self) -> bool {
+        !matches!(
+            self,
+            Self::Write { .. } | Self::Recipe { .. } | Self::Staging { .. } | Self::Thread { .. }
+        )
+    }
+}
+
 impl Diagnose for UnpackError {
     fn kind(&self) -> ErrorKind {
         match self {

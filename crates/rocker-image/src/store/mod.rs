@@ -10,7 +10,7 @@
 //!                      │                          │                          layers/<diff-id>.json
 //!                      │                          │                          layers/<diff-id>.recipe
 //!                      │                          │                          layers/<diff-id>.unsynced
-//!                      └── dropped, or its owner died: swept with everything in it
+//!                      └── dropped, or its owner died: swept, but for what a later pull can use
 //! ```
 //!
 //! Every byte of a layer is hostile. No path of an archive ever reaches the kernel as more
@@ -37,8 +37,10 @@ mod remove;
 mod root;
 mod settle;
 mod source;
+mod staged;
 mod staging;
 mod text;
+mod unfinished;
 mod unpack;
 mod unsynced;
 mod verify;
@@ -59,8 +61,11 @@ pub(crate) use pipeline::unpack_archived;
 pub use pipeline::{ExpectedLayer, import_layer, unpack_layer};
 pub use recipe::TarError;
 pub use root::Store;
-pub use staging::{StagedLayer, Staging};
+pub use staged::StagedLayer;
+pub use staging::Staging;
 pub(crate) use text::printable;
+pub(crate) use unfinished::{Claim, PartialBlob, PullStaging, Wants};
+pub use unfinished::{Leftovers, UnfinishedPull};
 pub(crate) use unpack::{EntryPath, split};
 pub use unsynced::Durability;
 pub(crate) use verify::verify_layer;

@@ -23,7 +23,8 @@ use super::error::compression_name;
 use super::recipe::RecipeWriter;
 use super::record::VerifiedBlob;
 use super::source::{BlobSource, Promise};
-use super::staging::{StagedLayer, Staging};
+use super::staged::StagedLayer;
+use super::staging::Staging;
 use super::unpack::{Unpacked, Unpacker};
 use super::{Compression, UnpackError, UnpackLimits};
 

@@ -15,7 +15,9 @@ use rustix::process::geteuid;
 use super::recipe::{attic_name, recipe_name};
 use super::record::{Record, VerifiedBlob, record_name};
 use super::remove::remove_tree;
-use super::staging::{self, StagedLayer, Staging};
+use super::staged::StagedLayer;
+use super::staging::{self, Staging};
+use super::unfinished;
 use super::unpack::is_opaque;
 use super::unsynced::{UNSYNCED, mark_name};
 use super::{Compression, StoreError, UnpackError, UnpackLimits, pipeline};
@@ -86,7 +88,8 @@ impl Store {
     }
 
     /// Removes what processes left behind that died while they worked; how many places
-    /// there were. One system call if there is nothing to do.
+    /// there were. One system call if there is nothing to do. What a later pull can use stays
+    /// for a week.
     ///
     /// # Errors
     ///
@@ -97,7 +100,7 @@ impl Store {
         }
         // First these: as long as the places stand, a next sweep goes on where this one died.
         self.sweep_companions()?;
-        staging::sweep(self.tmp.as_fd(), &self.layout.tmp())
+        unfinished::sweep(self)
     }
 
     /// Unpacks an archive that nobody promised anything about, compressed or not, as
@@ -295,6 +298,10 @@ impl Store {
 
     pub(super) fn layers_fd(&self) -> BorrowedFd<'_> {
         self.layers.as_fd()
+    }
+
+    pub(super) fn tmp_fd(&self) -> BorrowedFd<'_> {
+        self.tmp.as_fd()
     }
 
     pub(super) fn blobs_fd(&self) -> BorrowedFd<'_> {

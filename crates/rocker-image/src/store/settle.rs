@@ -18,7 +18,7 @@ use super::StoreError;
 use super::attributes::{Attributes, open_found, times};
 use super::merged::{Found, Lower, look_up, open_directory};
 use super::record::{CopiedLink, Record, decode, encode};
-use super::staging::StagedLayer;
+use super::staged::StagedLayer;
 use super::text::printable;
 use super::unpack::split;
 

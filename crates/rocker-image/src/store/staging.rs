@@ -8,32 +8,38 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use fs_err::File;
 use rocker_types::DiffId;
 use rustix::fs::{
     AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstat, fstatvfs, mkdirat, openat, statat,
-    unlinkat,
 };
 use rustix::io::Errno;
+use rustix::path::Arg;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::recipe::{Attic, RecipeWriter, attic_name, recipe_name};
+use super::recipe::{ATTIC, Attic, RECIPE, RecipeWriter};
 use super::record::VerifiedBlob;
 use super::remove::remove_tree;
+use super::staged::StagedLayer;
+use super::unfinished::is_of_use;
 use super::unpack::Unpacked;
 use super::{LimitExceeded, StoreError};
 
-const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
+pub(super) const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
+/// How the name of a layer's directory begins.
+pub(super) const LAYER: &str = "layer-";
+
 /// A private directory below `tmp/` where layers are unpacked until they are committed.
 ///
 /// It lives as long as one of its clones or one of its layers, and takes what was not
-/// committed with it. If its owner dies, [`Store::sweep`](super::Store::sweep) removes it.
+/// committed with it. If its owner dies, [`Store::sweep`](super::Store::sweep) removes it, but
+/// for what a later pull can use.
 #[derive(Clone)]
 pub struct Staging(Arc<StagingDirectory>);
 
@@ -43,6 +49,8 @@ struct StagingDirectory {
     name: String,
     directory: OwnedFd,
     layers: AtomicU32,
+    /// Whether what a later pull can use stays when the owner goes.
+    keeps: AtomicBool,
     /// What the file system had free at the beginning, and what was written since.
     free_bytes: u64,
     spent_bytes: AtomicU64,
@@ -76,24 +84,55 @@ impl Staging {
                 continue;
             };
             if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_err()
-                || !is_at(tmp, &name, &directory)
+                || !is_at(tmp, name.as_str(), &directory)
             {
                 continue;
             }
             let tmp = tmp
                 .try_clone_to_owned()
                 .map_err(StoreError::access("keep open", tmp_path))?;
-            let stat = fstatvfs(&directory).map_err(failed("ask for the free space of"))?;
-            return Ok(Self(Arc::new(StagingDirectory {
-                tmp,
-                path,
-                name,
-                directory,
-                layers: AtomicU32::new(0),
-                free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
-                spent_bytes: AtomicU64::new(0),
-            })));
+            return Self::of_orphan(tmp, tmp_path, name, directory, 0);
         }
+    }
+
+    /// The directory `name` of `tmp`, which is open and locked by us as `directory`. Its next
+    /// layer gets the number `next_layer`.
+    pub(super) fn of_orphan(
+        tmp: OwnedFd,
+        tmp_path: &Path,
+        name: String,
+        directory: OwnedFd,
+        next_layer: u32,
+    ) -> Result<Self, StoreError> {
+        let path = tmp_path.join(&name);
+        let stat = fstatvfs(&directory).map_err(|errno| {
+            StoreError::access("ask for the free space of", &path)(errno.into())
+        })?;
+        Ok(Self(Arc::new(StagingDirectory {
+            tmp,
+            path,
+            name,
+            directory,
+            layers: AtomicU32::new(next_layer),
+            keeps: AtomicBool::new(false),
+            free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            spent_bytes: AtomicU64::new(0),
+        })))
+    }
+
+    /// Says whether what a later pull can use shall stay when the last owner goes.
+    pub(super) fn set_keeps(&self, keeps: bool) {
+        self.0.keeps.store(keeps, Ordering::Relaxed);
+    }
+
+    pub(super) fn keeps(&self) -> bool {
+        self.0.keeps.load(Ordering::Relaxed)
+    }
+
+    /// What the file system had free at the beginning, less what was unpacked since, in bytes.
+    pub(super) fn free_bytes(&self) -> u64 {
+        let spent = self.0.spent_bytes.load(Ordering::Relaxed);
+        self.0.free_bytes.saturating_sub(spent)
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -102,6 +141,10 @@ impl Staging {
 
     pub(super) fn path(&self) -> &Path {
         &self.0.path
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.0.name
     }
 
     /// Counts `bytes` that are about to be written. All layers share what the file system has
@@ -133,19 +176,28 @@ impl Staging {
 
     /// An empty directory for one more layer.
     pub(super) fn new_layer(&self) -> Result<LayerDirectory, StoreError> {
-        let name = format!("layer-{}", self.0.layers.fetch_add(1, Ordering::Relaxed));
-        let path = self.0.path.join(&name);
-        let failed = |attempt| {
-            let path = path.clone();
-            move |errno: Errno| StoreError::access(attempt, path)(errno.into())
-        };
-        mkdirat(self.fd(), &name, Mode::RWXU).map_err(failed("create directory"))?;
-        let directory = openat(self.fd(), &name, OPEN_DIRECTORY, Mode::empty())
-            .map_err(failed("open directory"))?;
+        let name = format!("{LAYER}{}", self.0.layers.fetch_add(1, Ordering::Relaxed));
+        mkdirat(self.fd(), &name, Mode::RWXU).map_err(|errno| {
+            StoreError::access("create directory", self.0.path.join(&name))(errno.into())
+        })?;
+        self.open_layer(name, false)
+    }
+
+    /// The directory of a layer that was finished before this staging was ours.
+    pub(super) fn finished_layer(&self, name: &str) -> Result<LayerDirectory, StoreError> {
+        self.open_layer(name.to_owned(), true)
+    }
+
+    fn open_layer(&self, name: String, is_done: bool) -> Result<LayerDirectory, StoreError> {
+        let directory =
+            openat(self.fd(), &name, OPEN_DIRECTORY, Mode::empty()).map_err(|errno| {
+                StoreError::access("open directory", self.0.path.join(&name))(errno.into())
+            })?;
         Ok(LayerDirectory {
             staging: self.clone(),
             name,
             directory,
+            is_done,
             is_committed: false,
         })
     }
@@ -159,20 +211,36 @@ impl Staging {
     }
 }
 
+impl StagingDirectory {
+    fn has_something_of_use(&self) -> bool {
+        let Ok(entries) = Dir::read_from(&self.directory) else {
+            return false;
+        };
+        let mut entries = entries.filter_map(Result::ok);
+        entries.any(|entry| is_of_use(entry.file_name().to_bytes()))
+    }
+}
+
 impl Drop for StagingDirectory {
     fn drop(&mut self) {
+        if *self.keeps.get_mut() && self.has_something_of_use() {
+            return;
+        }
         // What cannot be removed now is removed by the next sweep.
         remove_tree(self.tmp.as_fd(), self.name.as_bytes()).unwrap_or_default();
     }
 }
 
-/// Where one layer is unpacked; removed with its content unless it is committed.
+/// Where one layer is unpacked; removed with its content unless it is committed, or noted to be
+/// whole and kept for a later pull.
 #[derive(Debug)]
 pub(super) struct LayerDirectory {
-    staging: Staging,
+    pub(super) staging: Staging,
     name: String,
     directory: OwnedFd,
-    is_committed: bool,
+    /// Whether there is a note that the layer is whole.
+    pub(super) is_done: bool,
+    pub(super) is_committed: bool,
 }
 
 impl LayerDirectory {
@@ -182,6 +250,11 @@ impl LayerDirectory {
 
     pub(super) fn path(&self) -> PathBuf {
         self.staging.path().join(&self.name)
+    }
+
+    /// Its name in the staging directory.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// A second descriptor of the directory.
@@ -206,11 +279,21 @@ impl LayerDirectory {
     }
 
     pub(super) fn attic_name(&self) -> String {
-        format!("{}.attic", self.name)
+        format!("{}{ATTIC}", self.name)
+    }
+
+    /// Whether anything was set aside.
+    pub(super) fn has_attic(&self) -> bool {
+        let found = statat(
+            self.staging.fd(),
+            self.attic_name(),
+            AtFlags::SYMLINK_NOFOLLOW,
+        );
+        found.is_ok()
     }
 
     pub(super) fn recipe_name(&self) -> String {
-        format!("{}.recipe", self.name)
+        format!("{}{RECIPE}", self.name)
     }
 
     pub(super) fn into_layer(
@@ -232,61 +315,12 @@ impl LayerDirectory {
 
 impl Drop for LayerDirectory {
     fn drop(&mut self) {
-        if !self.is_committed {
+        let is_kept = self.is_done && self.staging.keeps();
+        if !self.is_committed && !is_kept {
             for name in [&self.name, &self.recipe_name(), &self.attic_name()] {
                 remove_tree(self.staging.fd(), name.as_bytes()).unwrap_or_default();
             }
         }
-    }
-}
-
-/// A layer that is unpacked and verified, but not in the store yet.
-///
-/// Only unpacking makes one, and [`Store::commit`](super::Store::commit) takes nothing else:
-/// bytes that nobody checked never become a layer.
-#[derive(Debug)]
-pub struct StagedLayer {
-    pub(super) directory: LayerDirectory,
-    pub(super) diff_id: DiffId,
-    pub(super) unpacked: Unpacked,
-    /// What it was unpacked from, if somebody promised it.
-    pub(super) blob: Option<VerifiedBlob>,
-    /// Holds for what is copied from layers below as well.
-    pub(super) keep_free_percent: u64,
-}
-
-impl StagedLayer {
-    /// The digest of the uncompressed bytes.
-    #[must_use]
-    pub fn diff_id(&self) -> &DiffId {
-        &self.diff_id
-    }
-
-    /// Bytes of file content, holes not counted.
-    #[must_use]
-    pub fn size_bytes(&self) -> u64 {
-        self.unpacked.bytes
-    }
-
-    pub(super) fn staging(&self) -> &Staging {
-        &self.directory.staging
-    }
-
-    /// What it consists of: each name in the staging directory, and the one in the store.
-    /// The directory comes last, since its name there is the promise that all is there.
-    pub(super) fn names(&self) -> [(String, String); 3] {
-        let LayerDirectory { name, .. } = &self.directory;
-        let layer = &self.diff_id;
-        [
-            (self.directory.attic_name(), attic_name(layer)),
-            (self.directory.recipe_name(), recipe_name(layer)),
-            (name.clone(), layer.hex().to_owned()),
-        ]
-    }
-
-    /// The directory has another name now and is the store's.
-    pub(super) fn set_committed(mut self) {
-        self.directory.is_committed = true;
     }
 }
 
@@ -298,49 +332,8 @@ pub(super) fn is_there(tmp: BorrowedFd<'_>, tmp_path: &Path) -> Result<bool, Sto
     Ok(stat.st_nlink != 2)
 }
 
-/// Removes the staging directories whose owners are dead; how many there were.
-pub(super) fn sweep(tmp: BorrowedFd<'_>, tmp_path: &Path) -> Result<usize, StoreError> {
-    let failed = |attempt| move |errno: Errno| StoreError::access(attempt, tmp_path)(errno.into());
-    let mut removed = 0;
-    for entry in Dir::read_from(tmp).map_err(failed("list"))? {
-        let entry = entry.map_err(failed("list"))?;
-        let name = entry.file_name();
-        if name != c"." && name != c".." && remove_orphan(tmp, tmp_path, name)? {
-            removed += 1;
-        }
-    }
-    Ok(removed)
-}
-
-fn remove_orphan(
-    tmp: BorrowedFd<'_>,
-    tmp_path: &Path,
-    name: &std::ffi::CStr,
-) -> Result<bool, StoreError> {
-    let path = || tmp_path.join(String::from_utf8_lossy(name.to_bytes()).as_ref());
-    let directory = match openat(tmp, name, OPEN_DIRECTORY, Mode::empty()) {
-        Ok(directory) => directory,
-        Err(Errno::NOENT) => return Ok(false),
-        // We only make directories; whatever this is, nobody holds a lock on it.
-        Err(Errno::NOTDIR | Errno::LOOP) => {
-            let removed = unlinkat(tmp, name, AtFlags::empty());
-            return removed
-                .map(|()| true)
-                .map_err(|errno| StoreError::access("remove", path())(errno.into()));
-        }
-        Err(errno) => return Err(StoreError::access("open directory", path())(errno.into())),
-    };
-    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => return Ok(false),
-        Err(errno) => return Err(StoreError::access("lock", path())(errno.into())),
-    }
-    remove_tree(tmp, name.to_bytes()).map_err(StoreError::access("remove", path()))?;
-    Ok(true)
-}
-
 /// Whether `directory` is still what `name` leads to.
-fn is_at(parent: BorrowedFd<'_>, name: &str, directory: &OwnedFd) -> bool {
+pub(super) fn is_at(parent: BorrowedFd<'_>, name: impl Arg, directory: &OwnedFd) -> bool {
     match (
         statat(parent, name, AtFlags::SYMLINK_NOFOLLOW),
         fstat(directory),

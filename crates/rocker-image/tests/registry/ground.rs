@@ -82,6 +82,13 @@ impl Ground {
         assert_eq!(staged, 0, "staging directories are left");
     }
 
+    /// A pull that failed because of the network leaves what the next one can use, and no more.
+    pub(crate) fn assert_nothing_but_leftovers(&self) {
+        self.store.sweep().unwrap();
+        self.store.remove_unfinished().unwrap();
+        self.assert_store_is_empty();
+    }
+
     fn files_below(&self, place: &str) -> Vec<String> {
         let place = self
             .directory
@@ -195,6 +202,9 @@ impl PullProgress for Recorder {
                 let state = match state {
                     LayerState::AlreadyExists => "already exists",
                     LayerState::Waiting => "waiting",
+                    LayerState::Elsewhere => "elsewhere",
+                    LayerState::Resuming { .. } => "resuming",
+                    LayerState::Verifying => "verifying",
                     LayerState::Downloading { .. } => "downloading",
                     LayerState::Extracting => "extracting",
                     LayerState::Done => "done",

@@ -63,7 +63,7 @@ fn cases() -> [Case; 5] {
 }
 
 #[test]
-fn an_interrupted_pull_returns_at_once_and_leaves_nothing() {
+fn an_interrupted_pull_returns_at_once_and_leaves_only_what_the_next_one_can_use() {
     for (name, on, action, when) in cases() {
         let ground = Ground::new();
         let reference = ground.registry.push("app:1", &three_layers());
@@ -95,7 +95,7 @@ fn an_interrupted_pull_returns_at_once_and_leaves_nothing() {
             "{name}: {:?}",
             start.elapsed()
         );
-        ground.assert_store_is_empty();
+        ground.assert_nothing_but_leftovers();
     }
 }
 
@@ -138,7 +138,7 @@ fn the_same_pull_succeeds_after_an_interruption() {
         },
     };
     assert!(pull(&ground.store, &request, &at_the_end).is_err());
-    ground.assert_store_is_empty();
+    ground.assert_nothing_but_leftovers();
     flag.store(false, Ordering::Relaxed);
 
     // once everything is verified, an interruption comes too late

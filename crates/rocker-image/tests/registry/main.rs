@@ -16,4 +16,5 @@ mod interrupt;
 mod pulling;
 mod pushing;
 mod redirects;
+mod resuming;
 mod tls;

@@ -1,5 +1,7 @@
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ pub(super) struct ServedBody {
     announced: bool,
     bytes_per_second: Option<usize>,
     pause: Option<Pin<Box<Sleep>>>,
+    /// Counts what is sent.
+    tally: Arc<AtomicU64>,
 }
 
 impl ServedBody {
@@ -42,7 +46,14 @@ impl ServedBody {
             announced: true,
             bytes_per_second: None,
             pause: None,
+            tally: Arc::default(),
         }
+    }
+
+    /// Adds what is sent to `tally`.
+    pub(super) fn counted(mut self, tally: &Arc<AtomicU64>) -> Self {
+        self.tally = Arc::clone(tally);
+        self
     }
 
     pub(super) fn end(mut self, end: End) -> Self {
@@ -78,6 +89,7 @@ impl ServedBody {
         let until = self.limit().min(self.sent + chunk);
         let bytes = self.bytes.slice(self.sent..until);
         self.sent = until;
+        self.tally.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         bytes
     }
 }

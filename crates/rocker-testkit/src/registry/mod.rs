@@ -29,6 +29,7 @@ pub use token::TokenService;
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
@@ -110,6 +111,8 @@ struct Shared {
     address: SocketAddr,
     auth: Auth,
     content: Arc<Mutex<Content>>,
+    /// Bytes of all bodies that were sent.
+    served: Arc<AtomicU64>,
 }
 
 impl Shared {
@@ -159,6 +162,7 @@ impl Registry {
             address,
             auth,
             content,
+            served: Arc::default(),
         });
         let (stop, stopped) = oneshot::channel();
         let served = Arc::clone(&shared);
@@ -295,6 +299,11 @@ impl Registry {
     /// Makes uploads go on at another `HOST:PORT`.
     pub fn send_uploads_to(&self, host: &str) {
         self.shared.content().uploads_at = Some(host.to_owned());
+    }
+
+    /// Bytes of bodies that were sent since the start, whether or not they arrived.
+    pub fn bytes_served(&self) -> u64 {
+        self.shared.served.load(Ordering::Relaxed)
     }
 
     /// Makes every token handed out so far invalid.

@@ -7,7 +7,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ACCEPT, ACCEPT_RANGES, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, HeaderName,
-    HeaderValue, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
+    HeaderValue, IF_RANGE, LINK, LOCATION, RANGE, RETRY_AFTER,
 };
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -92,7 +92,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<A
         .content()
         .requests
         .push(record(&request, path, status));
-    result
+    result.map(|answer| answer.map(|body| body.counted(&shared.served)))
 }
 
 /// The right answer.
@@ -244,6 +244,9 @@ fn behave(shared: &Shared, request: &Head, leniency: Leniency) -> Answer {
     if let Some((repository, reference)) = rest.split_once("/manifests/") {
         return manifest(shared, repository, reference);
     }
+    if let Some(repository) = rest.strip_suffix("/tags/list") {
+        return tags(shared, repository, request.uri.query().unwrap_or_default());
+    }
     if let Some((repository, digest)) = rest.split_once("/blobs/") {
         return blob(shared, request, (repository, digest), leniency);
     }
@@ -265,6 +268,37 @@ fn manifest(shared: &Shared, repository: &str, reference: &str) -> Answer {
         &manifest.media_type,
     );
     with_header(answer, DIGEST.clone(), &manifest.digest)
+}
+
+/// Two tags a page, so that every client has to turn pages.
+fn tags(shared: &Shared, repository: &str, query: &str) -> Answer {
+    const PAGE: usize = 2;
+    let content = shared.content();
+    let Some(found) = content.repositories.get(repository) else {
+        return error(404, "NAME_UNKNOWN", "repository name not known to registry");
+    };
+    let last = query.strip_prefix("last=").unwrap_or_default();
+    let mut tags: Vec<&String> = found
+        .tags
+        .keys()
+        .filter(|tag| tag.as_str() > last)
+        .collect();
+    tags.sort();
+    let has_more = tags.len() > PAGE;
+    tags.truncate(PAGE);
+    let document = json!({ "name": repository, "tags": tags });
+    let answer = with_header(
+        respond(200, document.to_string().into()),
+        CONTENT_TYPE,
+        "application/json",
+    );
+    match tags.last().filter(|_| has_more) {
+        Some(last) => {
+            let link = format!("</v2/{repository}/tags/list?last={last}>; rel=\"next\"");
+            with_header(answer, LINK, &link)
+        }
+        None => answer,
+    }
 }
 
 fn blob(shared: &Shared, request: &Head, name: (&str, &str), leniency: Leniency) -> Answer {

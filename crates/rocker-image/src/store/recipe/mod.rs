@@ -46,14 +46,20 @@ const LITERAL: u8 = 1;
 const FILE: u8 = 2;
 const RUN: u8 = 3;
 
+/// How the name of a layer's recipe ends.
+pub(super) const RECIPE: &str = ".recipe";
+
+/// How the name of a layer's attic ends.
+pub(super) const ATTIC: &str = ".attic";
+
 /// The name of a layer's recipe in `layers/`.
 pub(super) fn recipe_name(layer: &DiffId) -> String {
-    format!("{}.recipe", layer.hex())
+    format!("{}{RECIPE}", layer.hex())
 }
 
 /// The name of a layer's attic in `layers/`.
 pub(super) fn attic_name(layer: &DiffId) -> String {
-    format!("{}.attic", layer.hex())
+    format!("{}{ATTIC}", layer.hex())
 }
 
 /// Content that is not where the steps say.

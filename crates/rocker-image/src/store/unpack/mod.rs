@@ -16,6 +16,7 @@ mod unpacker;
 mod whiteout;
 mod xattr;
 
+pub(crate) use hard_link::PendingLink;
 pub(crate) use name::{EntryPath, join, split};
 pub(crate) use place::Place;
 pub(crate) use unpacker::{Unpacked, Unpacker};

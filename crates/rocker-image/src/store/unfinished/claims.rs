@@ -1,0 +1,156 @@
+//! Who fetches which layer when several pulls want the same.
+//!
+//! A pull puts a file `want-<algorithm>-<hex>` into its staging directory for each blob that it is
+//! about to fetch. The lock on the directory says whether its owner lives, so a claim dies with
+//! whoever made it. Looking around and claiming happen under a lock on `tmp/`: of two pulls that
+//! want one layer, one gets it and the other sees that.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use rocker_types::{DiffId, Digest};
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, flock, openat, statat, unlinkat};
+use rustix::io::Errno;
+
+use super::contents::Contents;
+use super::name_of;
+use super::orphans::{Place, each_place};
+use super::pull_staging::PullStaging;
+use crate::store::staging::{OPEN_DIRECTORY, Staging};
+use crate::store::{ExpectedLayer, Store, StoreError, UnpackLimits};
+
+/// How the name of a claim begins.
+const WANT: &str = "want-";
+
+/// Who gets a layer that a pull needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// We do.
+    Ours,
+    /// Another pull that is at work; it may have finished it, but the store has it not yet.
+    Theirs { is_finished: bool },
+    /// Nobody: it is in the store by now.
+    Here,
+}
+
+/// What is to be claimed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wants<'a> {
+    /// All layers of the image, base first.
+    pub(crate) chain: &'a [DiffId],
+    /// Those that are missing.
+    pub(crate) layers: &'a [ExpectedLayer],
+    pub(crate) limits: &'a UnpackLimits,
+}
+
+/// A blob that another pull is about to get.
+struct Foreign {
+    blob: Digest,
+    is_finished: bool,
+}
+
+impl PullStaging {
+    /// Says of each wanted layer who gets it, and takes over what the dead left of them.
+    pub(crate) fn claim(
+        &mut self,
+        store: &Store,
+        wants: Wants<'_>,
+    ) -> Result<Vec<Claim>, StoreError> {
+        let lock = lock_tmp(store)?;
+        let foreign = self.look_around(store, wants)?;
+        if !wants.layers.is_empty() {
+            self.begin(store)?;
+        }
+        let claims = wants.layers.iter().map(|layer| {
+            let ExpectedLayer {
+                blob,
+                size_bytes,
+                compression,
+                diff_id,
+            } = layer;
+            if store.has_layer(diff_id)
+                && store.knows_blob(diff_id, blob, *size_bytes, Some(*compression))
+            {
+                return Ok(Claim::Here);
+            }
+            let foreign = foreign.iter().find(|foreign| foreign.blob == layer.blob);
+            if let Some(Foreign { is_finished, .. }) = foreign {
+                let is_finished = *is_finished;
+                return Ok(Claim::Theirs { is_finished });
+            }
+            self.take(layer).map(|()| Claim::Ours)
+        });
+        let claims = claims.collect();
+        drop(lock);
+        claims
+    }
+
+    /// Makes a layer ours, whoever else may be about to get it.
+    pub(crate) fn take(&self, layer: &ExpectedLayer) -> Result<(), StoreError> {
+        let staging = self.staging();
+        let name = name_of(WANT, &layer.blob);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let claim = openat(staging.fd(), &name, flags, Mode::RUSR | Mode::WUSR);
+        claim
+            .map(drop)
+            .map_err(|errno| StoreError::access("create", staging.path().join(&name))(errno.into()))
+    }
+
+    /// Takes over what orphans have for us; what other pulls are about to get.
+    fn look_around(&mut self, store: &Store, wants: Wants<'_>) -> Result<Vec<Foreign>, StoreError> {
+        let mut foreign = Vec::new();
+        each_place(store, &self.names(), |place| {
+            match place {
+                Place::Orphan(orphan) => self.take_over(orphan, wants)?,
+                Place::Owned(directory) => foreign.extend(claims_in(store, &directory, wants)),
+            }
+            Ok(())
+        })?;
+        Ok(foreign)
+    }
+}
+
+/// Gives up every claim in a directory of ours: what it is about is in the store.
+pub(super) fn release(staging: &Staging) {
+    let Ok(entries) = Dir::read_from(staging.fd()) else {
+        return;
+    };
+    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_owned()));
+    for name in names.filter(|name| name.to_bytes().starts_with(WANT.as_bytes())) {
+        // one that stays only makes others look whether the store has it
+        let _gone = unlinkat(staging.fd(), name, AtFlags::empty());
+    }
+}
+
+fn claims_in(store: &Store, directory: &OwnedFd, wants: Wants<'_>) -> Vec<Foreign> {
+    let is_claimed = |layer: &&ExpectedLayer| {
+        let name = name_of(WANT, &layer.blob);
+        statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    };
+    let claimed: Vec<_> = wants.layers.iter().filter(is_claimed).collect();
+    if claimed.is_empty() {
+        return Vec::new();
+    }
+    // its owner changes it meanwhile: what cannot be read now is seen the next time
+    let contents = Contents::read(directory.as_fd(), store.layers_fd()).unwrap_or_default();
+    let foreign = claimed.into_iter().map(|layer| Foreign {
+        blob: layer.blob.clone(),
+        is_finished: contents
+            .layers
+            .iter()
+            .any(|finished| finished.done.blob.digest == layer.blob),
+    });
+    foreign.collect()
+}
+
+/// Keeps other pulls from claiming anything, until the descriptor is dropped.
+fn lock_tmp(store: &Store) -> Result<OwnedFd, StoreError> {
+    let failed = |errno: Errno| StoreError::access("lock", store.layout().tmp())(errno.into());
+    // locks belong to an open file, so every holder needs one of its own
+    let lock = openat(store.tmp_fd(), ".", OPEN_DIRECTORY, Mode::empty()).map_err(failed)?;
+    loop {
+        match flock(&lock, FlockOperation::LockExclusive) {
+            Err(Errno::INTR) => {}
+            result => return result.map(|()| lock).map_err(failed),
+        }
+    }
+}

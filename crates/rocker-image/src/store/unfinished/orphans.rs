@@ -1,0 +1,258 @@
+//! Staging directories whose owners are gone.
+
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use rocker_types::DiffId;
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, flock, fstat, openat, unlinkat};
+use rustix::io::Errno;
+
+use super::KEPT_FOR;
+use super::contents::Contents;
+use crate::store::remove::remove_tree;
+use crate::store::staging::{OPEN_DIRECTORY, Staging, is_at};
+use crate::store::{Store, StoreError};
+
+/// What a pull left that ended early, or has so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnfinishedPull {
+    /// The directory's name below `tmp/`.
+    pub name: String,
+    /// Layers that are whole.
+    pub layers: usize,
+    /// Blobs of which there is a part.
+    pub blobs: usize,
+    /// Bytes of file content in the layers and of the blobs.
+    pub bytes: u64,
+    /// When something was last finished or begun in it.
+    pub changed: SystemTime,
+}
+
+/// A staging directory that we have locked.
+#[derive(Debug)]
+pub(super) struct Orphan {
+    tmp: OwnedFd,
+    tmp_path: PathBuf,
+    name: CString,
+    directory: OwnedFd,
+    pub(super) contents: Contents,
+}
+
+impl Store {
+    /// What pulls left that ended early, and what those that are at work have so far.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Access`] if `tmp/` cannot be read.
+    pub fn unfinished_pulls(&self) -> Result<Vec<UnfinishedPull>, StoreError> {
+        let mut pulls = Vec::new();
+        for name in names(self)? {
+            // it may go at any moment
+            let Ok(directory) = openat(self.tmp_fd(), &name, OPEN_DIRECTORY, Mode::empty()) else {
+                continue;
+            };
+            let contents = Contents::read(directory.as_fd(), self.layers_fd());
+            let (Ok(contents), Ok(stat)) = (contents, fstat(&directory)) else {
+                continue;
+            };
+            if !contents.is_empty() {
+                pulls.push(UnfinishedPull {
+                    name: name.to_string_lossy().into_owned(),
+                    layers: contents.layers.len(),
+                    blobs: contents.blobs.len(),
+                    bytes: contents.bytes(),
+                    changed: time_of(&stat),
+                });
+            }
+        }
+        Ok(pulls)
+    }
+
+    /// The layers in the store that belong to images whose pull ended before they were recorded.
+    /// The next pull needs them, so no sweep may take them away.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Access`] if `tmp/` cannot be read.
+    pub fn unfinished_layers(&self) -> Result<BTreeSet<DiffId>, StoreError> {
+        let mut layers = BTreeSet::new();
+        for name in names(self)? {
+            let Ok(directory) = openat(self.tmp_fd(), &name, OPEN_DIRECTORY, Mode::empty()) else {
+                continue;
+            };
+            let contents = Contents::read(directory.as_fd(), self.layers_fd());
+            let contents = contents.unwrap_or_default();
+            layers.extend(contents.layers.into_iter().map(|layer| layer.done.diff_id));
+        }
+        Ok(layers)
+    }
+
+    /// Removes what pulls left that ended early, whatever its age; how many bytes of content that
+    /// were.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Access`] if something cannot be removed.
+    pub fn remove_unfinished(&self) -> Result<u64, StoreError> {
+        let mut bytes: u64 = 0;
+        each_orphan(self, |orphan| {
+            bytes = bytes.saturating_add(orphan.contents.bytes());
+            orphan.remove()
+        })?;
+        Ok(bytes)
+    }
+}
+
+/// Removes the staging directories whose owners are dead, but for what the next pull may use; how
+/// many there were.
+pub(in crate::store) fn sweep(store: &Store) -> Result<usize, StoreError> {
+    let mut removed = 0;
+    each_orphan(store, |orphan| {
+        if !orphan.contents.is_empty() && !orphan.is_old() {
+            return orphan.trim();
+        }
+        removed += 1;
+        orphan.remove()
+    })?;
+    Ok(removed)
+}
+
+/// A directory in `tmp/`.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// It has no owner but us, as long as the value lives.
+    Orphan(Orphan),
+    /// Somebody is at work there.
+    Owned(OwnedFd),
+}
+
+/// Shows `visit` every directory in `tmp/` but those with these names, one after the other. What is
+/// no directory is removed.
+pub(super) fn each_place(
+    store: &Store,
+    but: &[String],
+    mut visit: impl FnMut(Place) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    for name in names(store)? {
+        if but.iter().any(|ours| ours.as_bytes() == name.to_bytes()) {
+            continue;
+        }
+        if let Some(place) = lock(store, name)? {
+            visit(place)?;
+        }
+    }
+    Ok(())
+}
+
+/// Shows `visit` those of them that have no owner.
+fn each_orphan(
+    store: &Store,
+    mut visit: impl FnMut(Orphan) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    each_place(store, &[], |place| match place {
+        Place::Orphan(orphan) => visit(orphan),
+        Place::Owned(_) => Ok(()),
+    })
+}
+
+fn names(store: &Store) -> Result<Vec<CString>, StoreError> {
+    let path = store.layout().tmp();
+    let failed = |errno: Errno| StoreError::access("list", &path)(errno.into());
+    let mut names = Vec::new();
+    for entry in Dir::read_from(store.tmp_fd()).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name().to_owned();
+        if name.as_c_str() != c"." && name.as_c_str() != c".." {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+fn lock(store: &Store, name: CString) -> Result<Option<Place>, StoreError> {
+    let tmp = store.tmp_fd();
+    let path = store.layout().tmp().join(name.to_string_lossy().as_ref());
+    let failed = |attempt| {
+        let path = path.clone();
+        move |errno: Errno| StoreError::access(attempt, path)(errno.into())
+    };
+    let directory = match openat(tmp, &name, OPEN_DIRECTORY, Mode::empty()) {
+        Ok(directory) => directory,
+        Err(Errno::NOENT) => return Ok(None),
+        // We only make directories; whatever this is, nobody holds a lock on it.
+        Err(Errno::NOTDIR | Errno::LOOP) => {
+            unlinkat(tmp, &name, AtFlags::empty()).map_err(failed("remove"))?;
+            return Ok(None);
+        }
+        Err(errno) => return Err(failed("open directory")(errno)),
+    };
+    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) if is_at(tmp, name.as_c_str(), &directory) => {}
+        Ok(()) => return Ok(None),
+        Err(Errno::WOULDBLOCK) => return Ok(Some(Place::Owned(directory))),
+        Err(errno) => return Err(failed("lock")(errno)),
+    }
+    let contents = Contents::read(directory.as_fd(), store.layers_fd());
+    Ok(Some(Place::Orphan(Orphan {
+        tmp: tmp
+            .try_clone_to_owned()
+            .map_err(StoreError::access("keep open", store.layout().tmp()))?,
+        tmp_path: store.layout().tmp(),
+        contents: contents.map_err(failed("list"))?,
+        name,
+        directory,
+    })))
+}
+
+impl Orphan {
+    fn path(&self) -> PathBuf {
+        self.tmp_path.join(self.name.to_string_lossy().as_ref())
+    }
+
+    fn remove(self) -> Result<(), StoreError> {
+        remove_tree(self.tmp.as_fd(), self.name.to_bytes())
+            .map_err(StoreError::access("remove", self.path()))
+    }
+
+    /// Removes what nobody can use.
+    fn trim(&self) -> Result<(), StoreError> {
+        let remove = |name: &CStr| {
+            let path = || self.path().join(name.to_string_lossy().as_ref());
+            remove_tree(self.directory.as_fd(), name.to_bytes())
+                .map_err(|source| StoreError::access("remove", path())(source))
+        };
+        self.contents
+            .rubbish
+            .iter()
+            .try_for_each(|name| remove(name))
+    }
+
+    /// Whether its time is over. A change in the future is one of a clock that was wrong.
+    fn is_old(&self) -> bool {
+        let Ok(stat) = fstat(&self.directory) else {
+            return false;
+        };
+        let (now, changed) = (SystemTime::now(), time_of(&stat));
+        let age = now
+            .duration_since(changed)
+            .or_else(|_| changed.duration_since(now));
+        age.is_ok_and(|age| age > KEPT_FOR)
+    }
+
+    /// Makes the directory ours, without what nobody can use.
+    pub(super) fn into_staging(self) -> Result<(Staging, Contents), StoreError> {
+        self.trim()?;
+        let name = self.name.to_string_lossy().into_owned();
+        let next_layer = self.contents.next_layer;
+        let staging =
+            Staging::of_orphan(self.tmp, &self.tmp_path, name, self.directory, next_layer);
+        Ok((staging?, self.contents))
+    }
+}
+
+fn time_of(stat: &rustix::fs::Stat) -> SystemTime {
+    let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}

@@ -1,0 +1,187 @@
+//! Where one pull works, with everything that earlier ones left for it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rocker_types::{DiffId, Digest};
+
+use super::claims::{Wants, release};
+use super::contents::{FinishedLayer, StartedBlob};
+use super::orphans::Orphan;
+use super::partial::PartialBlob;
+use crate::store::staged::StagedLayer;
+use crate::store::staging::Staging;
+use crate::store::{ExpectedLayer, Store, StoreError};
+
+/// A smaller blob is not worth a file: asking for the rest costs as much as asking for all.
+const SMALLEST: u64 = 64 << 10;
+
+/// A blob is kept while it is unpacked if the disk has this many times its size free: what it
+/// unpacks to needs room as well.
+const ROOM: u64 = 8;
+
+/// The staging directories of one pull: one of its own, and those of pulls that ended early.
+#[derive(Debug)]
+pub(crate) struct PullStaging {
+    /// The first one gets what is new.
+    all: Vec<Staging>,
+    finished: Vec<StagedLayer>,
+    started: HashMap<Digest, PartialBlob>,
+}
+
+impl PullStaging {
+    /// Nothing yet; [`claim`](Self::claim) makes a place.
+    pub(crate) fn new() -> Self {
+        Self {
+            all: Vec::new(),
+            finished: Vec::new(),
+            started: HashMap::new(),
+        }
+    }
+
+    /// Sees that there is a place.
+    pub(super) fn begin(&mut self, store: &Store) -> Result<(), StoreError> {
+        if self.all.is_empty() {
+            let staging = store.stage()?;
+            staging.set_keeps(true);
+            self.all.push(staging);
+        }
+        Ok(())
+    }
+
+    /// The names of our directories.
+    pub(super) fn names(&self) -> Vec<String> {
+        let names = self.all.iter().map(Staging::name);
+        names.map(str::to_owned).collect()
+    }
+
+    /// Makes an orphan ours, if it has anything for us.
+    pub(super) fn take_over(&mut self, orphan: Orphan, wants: Wants<'_>) -> Result<(), StoreError> {
+        let (chain, wanted) = (wants.chain, wants.layers);
+        let is_wanted = |layer: &FinishedLayer| {
+            !layer.is_stored
+                && layer.done.fits_on(&below(chain, &layer.done.diff_id))
+                && wanted.iter().any(|wanted| is_of(layer, wanted))
+        };
+        let is_begun = |blob: &StartedBlob| {
+            let mut wanted = wanted.iter();
+            wanted.any(|wanted| wanted.blob == blob.digest && blob.bytes <= wanted.size_bytes)
+        };
+        let contents = &orphan.contents;
+        // once the image is recorded, nobody needs to be told that its layers are in the store
+        let is_ours =
+            |layer: &FinishedLayer| layer.is_stored && chain.contains(&layer.done.diff_id);
+        let mut layers = contents.layers.iter();
+        if !layers.any(|layer| is_wanted(layer) || is_ours(layer))
+            && !contents.blobs.iter().any(is_begun)
+        {
+            return Ok(());
+        }
+        let (staging, contents) = orphan.into_staging()?;
+        staging.set_keeps(true);
+        for layer in contents.layers.into_iter().filter(is_wanted) {
+            let Some(unpacked) = layer.done.unpacked() else {
+                continue;
+            };
+            let directory = staging.finished_layer(&layer.name)?;
+            let (id, blob) = (layer.done.diff_id, layer.done.blob);
+            let layer =
+                directory.into_layer(id, unpacked, Some(blob), wants.limits.keep_free_percent);
+            self.finished.push(layer);
+        }
+        for blob in contents.blobs.into_iter().filter(is_begun) {
+            if let Ok(partial) = PartialBlob::reopen(&staging, &blob.name, blob.bytes) {
+                self.started.entry(blob.digest).or_insert(partial);
+            }
+        }
+        self.all.push(staging);
+        Ok(())
+    }
+
+    /// Where layers are unpacked to.
+    pub(crate) fn staging(&self) -> Staging {
+        self.all[0].clone()
+    }
+
+    /// The layer, if an earlier pull had finished it.
+    pub(crate) fn take_finished(&mut self, wanted: &ExpectedLayer) -> Option<StagedLayer> {
+        let is_wanted = |layer: &StagedLayer| {
+            let blob = layer.blob.as_ref();
+            *layer.diff_id() == wanted.diff_id
+                && blob.is_some_and(|blob| {
+                    blob.digest == wanted.blob && blob.size_bytes == wanted.size_bytes
+                })
+        };
+        let position = self.finished.iter().position(is_wanted)?;
+        Some(self.finished.swap_remove(position))
+    }
+
+    /// Where the blob's bytes go while they are unpacked, with those that an earlier pull got;
+    /// `None` if the blob is too small, the disk too full, or somebody has the file.
+    pub(crate) fn take_blob(&mut self, wanted: &ExpectedLayer) -> Option<Arc<PartialBlob>> {
+        if let Some(started) = self.started.remove(&wanted.blob) {
+            return Some(Arc::new(started));
+        }
+        self.new_blob(wanted)
+    }
+
+    /// The same without anything that an earlier pull got.
+    pub(crate) fn new_blob(&self, wanted: &ExpectedLayer) -> Option<Arc<PartialBlob>> {
+        let staging = &self.all[0];
+        let room = wanted.size_bytes.saturating_mul(ROOM);
+        if wanted.size_bytes < SMALLEST || staging.free_bytes() < room {
+            return None;
+        }
+        let blob = PartialBlob::create(staging, &wanted.blob);
+        let blob = blob.inspect_err(|errno| tracing::debug!(%errno, "cannot keep a blob"));
+        blob.ok().map(Arc::new)
+    }
+
+    /// All of it, for when the image is complete or not worth another attempt.
+    pub(crate) fn leftovers(&self) -> Leftovers {
+        Leftovers(self.all.clone())
+    }
+}
+
+/// What the staging directories of a pull still have once its image is complete. Dropped, it takes
+/// them along; until then, and if this process is killed, layers of the image that nobody recorded
+/// yet are safe from sweeps.
+#[derive(Debug, Default)]
+#[must_use = "dropped before the image is recorded, it leaves its layers to the next sweep"]
+pub struct Leftovers(Vec<Staging>);
+
+impl Leftovers {
+    /// Lets other pulls have the layers of this one, which are in the store by now.
+    pub(crate) fn release(&self) {
+        self.0.iter().for_each(release);
+    }
+
+    /// Leaves everything to the next pull of the image.
+    pub fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|staging| staging.set_keeps(false));
+    }
+}
+
+fn is_of(layer: &FinishedLayer, wanted: &ExpectedLayer) -> bool {
+    let done = &layer.done;
+    done.diff_id == wanted.diff_id
+        && done.blob.digest == wanted.blob
+        && done.blob.size_bytes == wanted.size_bytes
+}
+
+/// The layers below `layer`, each where it first occurs.
+fn below(chain: &[DiffId], layer: &DiffId) -> Vec<DiffId> {
+    let mut below: Vec<DiffId> = Vec::new();
+    for id in chain.iter().take_while(|id| *id != layer) {
+        if !below.contains(id) {
+            below.push(id.clone());
+        }
+    }
+    below
+}

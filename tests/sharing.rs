@@ -1,0 +1,167 @@
+//! Several pulls at once of images that have layers in common.
+
+use std::time::{Duration, Instant};
+
+use rocker_testkit::host::{Spawned, patience};
+use rocker_testkit::image::{BuiltLayer, Image, ImageBuilder, Layer};
+use rocker_testkit::registry::{Action, On};
+use rocker_testkit::{Host, require};
+use rustix::process::Signal;
+
+use crate::host;
+use crate::resume::{await_that, noise, staged};
+
+/// Bytes a second of each transfer: slow enough for four processes to meet.
+const RATE: usize = 2_000_000;
+
+/// A layer of 1 MB that takes owner and mode of a directory from below.
+fn layer(n: u64) -> BuiltLayer {
+    Layer::new()
+        .file(&format!("shared/{n}"), noise(n, 1_000_000))
+        .build()
+}
+
+fn image(layers: &[u64]) -> Image {
+    let layers = layers.iter().map(|n| layer(*n));
+    let base = ImageBuilder::new().layer(Layer::new().dir("shared", 0o750));
+    layers.fold(base, ImageBuilder::built_layer).build()
+}
+
+/// Four images that share a base and, some of them, what lies on it.
+fn four_images() -> [Image; 4] {
+    [
+        image(&[1, 2, 3]),
+        image(&[1, 2, 4]),
+        image(&[1, 5]),
+        image(&[1, 2, 3, 6]),
+    ]
+}
+
+fn push_all(host: &Host, images: &[Image]) -> Vec<String> {
+    let names = (0..).zip(images);
+    names
+        .map(|(n, image)| host.registry().push(&format!("app{n}:1"), image))
+        .collect()
+}
+
+/// Bytes of all that has to be fetched, each layer once.
+fn bytes_once(images: &[Image]) -> u64 {
+    let mut layers: Vec<_> = images.iter().flat_map(|image| &image.layers).collect();
+    layers.sort_by_key(|layer| &layer.digest);
+    layers.dedup_by_key(|layer| &layer.digest);
+    let documents = images
+        .iter()
+        .flat_map(|image| [&image.config, &image.manifest]);
+    let all = layers.into_iter().chain(documents);
+    all.map(|blob| blob.bytes.len() as u64).sum()
+}
+
+fn pull_all(host: &Host, references: &[String]) -> Vec<Spawned> {
+    let pull = |reference: &String| {
+        let limit = Duration::from_secs(60) * patience();
+        host.command(["pull", reference])
+            .time_limit(limit)
+            .quiet()
+            .spawn()
+    };
+    references.iter().map(pull).collect()
+}
+
+fn assert_all_are_whole(host: &Host, references: &[String]) {
+    for reference in references {
+        let tar = host.scratch().join("saved.tar");
+        host.ok(["save", "-o", &tar.to_string_lossy(), reference]);
+        host.ok(["rmi", reference]);
+    }
+    let check = host.rocker(["system", "check"]);
+    assert_eq!(check.exit_code, 0, "{check:?}");
+    assert_eq!(staged(host), [""; 0]);
+}
+
+#[test]
+fn pulls_at_the_same_time_fetch_each_layer_once() {
+    let host = require!(host());
+    let images = four_images();
+    let references = push_all(&host, &images);
+    host.registry().fault(
+        On::Path("/blobs/".to_owned()),
+        u32::MAX,
+        Action::Throttle(RATE),
+    );
+    host.ok(["ps"]);
+
+    let pulls = pull_all(&host, &references);
+    let outputs: Vec<_> = pulls.into_iter().map(Spawned::finish).collect();
+
+    for output in &outputs {
+        assert_eq!(output.exit_code, 0, "{output:?}");
+    }
+    let waited = outputs
+        .iter()
+        .any(|output| output.stderr.contains("Waiting (another pull)"));
+    assert!(waited, "nobody met anybody: {outputs:?}");
+    let served = host.registry().bytes_served();
+    assert_eq!(served, bytes_once(&images));
+    assert_all_are_whole(&host, &references);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn what_a_killed_pull_was_fetching_is_taken_over_by_those_who_wait_for_it() {
+    let host = require!(host());
+    let images = four_images();
+    let references = push_all(&host, &images);
+    host.registry().fault(
+        On::Path("/blobs/".to_owned()),
+        u32::MAX,
+        Action::Throttle(RATE),
+    );
+    host.ok(["ps"]);
+
+    // the first gets all that it needs; the others come to wait for it
+    let first = host.command(["pull", &references[3]]).quiet().spawn();
+    await_that(&first, || host.registry().bytes_served() > 500_000);
+    let others = pull_all(&host, &references[..3]);
+    others
+        .iter()
+        .for_each(|pull| pull.await_stderr("Waiting (another pull)"));
+    first.signal(Signal::KILL);
+    let start = Instant::now();
+    assert_eq!(first.finish().exit_code, -9);
+
+    for output in others.into_iter().map(Spawned::finish) {
+        assert_eq!(output.exit_code, 0, "{output:?}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(30) * patience());
+    // one layer of the killed pull is of no use to the others; what was in flight may be lost
+    let served = host.registry().bytes_served();
+    let once = bytes_once(&images);
+    assert!(served <= once + 300_000, "{served} of {once}");
+    host.ok(["pull", "-q", &references[3]]);
+    assert_all_are_whole(&host, &references);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn two_images_with_the_same_layers_in_another_order_do_not_wait_for_each_other_for_ever() {
+    let host = require!(host());
+    let images = [image(&[1, 2]), image(&[2, 1])];
+    let references = push_all(&host, &images);
+    host.registry().fault(
+        On::Path("/blobs/".to_owned()),
+        u32::MAX,
+        Action::Throttle(RATE),
+    );
+    host.ok(["ps"]);
+
+    for output in pull_all(&host, &references)
+        .into_iter()
+        .map(Spawned::finish)
+    {
+        assert_eq!(output.exit_code, 0, "{output:?}");
+    }
+    for reference in &references {
+        host.ok(["rmi", reference]);
+    }
+    host.assert_nothing_left_behind();
+}
