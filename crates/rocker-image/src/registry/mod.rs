@@ -36,6 +36,7 @@ mod fetch;
 mod http;
 mod layers;
 mod login;
+mod look;
 mod origin;
 mod patience;
 mod pipe;
@@ -58,6 +59,7 @@ pub use credentials::{
 };
 pub use error::{PullError, RegistryError};
 pub use login::{LoginError, LoginRequest, check_login};
+pub use look::{RemoteDocument, fetch_document, list_tags};
 pub use progress::{LayerState, NoProgress, PullEvent, PullProgress};
 pub use pull::{PulledImage, PulledLayer, pull};
 pub use push::{

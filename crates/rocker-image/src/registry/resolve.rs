@@ -127,6 +127,7 @@ impl Resolver<'_> {
             bytes,
             content_type,
             digest,
+            next: _,
         } = body;
         // what the registry says about the digest is not needed, but must not be wrong
         if let Some(digest) = digest {

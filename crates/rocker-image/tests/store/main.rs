@@ -12,6 +12,7 @@ mod chain;
 mod crash;
 mod golden;
 mod hostile;
+mod inspect;
 mod integrity;
 mod listing;
 mod opening;

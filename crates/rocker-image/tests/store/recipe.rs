@@ -69,6 +69,7 @@ fn any_archive_that_unpacks_comes_back() {
                 };
                 if host.store.commit(vec![ChainLayer::Staged(layer)]).is_ok() {
                     host.assert_tar(&tar);
+                    host.assert_whole(&diff_id(&tar));
                     host.store.remove_layer(&diff_id(&tar)).unwrap();
                     host.assert_empty("removed");
                     break;
