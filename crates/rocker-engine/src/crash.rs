@@ -56,11 +56,12 @@ pub enum CrashPoint {
     CommitAfterLayer,
     VolumeAfterRecord,
     VolumeRemoveAfterRecord,
+    TrashBeforeEmpty,
 }
 
 impl CrashPoint {
     /// Every point, in the order in which a container meets them.
-    pub const ALL: [Self; 42] = {
+    pub const ALL: [Self; 43] = {
         use CrashPoint::*;
         [
             RunBeforeClaim,
@@ -105,6 +106,7 @@ impl CrashPoint {
             CommitAfterLayer,
             VolumeAfterRecord,
             VolumeRemoveAfterRecord,
+            TrashBeforeEmpty,
         ]
     };
 

@@ -48,13 +48,17 @@ pub(crate) fn import(context: &mut Context, args: ImportArgs) -> Outcome {
                 "give a file, or pipe the archive in",
             ));
         }
-        context.engine()?.import(stdin(), name.as_ref(), &options)?
+        context
+            .unpacking_engine()?
+            .import(stdin(), name.as_ref(), &options)?
     } else {
         let file = fs_err::File::open(&args.file).map_err(|source| CommandError::Archive {
             path: args.file.clone(),
             source,
         })?;
-        context.engine()?.import(file, name.as_ref(), &options)?
+        context
+            .unpacking_engine()?
+            .import(file, name.as_ref(), &options)?
     };
     print(&format!("{id}\n"))?;
     Ok(Status::Success)

@@ -50,7 +50,7 @@ pub(crate) fn load(context: &mut Context, args: LoadArgs) -> Outcome {
     };
     let request = LoadRequest {
         platform: args.platform,
-        limits: rocker_engine::UnpackLimits::default(),
+        limits: super::config::read()?.limits,
         on_layer: &tell,
     };
     let images = context.engine()?.load(source, &request)?;

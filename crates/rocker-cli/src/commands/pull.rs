@@ -69,7 +69,7 @@ pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, Comman
         true => Progress::Quiet,
         false => Progress::for_stderr(),
     };
-    let engine = context.engine()?;
+    let engine = context.unpacking_engine()?;
     let mut signals = Signals::take(SignalPlan::Interrupt).map_err(CommandError::Terminal)?;
     if !wish.quiet {
         let tag = wish.reference.tag().unwrap_or("latest");

@@ -10,6 +10,7 @@ use crate::EngineError;
 use crate::clock::now_ns;
 use crate::crash::{self, CrashPoint};
 use crate::engine::Engine;
+use crate::spare;
 
 /// What to fetch.
 #[derive(Clone, Debug)]
@@ -87,7 +88,7 @@ impl Engine {
             platform: request.platform.clone(),
             registry: RegistryOptions::default(),
             instead: request.places.clone(),
-            limits: rocker_image::store::UnpackLimits::default(),
+            limits: self.limits,
             known_layers: &is_known,
             cancelled,
         };
@@ -131,9 +132,11 @@ impl Engine {
 
     /// Records an image and its name, while no `rmi` counts names.
     pub(crate) fn record_image(&mut self, image: &NewImage<'_>) -> Result<(), EngineError> {
+        let layout = self.layout.clone();
         let (live, durable) = self.databases()?;
         let tx = live.begin()?;
         durable.record_image(image)?;
+        spare::keep_image(&layout, durable, image.id);
         drop(tx);
         Ok(())
     }

@@ -171,6 +171,7 @@ impl Engine {
                 store.remember_blobs(blobs.map(|(layer, (digest, size))| (layer, digest, size)))?;
             }
         }
+        let layout = self.layout.clone();
         let (live, durable) = self.databases()?;
         let tx = live.begin()?;
         // somebody may have removed it while its bytes travelled
@@ -184,6 +185,7 @@ impl Engine {
                 repo_digest: Some(&reference.familiar_with_digest(&pushed.digest)),
                 pulled_ns: row.pulled_ns,
             })?;
+            crate::spare::keep_image(&layout, durable, &row.id);
         }
         drop(tx);
         Ok(())
