@@ -1,5 +1,7 @@
 //! `manifest inspect` and `search --list-tags`: what Debian's distribution server says it has.
 
+use std::collections::BTreeSet;
+
 use rocker_testkit::image::ImageBuilder;
 use rocker_testkit::registry::Distribution;
 use rocker_testkit::require;
@@ -67,14 +69,14 @@ fn tags_are_listed_page_after_page() {
         host.ok(words)
     };
     let all = listed(&["--limit", "1000"]);
-    assert_eq!(all.lines().count(), 105, "{all}");
-    assert_eq!(all.lines().last(), Some("v104"));
+    let all: BTreeSet<_> = all.lines().collect();
+    assert_eq!(all.len(), 105, "{all:?}");
+    assert_eq!(all.last(), Some(&"v104"));
     assert_eq!(listed(&[]).lines().count(), 25);
     let table = host.ok(["search", "--list-tags", "--limit", "1", repository]);
-    assert_eq!(
-        table.split_whitespace().collect::<Vec<_>>(),
-        ["NAME", "TAG", repository, "v000"]
-    );
+    let words: Vec<_> = table.split_whitespace().collect();
+    assert_eq!(words[..3], ["NAME", "TAG", repository], "{table}");
+    assert_eq!(words.len(), 4, "{table}");
     assert_eq!(
         host.rocker(["search", "--list-tags", &reference]).exit_code,
         125

@@ -184,7 +184,7 @@ fn a_read_only_disk_is_named_and_changes_nothing() {
         &["tag", &image, "b:1"],
         &["rmi", &image],
         &["volume", "create", "vol"],
-        &["run", "--name", "x", "--network", "none", &image, "true"],
+        &["run", "--name", "xx", "--network", "none", &image, "true"],
     ] {
         let output = host.rocker(words.iter().copied());
         assert_one_clear_error(&output, &format!("{words:?}"));

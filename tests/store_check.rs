@@ -85,6 +85,12 @@ fn empty_log(host: &Host, image: &str) {
     assert_eq!(log.map(|log| log.len()).unwrap_or(0), 0);
 }
 
+/// Waits until no monitor writes anything down any more: an exit code is told before that.
+fn settle(host: &Host) {
+    let unlike = host.difference_from(&host.snapshot());
+    assert_eq!(unlike, [""; 0]);
+}
+
 /// As after a reboot: every command has to read the database.
 fn forget_what_is_live(host: &Host) {
     for entry in fs_err::read_dir(host.runroot()).expect("the runroot") {
@@ -105,7 +111,8 @@ fn a_damaged_database_is_set_aside_and_made_anew_with_everything() {
     let host = require!(host());
     let image = furnish(&host);
     type Damage = fn(&mut Vec<u8>);
-    let cases: [(&str, Damage); 6] = [
+    let cases: [(&str, Damage); 7] = [
+        ("missing", Vec::clear),
         ("half", |bytes| bytes.truncate(bytes.len() / 2)),
         ("one page", |bytes| bytes.truncate(4096)),
         ("nothing", Vec::clear),
@@ -122,11 +129,15 @@ fn a_damaged_database_is_set_aside_and_made_anew_with_everything() {
         ("a page of zeros", |bytes| bytes[4096..8192].fill(0)),
     ];
     for (number, (name, damage)) in cases.into_iter().enumerate() {
+        settle(&host);
         empty_log(&host, &image);
         let path = database(&host);
         let mut bytes = fs_err::read(&path).expect("the database");
         damage(&mut bytes);
         fs_err::write(&path, &bytes).expect("damage");
+        if name == "missing" {
+            fs_err::remove_file(&path).expect("removed");
+        }
         if number % 2 == 0 {
             forget_what_is_live(&host);
         }
@@ -205,6 +216,7 @@ fn changes_that_went_with_the_log_are_noticed_and_come_back() {
         host.ok(["rmi", &image]);
         furnish(&host)
     };
+    settle(&host);
     let log = host.root().join("rocker.db-wal");
     // as if nothing since had reached the disk
     fs_err::write(database(&host), &before).expect("the database");
@@ -435,4 +447,34 @@ fn what_cannot_be_put_right_says_why_and_what_to_do() {
     host.ok(["rmi", "own:1"]);
     assert_eq!(host.rocker(["system", "check"]).exit_code, 0);
     host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_damaged_database_of_running_things_is_made_anew_while_nothing_runs() {
+    let host = require!(host());
+    let image = furnish(&host);
+    let path = host.runroot().join("live.db");
+    for size in [0, 5000] {
+        settle(&host);
+        let log = host.runroot().join("live.db-wal");
+        if log.exists() {
+            fs_err::remove_file(log).expect("removed");
+        }
+        fs_err::write(&path, vec![7; size]).expect("damage");
+
+        let repaired = host.rocker(["system", "check", "--repair"]);
+        assert_eq!(repaired.exit_code, 0, "{size}: {repaired:?}");
+        assert_eq!(host.rocker(["system", "check"]).exit_code, 0, "{size}");
+        assert_furnished(&host, &image, &format!("live, {size} bytes"));
+    }
+    for entry in fs_err::read_dir(host.runroot()).expect("the runroot") {
+        let path = entry.expect("an entry").path();
+        if path.to_string_lossy().contains("live.db.damaged-") {
+            fs_err::remove_file(path).expect("removed");
+        }
+    }
+    settle(&host);
+    forget_what_is_live(&host);
+    assert_furnished(&host, &image, "the run directory wiped");
+    clear(&host, &image);
 }

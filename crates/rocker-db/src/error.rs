@@ -169,3 +169,38 @@ impl Diagnose for DbError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn damage_is_told_from_what_may_pass_and_each_has_a_hint() {
+        let cases = [
+            (ffi::SQLITE_CORRUPT, true, "system check --repair"),
+            (ffi::SQLITE_NOTADB, true, "system check --repair"),
+            (ffi::SQLITE_BUSY, false, "another process"),
+            (ffi::SQLITE_LOCKED, false, "another process"),
+            (ffi::SQLITE_FULL, false, "free some space"),
+            (ffi::SQLITE_READONLY, false, "read-only"),
+            (ffi::SQLITE_CANTOPEN, false, "read-only"),
+        ];
+        for (code, is_damage, hint) in cases {
+            let source = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let error = DbError::query("read")(source);
+            assert_eq!(error.is_damage(), is_damage, "{code}");
+            let told = error.hint().unwrap_or_default();
+            assert!(told.contains(hint), "{code}: {told}");
+        }
+        let path = PathBuf::from("rocker.db");
+        assert!(DbError::Lost { path: path.clone() }.is_damage());
+        let newer = DbError::TooNew {
+            path,
+            found: 9,
+            known: 2,
+        };
+        assert!(!newer.is_damage(), "a newer rocker can read it");
+    }
+}

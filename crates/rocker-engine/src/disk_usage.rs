@@ -138,7 +138,10 @@ impl Engine {
         let users = layers.users();
         let mut images = Vec::new();
         for image in self.images()? {
-            let own = layers.of_images.iter().filter(|(id, _)| *id == image.id);
+            // sorted by image
+            let first = layers.of_images.partition_point(|(id, _)| *id < image.id);
+            let own = layers.of_images.iter().skip(first);
+            let own = own.take_while(|(id, _)| *id == image.id);
             let (mut shared_bytes, mut unique_bytes) = (0, 0);
             for (_, layer) in own {
                 match users.get(layer) {

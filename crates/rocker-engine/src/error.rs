@@ -71,6 +71,8 @@ pub enum EngineError {
     NameWithDigest(String),
     #[error("{name} is not a name of image {image}")]
     NotItsName { name: String, image: String },
+    #[error("the database of running containers is damaged, and some run: {}", running.join(", "))]
+    LiveDamaged { running: Vec<String> },
     #[error("another rocker command works on images right now")]
     ImagesBusy,
     #[error("interrupted")]

@@ -62,6 +62,10 @@ impl Diagnose for EngineError {
                 Some(format!("start it with `rocker start {container}`"))
             }
             E::NoSuchImage(image) => Some(format!("get it with `rocker pull {image}`")),
+            E::LiveDamaged { .. } => Some(
+                "reboot, or end their processes, and run `rocker system check --repair` again"
+                    .into(),
+            ),
             E::ImagesBusy => Some("try again when it is done".into()),
             E::WillNotEnd { .. } => Some(
                 "a process of it waits inside the kernel, perhaps for a file server that is gone"

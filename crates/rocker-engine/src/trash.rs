@@ -34,7 +34,10 @@ impl Engine {
             let tx = self.live.begin()?;
             let wish = tx.want_own_sweep()?;
             tx.commit()?;
-            let trash = self.store()?.trash()?;
+            // on a full disk there is no room for a directory, but for what is deleted
+            let Ok(trash) = self.store()?.trash() else {
+                return self.remove_tree(directory);
+            };
             self.trash.push(PendingTrash { trash, wish });
         }
         let taken = self

@@ -98,7 +98,10 @@ fn look(
         Some(progress) => progress,
         None => &NoProgress,
     };
-    let mut engine = Engine::open_as_is(layout)?;
+    let (mut engine, mended) = match args.repair {
+        true => Engine::open_for_repair(layout)?,
+        false => (Engine::open_as_is(layout)?, None),
+    };
     engine.set_limits(limits);
     let report = engine.check(&CheckRequest {
         repair: match args.repair {
@@ -119,5 +122,7 @@ fn look(
     if let Some(progress) = &shown {
         progress.clear();
     }
-    report
+    let mut report = report?;
+    report.lines.extend(mended);
+    Ok(report)
 }

@@ -120,7 +120,7 @@ impl Engine {
 }
 
 /// Gives the database another name, with its log; `None` if there is nothing in it.
-fn set_aside(path: &Path) -> Result<Option<PathBuf>, EngineError> {
+pub(super) fn set_aside(path: &Path) -> Result<Option<PathBuf>, EngineError> {
     let time: String = rfc3339(Some(now_ns()))
         .chars()
         .take_while(|c| *c != '.' && *c != 'Z')

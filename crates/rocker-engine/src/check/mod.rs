@@ -3,6 +3,7 @@
 mod database;
 mod images;
 mod leftovers;
+mod live;
 mod refetch;
 
 use rocker_image::registry::{Endpoint, PullProgress};
@@ -191,11 +192,15 @@ impl Engine {
             report.add("repair", &failures, cure);
         }
         let live = self.live.integrity_problems()?;
-        let cure = "stop all containers and reboot: it is made anew";
+        let cure = "run `rocker system check --repair` while no container runs: it is made anew";
         report.add("live database", &live, cure);
         self.check_images(request, &mut report)?;
         self.check_volumes(request.repair, &mut report)?;
         self.check_leftovers(&mut report)?;
+        if request.repair == Repair::Yes {
+            self.keep_all()?;
+        }
+        self.take_out_trash()?;
         Ok(report)
     }
 }

@@ -137,7 +137,11 @@ impl Engine {
         let existed = durable.delete_volume(name)?;
         drop(tx);
         crash::point(CrashPoint::VolumeRemoveAfterRecord);
-        self.discard(&trash)?;
+        match but {
+            // a person waits for the answer, nobody for the end of a container
+            None => self.discard(&trash)?,
+            Some(_) => self.remove_tree(&trash)?,
+        }
         if existed {
             Ok(())
         } else {

@@ -62,9 +62,12 @@ impl Engine {
         let (live, durable) = self.databases()?;
         // `rmi` counts an image's names while it holds this
         let tx = live.begin()?;
+        let names = images.iter().flat_map(|image| &image.names);
+        let mut changed = spare::holders(durable, names)?;
         durable.record_images(&new)?;
-        for image in images {
-            spare::keep_image(&layout, durable, &image.id);
+        changed.extend(images.iter().map(|image| image.id.clone()));
+        for id in &changed {
+            spare::keep_image(&layout, durable, id);
         }
         drop(tx);
         Ok(())

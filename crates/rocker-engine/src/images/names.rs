@@ -25,8 +25,12 @@ impl Engine {
         if durable.image(&row.id.to_string())?.is_none() {
             return Err(EngineError::NoSuchImage(query.to_owned()));
         }
+        let mut changed = spare::holders(durable, std::iter::once(name))?;
         durable.tag(name, &row.id)?;
-        spare::keep_image(&layout, durable, &row.id);
+        changed.insert(row.id);
+        for id in &changed {
+            spare::keep_image(&layout, durable, id);
+        }
         drop(tx);
         Ok(())
     }

@@ -135,8 +135,12 @@ impl Engine {
         let layout = self.layout.clone();
         let (live, durable) = self.databases()?;
         let tx = live.begin()?;
+        let mut changed = spare::holders(durable, image.reference.into_iter())?;
         durable.record_image(image)?;
-        spare::keep_image(&layout, durable, image.id);
+        changed.insert(image.id.clone());
+        for id in &changed {
+            spare::keep_image(&layout, durable, id);
+        }
         drop(tx);
         Ok(())
     }

@@ -114,6 +114,18 @@ pub(crate) fn keep_image(layout: &Layout, durable: &DurableDb, id: &Digest) {
     told(kept);
 }
 
+/// The images whose copies become stale when another image gets their names.
+pub(crate) fn holders<'a>(
+    durable: &DurableDb,
+    names: impl Iterator<Item = &'a ImageRef>,
+) -> Result<BTreeSet<Digest>, EngineError> {
+    let mut holders = BTreeSet::new();
+    for name in names {
+        holders.extend(durable.image_by_reference(name)?.map(|row| row.id));
+    }
+    Ok(holders)
+}
+
 fn spare_image(durable: &DurableDb, id: &Digest) -> Result<Option<Spare<SpareImage>>, EngineError> {
     let Some(row) = durable.image(&id.to_string())? else {
         return Ok(None);
@@ -181,6 +193,29 @@ impl Engine {
             write(&path, &Spare { generation, row })
         });
         told(kept);
+    }
+
+    /// Keeps copies of everything, also of what an earlier rocker recorded without.
+    pub(crate) fn keep_all(&mut self) -> Result<(), EngineError> {
+        let layout = self.layout.clone();
+        let (live, durable) = self.databases()?;
+        let tx = live.begin()?;
+        for id in durable.image_ids()? {
+            keep_image(&layout, durable, &id);
+        }
+        drop(tx);
+        for row in self.live.containers()? {
+            let is_kept = row.kept && row.durable;
+            if is_kept && !container_path(&layout, &row.id).exists() {
+                self.write_down(&row.id)?;
+            }
+        }
+        for row in self.durable()?.volumes()? {
+            if !volume_path(&layout, &row.name).exists() {
+                self.keep_volume(&row);
+            }
+        }
+        Ok(())
     }
 
     fn generation(&mut self) -> Result<i64, EngineError> {
