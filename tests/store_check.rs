@@ -85,12 +85,6 @@ fn empty_log(host: &Host, image: &str) {
     assert_eq!(log.map(|log| log.len()).unwrap_or(0), 0);
 }
 
-/// Waits until no monitor writes anything down any more: an exit code is told before that.
-fn settle(host: &Host) {
-    let unlike = host.difference_from(&host.snapshot());
-    assert_eq!(unlike, [""; 0]);
-}
-
 /// As after a reboot: every command has to read the database.
 fn forget_what_is_live(host: &Host) {
     for entry in fs_err::read_dir(host.runroot()).expect("the runroot") {
@@ -129,7 +123,7 @@ fn a_damaged_database_is_set_aside_and_made_anew_with_everything() {
         ("a page of zeros", |bytes| bytes[4096..8192].fill(0)),
     ];
     for (number, (name, damage)) in cases.into_iter().enumerate() {
-        settle(&host);
+        host.await_monitors();
         empty_log(&host, &image);
         let path = database(&host);
         let mut bytes = fs_err::read(&path).expect("the database");
@@ -216,7 +210,7 @@ fn changes_that_went_with_the_log_are_noticed_and_come_back() {
         host.ok(["rmi", &image]);
         furnish(&host)
     };
-    settle(&host);
+    host.await_monitors();
     let log = host.root().join("rocker.db-wal");
     // as if nothing since had reached the disk
     fs_err::write(database(&host), &before).expect("the database");
@@ -455,7 +449,7 @@ fn a_damaged_database_of_running_things_is_made_anew_while_nothing_runs() {
     let image = furnish(&host);
     let path = host.runroot().join("live.db");
     for size in [0, 5000] {
-        settle(&host);
+        host.await_monitors();
         let log = host.runroot().join("live.db-wal");
         if log.exists() {
             fs_err::remove_file(log).expect("removed");
@@ -473,7 +467,7 @@ fn a_damaged_database_of_running_things_is_made_anew_while_nothing_runs() {
             fs_err::remove_file(path).expect("removed");
         }
     }
-    settle(&host);
+    host.await_monitors();
     forget_what_is_live(&host);
     assert_furnished(&host, &image, "the run directory wiped");
     clear(&host, &image);
