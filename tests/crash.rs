@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use crate::{HONOURS_TERM, host, shell};
 
 /// The points whose names begin with one of `prefixes`.
-fn points(host: &Host, prefixes: &[&str]) -> Result<Vec<String>, Missing> {
+pub(crate) fn points(host: &Host, prefixes: &[&str]) -> Result<Vec<String>, Missing> {
     let listed = host.rocker(["__crash-points"]);
     if listed.exit_code != 0 {
         return Err(Missing(
@@ -83,7 +83,7 @@ const OF_IMPORT: &[&str] = &["import-after-commit"];
 const OF_LOAD: &[&str] = &["load-after-commit", "load-after-record"];
 const OF_SAVE: &[&str] = &["save-after-note", "save-after-layers"];
 const OF_COMMIT: &[&str] = &["commit-after-pause", "commit-after-layer"];
-const OF_RMI: &[&str] = &["rmi-after-record", "rmi-after-layers"];
+const OF_RMI: &[&str] = &["rmi-after-record", "rmi-after-layers", "trash-before-empty"];
 const OF_VOLUME_CREATE: &[&str] = &["volume-after-record"];
 const OF_VOLUME_RM: &[&str] = &["volume-remove-after-record"];
 

@@ -87,7 +87,7 @@ fn system_check_only_looks_unless_it_is_told_to_repair() {
     for _ in 0..2 {
         let looked = host.rocker(["system", "check"]);
         assert_eq!(looked.exit_code, 1, "{looked:?}");
-        assert!(looked.stdout.contains("FAIL  leftovers"), "{looked:?}");
+        assert!(looked.stdout.contains("FAIL   leftovers"), "{looked:?}");
     }
     // Nor does the shell that asks for names.
     let completed = host.program(&host.binary().to_string_lossy());
@@ -119,7 +119,7 @@ fn system_check_tells_about_the_host_even_if_the_installation_cannot_be_opened()
 
     assert_eq!(output.exit_code, 1, "{output:?}");
     assert!(output.stdout.contains(" kernel"), "{output:?}");
-    assert!(output.stdout.contains("FAIL  installation"), "{output:?}");
+    assert!(output.stdout.contains("FAIL   installation"), "{output:?}");
     host.assert_nothing_left_behind();
 }
 

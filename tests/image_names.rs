@@ -244,3 +244,47 @@ fn images_are_chosen_by_filters_and_patterns() {
     host.ok(["rmi", "--all"]);
     assert_eq!(listed(&[]), Vec::<String>::new());
 }
+
+#[test]
+fn a_tree_shows_who_shares_layers_and_a_diff_what_images_differ_in() {
+    let host = require!(host());
+    let shared = Layer::new()
+        .dir("d", 0o755)
+        .file("d/old", "1")
+        .file("d/same", "1")
+        .file("gone", "1");
+    let base = host.pulled("base:1", ImageBuilder::busybox().layer(shared.clone()));
+    let top = Layer::new()
+        .whiteout("gone")
+        .file("d/old", "changed")
+        .file("d/new", "2")
+        .dir("tree", 0o755)
+        .file("tree/leaf", "3");
+    let image = host.pulled("top:1", ImageBuilder::busybox().layer(shared).layer(top));
+
+    let tree = host.ok(["image", "tree", &image]);
+    let layers: Vec<_> = tree
+        .lines()
+        .filter(|line| line.contains("── ID: "))
+        .collect();
+    assert_eq!(layers.len(), 3, "{tree}");
+    assert!(
+        layers[1].contains("Shared with: 1 Top Layer of: ["),
+        "{tree}"
+    );
+    assert!(
+        layers[2].starts_with("└──") && !layers[2].contains("Shared"),
+        "{tree}"
+    );
+
+    let expected = "C /d\nA /d/new\nC /d/old\nD /gone\nA /tree\nA /tree/leaf";
+    assert_eq!(host.ok(["image", "diff", &image]), expected);
+    assert_eq!(host.ok(["image", "diff", &image, &base]), expected);
+    assert_eq!(
+        host.ok(["image", "diff", &base, &image]),
+        "C /d\nD /d/new\nC /d/old\nA /gone\nD /tree"
+    );
+    assert_eq!(host.ok(["image", "diff", &base, &base]), "");
+    assert_eq!(host.rocker(["image", "diff", "no-such"]).exit_code, 1);
+    host.assert_nothing_left_behind();
+}

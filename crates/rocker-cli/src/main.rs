@@ -73,7 +73,8 @@ fn command(words: &[OsString]) -> u8 {
     };
     logging::start(globals.level());
     let mut context = Context::new(globals.layout());
-    match (entry.run)(&mut context, &matches) {
+    let outcome = (entry.run)(&mut context, &matches);
+    let code = match outcome {
         Ok(status) => status.code(),
         Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             Status::OutputClosed.code()
@@ -82,7 +83,9 @@ fn command(words: &[OsString]) -> u8 {
             report::error(&error);
             exit_code::of_error(entry, &error)
         }
-    }
+    };
+    context.finish();
+    code
 }
 
 fn printed(text: &str) -> u8 {

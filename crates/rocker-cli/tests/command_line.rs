@@ -95,7 +95,7 @@ fn a_configuration_that_makes_no_sense_is_one_line() {
     };
 
     let missing = pull();
-    fs_err::write(&path, "\n\nunsafe = []\n").expect("a file");
+    fs_err::write(&path, "\n\ninsecure = 7\n").expect("a file");
     let unknown = pull();
     fs_err::write(&path, "insecure = [").expect("a file");
     let broken = pull();
@@ -108,7 +108,7 @@ fn a_configuration_that_makes_no_sense_is_one_line() {
     assert_eq!(
         unknown,
         format!(
-            "Error: invalid configuration {quoted}, line 3: unknown field `unsafe`, expected `insecure`\n"
+            "Error: invalid configuration {quoted}, line 3: insecure wants a list of \"HOST[:PORT]\"\n"
         )
     );
     let start = format!("Error: invalid configuration {quoted}, line 1: ");

@@ -18,11 +18,13 @@ pub(crate) enum Durability {
 }
 
 /// Opens or creates the database at `path` and brings its schema up to `schema.len()`:
-/// `schema[i]` is the script that leads from version `i` to `i + 1`.
+/// `schema[i]` is the script that leads from version `i` to `i + 1`. One that has no schema yet is
+/// asked about first: `may_be_new` says whether there may be a new one at all.
 pub(crate) fn open(
     path: &Path,
     durability: Durability,
     schema: &[&str],
+    may_be_new: &dyn Fn() -> bool,
 ) -> Result<Connection, DbError> {
     let failed = |source| DbError::Open {
         path: path.to_owned(),
@@ -46,7 +48,7 @@ pub(crate) fn open(
         "PRAGMA synchronous={synchronous}; PRAGMA foreign_keys=ON; PRAGMA wal_autocheckpoint={frames};"
     ))
     .map_err(failed)?;
-    migrate(&mut db, path, schema)?;
+    migrate(&mut db, path, schema, may_be_new)?;
     Ok(db)
 }
 
@@ -90,7 +92,12 @@ fn use_log(db: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-fn migrate(db: &mut Connection, path: &Path, schema: &[&str]) -> Result<(), DbError> {
+fn migrate(
+    db: &mut Connection,
+    path: &Path,
+    schema: &[&str],
+    may_be_new: &dyn Fn() -> bool,
+) -> Result<(), DbError> {
     let failed = |source| DbError::Open {
         path: path.to_owned(),
         source,
@@ -108,6 +115,12 @@ fn migrate(db: &mut Connection, path: &Path, schema: &[&str]) -> Result<(), DbEr
             found,
             known,
         });
+    }
+    let lost = || DbError::Lost {
+        path: path.to_owned(),
+    };
+    if found == 0 && !may_be_new() {
+        return Err(lost());
     }
     use_log(db).map_err(failed)?;
     let transaction = db

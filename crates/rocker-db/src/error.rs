@@ -15,6 +15,12 @@ pub enum DbError {
         /// sqlite's word.
         source: rusqlite::Error,
     },
+    /// It is missing or empty, although what it knew of is still there.
+    #[error("database {path:?} is lost: it is missing or empty, and images or containers are not")]
+    Lost {
+        /// The file.
+        path: PathBuf,
+    },
     /// A newer rocker wrote it.
     #[error("database {path:?} has schema {found}, this rocker knows up to {known}")]
     TooNew {
@@ -76,10 +82,42 @@ pub enum DbError {
     },
 }
 
+/// What helps when the file itself is damaged.
+const REPAIR: &str = "run `rocker system check --repair`";
+
 impl DbError {
     pub(crate) fn query(what: &'static str) -> impl Fn(rusqlite::Error) -> Self {
         move |source| Self::Query { what, source }
     }
+
+    /// Whether the database itself is damaged or lost, rather than out of reach: what was in it
+    /// has to be found elsewhere.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode as Code;
+        match self {
+            Self::Lost { .. } | Self::Corrupt { .. } => true,
+            Self::Open { source, .. } | Self::Query { source, .. } => {
+                is_missing_schema(source)
+                    || matches!(
+                        source.sqlite_error_code(),
+                        Some(Code::DatabaseCorrupt | Code::NotADatabase)
+                    )
+            }
+            Self::TooNew { .. }
+            | Self::NameTaken { .. }
+            | Self::PortTaken { .. }
+            | Self::AddressesExhausted { .. }
+            | Self::NoSuchContainer(_)
+            | Self::Ambiguous { .. } => false,
+        }
+    }
+}
+
+/// A database of sqlite's, but with other tables than those that its version promises.
+fn is_missing_schema(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::SqliteFailure(_, Some(message)) if message.starts_with("no such table"))
+        || matches!(error, rusqlite::Error::SqlInputError { msg, .. } if msg.starts_with("no such "))
 }
 
 impl Diagnose for DbError {
@@ -91,7 +129,9 @@ impl Diagnose for DbError {
             Self::NoSuchContainer(_) => ErrorKind::NotFound,
             Self::Ambiguous { .. } => ErrorKind::Invalid,
             Self::TooNew { .. } => ErrorKind::Unsupported,
-            Self::Open { .. } | Self::Query { .. } | Self::Corrupt { .. } => ErrorKind::Internal,
+            Self::Lost { .. } | Self::Open { .. } | Self::Query { .. } | Self::Corrupt { .. } => {
+                ErrorKind::Internal
+            }
         }
     }
 
@@ -107,9 +147,11 @@ impl Diagnose for DbError {
             Self::TooNew { .. } => Some("use the newer rocker that wrote it".into()),
             Self::Open { source, .. } | Self::Query { source, .. } => {
                 match source.sqlite_error_code() {
-                    Some(Code::DatabaseCorrupt | Code::NotADatabase) => {
-                        Some("run `rocker system check --repair`".into())
-                    }
+                    Some(Code::DatabaseCorrupt | Code::NotADatabase) => Some(REPAIR.into()),
+                    Some(Code::DatabaseBusy | Code::DatabaseLocked) => Some(
+                        "another process holds it: see who with `fuser`, end that, and try again"
+                            .into(),
+                    ),
                     Some(Code::DiskFull) => {
                         Some("the disk is full: free some space and try again".into())
                     }
@@ -122,8 +164,43 @@ impl Diagnose for DbError {
             Self::AddressesExhausted { .. } => {
                 Some("remove containers that are no longer needed".into())
             }
-            Self::Corrupt { .. } => Some("run `rocker system check --repair`".into()),
+            Self::Corrupt { .. } | Self::Lost { .. } => Some(REPAIR.into()),
             Self::NoSuchContainer(_) | Self::Ambiguous { .. } => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn damage_is_told_from_what_may_pass_and_each_has_a_hint() {
+        let cases = [
+            (ffi::SQLITE_CORRUPT, true, "system check --repair"),
+            (ffi::SQLITE_NOTADB, true, "system check --repair"),
+            (ffi::SQLITE_BUSY, false, "another process"),
+            (ffi::SQLITE_LOCKED, false, "another process"),
+            (ffi::SQLITE_FULL, false, "free some space"),
+            (ffi::SQLITE_READONLY, false, "read-only"),
+            (ffi::SQLITE_CANTOPEN, false, "read-only"),
+        ];
+        for (code, is_damage, hint) in cases {
+            let source = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let error = DbError::query("read")(source);
+            assert_eq!(error.is_damage(), is_damage, "{code}");
+            let told = error.hint().unwrap_or_default();
+            assert!(told.contains(hint), "{code}: {told}");
+        }
+        let path = PathBuf::from("rocker.db");
+        assert!(DbError::Lost { path: path.clone() }.is_damage());
+        let newer = DbError::TooNew {
+            path,
+            found: 9,
+            known: 2,
+        };
+        assert!(!newer.is_damage(), "a newer rocker can read it");
     }
 }

@@ -58,11 +58,12 @@ pub enum CrashPoint {
     CommitAfterLayer,
     VolumeAfterRecord,
     VolumeRemoveAfterRecord,
+    TrashBeforeEmpty,
 }
 
 impl CrashPoint {
     /// Every point, in the order in which a container meets them.
-    pub const ALL: [Self; 44] = {
+    pub const ALL: [Self; 45] = {
         use CrashPoint::*;
         [
             RunBeforeClaim,
@@ -109,6 +110,7 @@ impl CrashPoint {
             CommitAfterLayer,
             VolumeAfterRecord,
             VolumeRemoveAfterRecord,
+            TrashBeforeEmpty,
         ]
     };
 

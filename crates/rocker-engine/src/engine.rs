@@ -4,10 +4,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use rocker_db::{DurableDb, LiveDb};
-use rocker_image::store::Store;
+use rocker_image::store::{Store, UnpackLimits};
 use rocker_types::{ContainerId, Layout, VolumeName};
 
 use crate::EngineError;
+use crate::trash::PendingTrash;
 
 /// The use-cases of rocker, for one installation.
 ///
@@ -19,6 +20,8 @@ pub struct Engine {
     pub(crate) live: LiveDb,
     durable: Option<DurableDb>,
     store: Option<Store>,
+    pub(crate) trash: Vec<PendingTrash>,
+    pub(crate) limits: UnpackLimits,
 }
 
 impl Engine {
@@ -53,7 +56,14 @@ impl Engine {
             live,
             durable: None,
             store: None,
+            trash: Vec::new(),
+            limits: UnpackLimits::default(),
         })
+    }
+
+    /// What a layer may cost that comes from now on.
+    pub fn set_limits(&mut self, limits: UnpackLimits) {
+        self.limits = limits;
     }
 
     /// Where this installation lies.
@@ -71,9 +81,17 @@ impl Engine {
     pub(crate) fn databases(&mut self) -> Result<(&mut LiveDb, &mut DurableDb), EngineError> {
         let durable = match &mut self.durable {
             Some(db) => db,
-            empty => empty.insert(DurableDb::open(&self.layout.db())?),
+            empty => {
+                let is_lost = || has_content(&self.layout);
+                empty.insert(DurableDb::open_unless(&self.layout.db(), &is_lost)?)
+            }
         };
         Ok((&mut self.live, durable))
+    }
+
+    /// Lets go of the database of kept things: the file is about to be another.
+    pub(crate) fn close_durable(&mut self) {
+        self.durable = None;
     }
 
     /// The layer store.
@@ -87,7 +105,7 @@ impl Engine {
         }
     }
 
-    fn seed_after_boot(&mut self) -> Result<(), EngineError> {
+    pub(crate) fn seed_after_boot(&mut self) -> Result<(), EngineError> {
         if self.live.is_seeded()? {
             return Ok(());
         }
@@ -102,6 +120,20 @@ impl Engine {
         }
         Ok(tx.commit()?)
     }
+}
+
+/// Whether there is anything that a database has to know of.
+fn has_content(layout: &Layout) -> bool {
+    let directories = [
+        layout.layers(),
+        layout.images(),
+        layout.containers(),
+        layout.volumes(),
+    ];
+    let mut entries = directories
+        .iter()
+        .filter_map(|path| fs_err::read_dir(path).ok());
+    entries.any(|mut entries| entries.next().is_some())
 }
 
 /// Makes a directory that only root may enter, or sees that an existing one is that.

@@ -82,6 +82,12 @@ pub enum EngineError {
     NameWithDigest(String),
     #[error("{name} is not a name of image {image}")]
     NotItsName { name: String, image: String },
+    #[error("the database of running containers is damaged, and some run: {}", running.join(", "))]
+    LiveDamaged { running: Vec<String> },
+    #[error("another rocker command works on images right now")]
+    ImagesBusy,
+    #[error("interrupted")]
+    Interrupted,
     #[error("no such volume: {0}")]
     NoSuchVolume(String),
     #[error("volume {volume} is used by container {}", users.join(", "))]

@@ -24,7 +24,9 @@ impl Diagnose for EngineError {
             | E::NotRunning { .. }
             | E::StillRunning { .. }
             | E::Paused { .. }
+            | E::ImagesBusy
             | E::Busy { .. } => ErrorKind::Conflict,
+            E::Interrupted => ErrorKind::Interrupted,
             E::UnsafeDirectory { .. } | E::LayerLost { .. } => ErrorKind::Tampered,
             E::File { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 ErrorKind::Denied
@@ -61,6 +63,11 @@ impl Diagnose for EngineError {
                 Some(format!("start it with `rocker start {container}`"))
             }
             E::NoSuchImage(image) => Some(format!("get it with `rocker pull {image}`")),
+            E::LiveDamaged { .. } => Some(
+                "reboot, or end their processes, and run `rocker system check --repair` again"
+                    .into(),
+            ),
+            E::ImagesBusy => Some("try again when it is done".into()),
             E::WillNotEnd { .. } => Some(
                 "a process of it waits inside the kernel, perhaps for a file server that is gone"
                     .into(),

@@ -17,6 +17,7 @@ pub mod control;
 mod copy_up;
 mod crash;
 mod definition;
+mod disk_usage;
 mod engine;
 mod error;
 mod error_kind;
@@ -29,12 +30,14 @@ mod recover;
 mod report;
 mod request;
 mod resolve;
+mod spare;
 mod sweep;
 mod teardown;
 #[cfg(test)]
 mod testing;
+mod trash;
 
-pub use check::{CheckLine, CheckReport, CheckStatus, HostFacts, Repair};
+pub use check::{CheckLine, CheckReport, CheckRequest, CheckStatus, HostFacts, Repair};
 pub use containers::spawn::MONITOR_WORD;
 pub use containers::{
     Attached, CommitOptions, ContainerSummary, CreatedContainer, ExecRequest, ExecSession,
@@ -42,11 +45,12 @@ pub use containers::{
 };
 pub use crash::CrashPoint;
 pub use definition::{Definition, MountDefinition, NetworkMode, Resources};
+pub use disk_usage::{DetailedUsage, DiskUsage, ImageUsage, Share};
 pub use engine::Engine;
 pub use error::EngineError;
 pub use images::{
-    BuildStep, ImageSummary, ImportOptions, PullRequest, Pulled, PushRequest, PushWatch, Pushed,
-    RemovedImage,
+    BuildStep, ImageSummary, ImageTree, ImportOptions, PullRequest, Pulled, PushRequest, PushWatch,
+    Pushed, RemovedImage, TreeLayer,
 };
 pub use lifecycle::monitor_main;
 pub use report::MonitorFailure;
@@ -58,11 +62,12 @@ pub use rocker_image::policy::{Entry, Policy, PolicyError};
 pub use rocker_image::registry::{
     AuthFile, AuthFileError, CertificateError, Certificates, Credential, Credentials, Elsewhere,
     Endpoint, ExtraHeaders, InvalidServer, KeyStyle, LayerState, LoginError, LoginRequest, Meaning,
-    NoProgress, NoPushProgress, PullEvent, PullProgress, PushCompression, PushEvent, PushProgress,
-    PushState, RegistryOptions, RouteError, Routes, SavedIn, Server, Stop, TlsPolicy, Way,
-    check_login, forget_all_logins, forget_login, save_login,
+    NoProgress, NoPushProgress, PullError, PullEvent, PullProgress, PushCompression, PushEvent,
+    PushProgress, PushState, RegistryOptions, RemoteDocument, RouteError, Routes, SavedIn, Server,
+    Stop, TlsPolicy, Way, check_login, fetch_document, forget_all_logins, forget_login, list_tags,
+    save_login,
 };
-pub use rocker_image::store::{Change, ChangeKind, UnpackLimits};
+pub use rocker_image::store::{Change, ChangeKind, Depth, UnpackLimits};
 pub use rocker_runtime::{ExitStatus, Running, executable, main_init};
 
 /// The control socket's name in a container's run directory.

@@ -33,7 +33,12 @@ impl Engine {
             .into_iter()
             .filter_map(Result::err)
         {
-            tracing::warn!(%error, "cannot tidy up now");
+            if matches!(&error, EngineError::Db(error) if error.is_damage()) {
+                // whoever needs the database says so, and what to do
+                tracing::debug!(%error, "cannot tidy up now");
+            } else {
+                tracing::warn!(%error, "cannot tidy up now");
+            }
         }
         Ok(())
     }

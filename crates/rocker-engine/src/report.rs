@@ -34,6 +34,11 @@ pub struct MonitorFailure {
     pub(crate) exit_code: u8,
 }
 
+/// An error with its causes, outermost first, on one line.
+pub(crate) fn chain(error: &EngineError) -> String {
+    MonitorFailure::of(error).text()
+}
+
 impl MonitorFailure {
     /// Takes an error's words.
     pub(crate) fn of(error: &EngineError) -> Self {

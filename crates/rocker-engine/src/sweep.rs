@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use rocker_db::{OwnerLock, SharedLock};
+use rocker_image::store::Trash;
 use rocker_types::{ContainerId, Layout};
 
 use crate::EngineError;
 use crate::engine::Engine;
+use crate::trash::PendingTrash;
 
 /// Held by whoever makes or deletes layers; a sweep needs to be alone.
 pub(crate) const IMAGES_LOCK: &str = "images";
@@ -30,12 +32,23 @@ impl Engine {
         };
         // read first: who wishes for a sweep from here on gets another one
         let wish = self.live.sweep_wanted()?;
-        self.sweep_layers()?;
+        if !self.lost_images()?.is_empty() {
+            // what looks like an orphan may be all that is left of an image
+            tracing::warn!(
+                "the database has lost its last changes: run `rocker system check --repair`"
+            );
+            return Ok(());
+        }
+        self.sweep_spares()?;
+        let trash = self.sweep_layers()?;
         self.sweep_blobs()?;
         self.sweep_containers()?;
         self.sweep_volumes()?;
         self.sweep_saves()?;
-        if let Some(wish) = wish {
+        if let Some(trash) = trash {
+            // pulls need not wait until the files are deleted, nor need the user
+            self.trash.push(PendingTrash::of_sweep(trash, wish));
+        } else if let Some(wish) = wish {
             let tx = self.live.begin()?;
             tx.sweep_done(&wish)?;
             tx.commit()?;
@@ -48,23 +61,32 @@ impl Engine {
     /// command the reading of what this one wrote.
     pub(crate) fn sweep_after_images(&mut self) -> Result<(), EngineError> {
         self.sweep()?;
+        if let Err(error) = self.measure_layers() {
+            // `system df` measures what is left
+            tracing::debug!(%error, "a layer is not measured");
+        }
         if let Err(error) = self.durable()?.empty_log() {
             tracing::debug!(%error, "the log stays as long as it is");
         }
         Ok(())
     }
 
-    fn sweep_layers(&mut self) -> Result<(), EngineError> {
+    /// Moves layers of no image to the trash, if there are any.
+    fn sweep_layers(&mut self) -> Result<Option<Trash>, EngineError> {
         let known: BTreeSet<_> = self.durable()?.layers()?.into_iter().collect();
         let store = self.store()?;
         store.sweep()?;
         let unfinished = store.unfinished_layers()?;
-        for layer in store.layers()? {
-            if !known.contains(&layer) && !unfinished.contains(&layer) {
-                store.remove_layer(&layer)?;
-            }
+        let mut layers = store.layers()?;
+        layers.retain(|layer| !known.contains(layer) && !unfinished.contains(layer));
+        if layers.is_empty() {
+            return Ok(None);
         }
-        Ok(())
+        let trash = store.trash()?;
+        for layer in &layers {
+            store.discard_layer(layer, &trash)?;
+        }
+        Ok(Some(trash))
     }
 
     /// Configs, manifests and indexes that belong to no image.
@@ -106,7 +128,12 @@ impl Engine {
                 .iter()
                 .filter(|id| !rows.iter().any(|row| row.id == **id));
             for path in orphans.map(|id| dir.join(id.as_str())) {
-                if is_disposable(&path) {
+                let id = path.file_name().and_then(|id| id.to_str()?.parse().ok());
+                let was_removed = match id {
+                    Some(id) => self.was_removed(&id)?,
+                    None => false,
+                };
+                if was_removed || is_disposable(&path) {
                     self.remove_tree(&path)?;
                 }
             }

@@ -148,6 +148,7 @@ impl Engine {
         let row = self.live.container(id)?;
         let volumes = self.live.volumes_of(id)?;
         self.durable()?.record_container(&row, &volumes)?;
+        self.keep_container(&row, &volumes);
         if !row.durable {
             let tx = self.live.begin()?;
             tx.mark_durable(id)?;

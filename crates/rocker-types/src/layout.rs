@@ -78,6 +78,12 @@ impl Layout {
             .join(digest.hex())
     }
 
+    /// Where it is kept once more what the database knows of each image.
+    #[must_use]
+    pub fn images(&self) -> PathBuf {
+        self.root.join("images")
+    }
+
     /// Where containers are kept.
     #[must_use]
     pub fn containers(&self) -> PathBuf {

@@ -5,8 +5,9 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use crate::commands::{Context, Outcome};
 use crate::commands::{
     attach, commit, completion, crash_points, create, diff, exec, export, generate, history,
-    image_exists, image_prune, images, import, info, inspect, kill, load, login, logs, ps, pull,
-    push, restart, rm, rmi, run, save, start, stop, system, tag, version, volume, wait,
+    image_exists, image_prune, image_tree, images, import, info, inspect, kill, load, login, logs,
+    ps, pull, push, remote, restart, rm, rmi, run, save, start, stop, system, system_df, tag,
+    version, volume, wait,
 };
 
 /// One command: its names, its flags, and what it does.
@@ -47,6 +48,7 @@ impl std::fmt::Debug for Entry {
 pub(crate) const GROUPS: &[(&str, &str)] = &[
     ("container", "Work with containers"),
     ("image", "Work with images"),
+    ("manifest", "Look at what registries have"),
     ("volume", "Work with volumes"),
     ("system", "Look after the installation"),
 ];
@@ -201,6 +203,14 @@ pub(crate) const COMMANDS: &[Entry] = &[
         image_prune::prune,
         [["image", "prune"]]
     ),
+    entry!(image_tree::TreeArgs, image_tree::tree, [["image", "tree"]]),
+    entry!(image_tree::DiffArgs, image_tree::diff, [["image", "diff"]]),
+    entry!(
+        remote::ManifestArgs,
+        remote::manifest,
+        [["manifest", "inspect"]]
+    ),
+    entry!(remote::SearchArgs, remote::search, [["search"]]),
     entry!(login::LoginArgs, login::login, [["login"]]),
     entry!(login::LogoutArgs, login::logout, [["logout"]]),
     entry!(volume::CreateArgs, volume::create, [["volume", "create"]]),
@@ -221,6 +231,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
     ),
     entry!(version::VersionArgs, version::version, [["version"]]),
     entry!(info::InfoArgs, info::info, [["info"], ["system", "info"]]),
+    entry!(system_df::DfArgs, system_df::df, [["system", "df"]]),
     entry!(system::CheckArgs, system::check, [["system", "check"]]),
     entry!(
         completion::CompletionArgs,

@@ -52,7 +52,9 @@ pub(crate) fn commit(context: &mut Context, args: CommitArgs) -> Outcome {
         pause: args.pause,
     };
     let query = ContainerQuery::new(&args.container);
-    let id = context.engine()?.commit(&query, name.as_ref(), &options)?;
+    let id = context
+        .unpacking_engine()?
+        .commit(&query, name.as_ref(), &options)?;
     print(&format!("{id}\n"))?;
     Ok(Status::Success)
 }

@@ -117,7 +117,7 @@ fn add_candidates(argument: Arg) -> Arg {
     match value.as_str() {
         "CONTAINER" => argument.add(ArgValueCandidates::new(containers)),
         "NAME|ID" => argument.add(ArgValueCandidates::new(everything)),
-        "IMAGE" | "IMAGE [COMMAND] [ARG]" | "REPOSITORY[:TAG]" => {
+        "IMAGE" | "BASE" | "IMAGE [COMMAND] [ARG]" | "REPOSITORY[:TAG]" => {
             argument.add(ArgValueCandidates::new(images))
         }
         "VOLUME" if argument.is_positional() => argument.add(ArgValueCandidates::new(volumes)),

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use rocker_engine::{Engine, EngineError};
 use rocker_types::Layout;
 
-use super::{CommandError, Outcome};
+use super::{CommandError, Outcome, config};
 use crate::exit_code::Status;
 use crate::report;
 
@@ -33,6 +33,21 @@ impl Context {
         match &mut self.engine {
             Some(engine) => Ok(engine),
             empty => Ok(empty.insert(Engine::open(&self.layout)?)),
+        }
+    }
+
+    /// The engine, with what the configuration says that layers may cost.
+    pub(crate) fn unpacking_engine(&mut self) -> Result<&mut Engine, CommandError> {
+        let limits = config::read()?.limits;
+        let engine = self.engine()?;
+        engine.set_limits(limits);
+        Ok(engine)
+    }
+
+    /// Does what can wait until the answer is given: deletes the files of what was removed.
+    pub(crate) fn finish(&mut self) {
+        if let Some(Err(error)) = self.engine.as_mut().map(Engine::take_out_trash) {
+            tracing::warn!(%error, "cannot delete everything that was removed");
         }
     }
 

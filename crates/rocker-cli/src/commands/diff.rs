@@ -23,12 +23,17 @@ pub(crate) struct DiffArgs {
 pub(crate) fn diff(context: &mut Context, args: DiffArgs) -> Outcome {
     let query = ContainerQuery::new(&args.container);
     let changes = context.engine()?.changes(&query)?;
+    print_changes(&changes)?;
+    Ok(Status::Success)
+}
+
+/// One line for each.
+pub(super) fn print_changes(changes: &[Change]) -> Result<(), CommandError> {
     // names are bytes, and are printed as they are
     let lines: Vec<u8> = changes.iter().flat_map(line).collect();
     let mut out = std::io::stdout().lock();
     let written = out.write_all(&lines).and_then(|()| out.flush());
-    written.map_err(CommandError::Output)?;
-    Ok(Status::Success)
+    written.map_err(CommandError::Output)
 }
 
 fn line(change: &Change) -> Vec<u8> {

@@ -55,7 +55,9 @@ pub(crate) fn import(context: &mut Context, args: ImportArgs) -> Outcome {
                 "give a file, or pipe the archive in",
             ));
         }
-        context.engine()?.import(stdin(), name.as_ref(), &options)?
+        context
+            .unpacking_engine()?
+            .import(stdin(), name.as_ref(), &options)?
     } else if args.file.starts_with("http://") || args.file.starts_with("https://") {
         fetch(context, &args.file, name.as_ref(), &options)?
     } else {
@@ -63,7 +65,9 @@ pub(crate) fn import(context: &mut Context, args: ImportArgs) -> Outcome {
             path: args.file.clone(),
             source,
         })?;
-        context.engine()?.import(file, name.as_ref(), &options)?
+        context
+            .unpacking_engine()?
+            .import(file, name.as_ref(), &options)?
     };
     print(&format!("{id}\n"))?;
     Ok(Status::Success)

@@ -53,7 +53,7 @@ pub(crate) fn load(context: &mut Context, args: LoadArgs) -> Outcome {
         platform: args.platform,
         only: None,
         policy: policy()?,
-        limits: rocker_engine::UnpackLimits::default(),
+        limits: super::config::read()?.limits,
         on_layer: &tell,
     };
     let images = context.engine()?.load(source, &request)?;

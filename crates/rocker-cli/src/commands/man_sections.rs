@@ -34,8 +34,14 @@ const OF_EXEC: (&str, &str) = ("1", "rocker itself failed.");
 const FILES: &[(&str, &str)] = &[
     (
         "/etc/rocker/config.toml",
-        "Optional. TOML with one key: insecure = [\"HOST[:PORT]\", ...] names the registries that are \
-         spoken to over plain HTTP; those on loopback always may be. An unknown key is an error.",
+        "Optional, TOML. insecure = [\"HOST[:PORT]\", ...] names the registries that are spoken to over \
+         plain HTTP; those on loopback always may be. The table [limits] says what a layer may cost that \
+         is pulled, loaded, imported or committed, in numbers or in sizes like \"1g\": entries (2000000), \
+         unpacked_bytes (64g), keep_free_percent (5, of the free space, which stays free), ratio (1000, of \
+         unpacked to packed bytes) once there are more than ratio_grace_bytes (1g), path_bytes (4096), \
+         component_bytes (255), pax_bytes (1m, of one extended header), xattr_bytes (64k, of one file), \
+         zstd_window_log (25, the decoder's memory as a power of two) and index_bytes (64m, of memory for \
+         names). An unknown key is warned of.",
     ),
     (
         "$REGISTRY_AUTH_FILE, $XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json, ~/.docker/config.json",

@@ -116,8 +116,8 @@ pub(crate) fn ps(context: &mut Context, args: PsArgs) -> Outcome {
     let format = ListFormat::new(args.quiet, args.format.as_deref());
     let containers = context.engine()?.containers(args.all)?;
     let view = View {
-        now: SystemTime::now(),
         whole: args.no_trunc,
+        ..View::new()
     };
     let rows = containers.iter().map(|container| {
         let mut row = view.shown(container);
@@ -141,15 +141,23 @@ type Row = serde_json::Map<String, Value>;
 
 /// How containers are looked at.
 #[derive(Debug, Clone, Copy)]
-struct View {
+pub(crate) struct View {
     now: SystemTime,
     /// Nothing is cut.
     whole: bool,
 }
 
 impl View {
+    /// As they are now, cut to the width of a table.
+    pub(crate) fn new() -> Self {
+        Self {
+            now: SystemTime::now(),
+            whole: false,
+        }
+    }
+
     /// The columns of the plain table.
-    fn shown(self, container: &ContainerSummary) -> Row {
+    pub(crate) fn shown(self, container: &ContainerSummary) -> Row {
         let id = match self.whole {
             true => container.id.as_str(),
             false => container.id.short(),
@@ -172,7 +180,7 @@ impl View {
     }
 
     /// What only templates and JSON show.
-    fn hidden(self, container: &ContainerSummary) -> Row {
+    pub(crate) fn hidden(self, container: &ContainerSummary) -> Row {
         let definition = &container.definition;
         let mounts: Vec<String> = definition
             .mounts

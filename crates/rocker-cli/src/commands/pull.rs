@@ -1,6 +1,6 @@
 //! `rocker pull`.
 
-use rocker_engine::{Endpoint, Engine, EngineError, Entry, PullRequest, Pulled};
+use rocker_engine::{Endpoint, EngineError, Entry, PullRequest, Pulled, list_tags};
 use rocker_types::{Diagnose as _, ErrorKind, ImageRef, Platform, Signal};
 
 use super::container_args::PullWhen;
@@ -153,11 +153,13 @@ fn pull_all_tags(context: &mut Context, repository: &str, mut wish: Wish) -> Out
     }
     let places = places(&wish)?;
     let stop = StopRequests::notice().map_err(CommandError::Terminal)?;
-    let tags = Engine::tags(&places, repository, &|| stop.came().is_some());
+    let cancelled = || stop.came().is_some();
+    let tags = list_tags(&wish.reference, &places, usize::MAX, &cancelled);
     let stopped_by = stop.came();
     stop.end().map_err(CommandError::Terminal)?;
     let mut status = Status::Success;
-    for tag in tags.map_err(|error| failure(error, stopped_by))? {
+    let tags = tags.map_err(|error| failure(EngineError::Pull(Box::new(error)), stopped_by))?;
+    for tag in tags {
         let fetched = match format!("{repository}:{tag}").parse() {
             Ok(reference) => {
                 wish.reference = reference;
@@ -225,7 +227,7 @@ pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, Comman
         places: places(wish)?,
     };
     let progress = Progress::of(wish.progress.progress, wish.quiet)?;
-    let engine = context.engine()?;
+    let engine = context.unpacking_engine()?;
     let stop = StopRequests::notice().map_err(CommandError::Terminal)?;
     let tag = wish.reference.tag().unwrap_or("latest");
     let from = wish.reference.familiar_repository();

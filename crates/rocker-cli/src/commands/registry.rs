@@ -6,22 +6,10 @@ use rocker_engine::{
     Certificates, Credential, Endpoint, KeyStyle, RegistryOptions, Stop, TlsPolicy, Way,
 };
 use rocker_types::ImageRef;
-use serde::Deserialize;
 
 use super::auth_files::{AuthFiles, home, variable};
-use super::{CommandError, registries_conf};
+use super::{CommandError, config, registries_conf};
 use crate::terminal::prompt;
-
-/// The system's configuration; `ROCKER_CONFIG` names another file.
-const CONFIG: &str = "/etc/rocker/config.toml";
-
-/// Keys of the configuration. An unknown one is an error, never ignored.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Config {
-    /// `HOST[:PORT]` of registries that speak plain HTTP.
-    insecure: Vec<String>,
-}
 
 /// How a command line says to talk to the registry.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -93,7 +81,7 @@ impl TransportArgs {
             (Some(false), _) => TlsPolicy::Unverified,
         };
         Ok(RegistryOptions {
-            insecure_hosts: config()?.insecure,
+            insecure_hosts: config::read()?.insecure,
             certificates: certificates.unwrap_or_default(),
             tls,
             ..RegistryOptions::default()
@@ -229,28 +217,5 @@ impl Creds {
             username: self.username,
             password,
         })
-    }
-}
-
-fn config() -> Result<Config, CommandError> {
-    let own = variable("ROCKER_CONFIG");
-    let path = own.clone().unwrap_or_else(|| CONFIG.into());
-    match fs_err::read_to_string(&path) {
-        Ok(text) => toml::from_str(&text).map_err(|error| misread(path, &text, &error)),
-        // Only the default one may be missing.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && own.is_none() => {
-            Ok(Config::default())
-        }
-        Err(source) => Err(CommandError::ReadConfig(source)),
-    }
-}
-
-/// The parser's words without its drawing of the place.
-fn misread(path: PathBuf, text: &str, error: &toml::de::Error) -> CommandError {
-    let before = error.span().and_then(|span| text.get(..span.start));
-    CommandError::Config {
-        path,
-        line: 1 + before.unwrap_or_default().matches('\n').count(),
-        message: error.message().to_owned(),
     }
 }

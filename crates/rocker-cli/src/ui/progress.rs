@@ -66,17 +66,26 @@ impl Progress {
     ///
     /// [`CommandError::NoTerminalForProgress`] if bars are wanted and there is no terminal.
     pub(crate) fn of(style: ProgressStyle, quiet: bool) -> Result<Self, CommandError> {
-        let is_terminal = std::io::stderr().is_terminal();
-        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         Ok(match style {
             _ if quiet => Self::Quiet,
             ProgressStyle::None => Self::Outcome,
             ProgressStyle::Json => Self::Events,
-            ProgressStyle::Tty if !is_terminal => return Err(CommandError::NoTerminalForProgress),
-            ProgressStyle::Auto if is_dumb || !is_terminal => Self::Lines(Mutex::default()),
             ProgressStyle::Plain => Self::Lines(Mutex::default()),
-            ProgressStyle::Auto | ProgressStyle::Tty => Self::Bars(Box::new(Bars::new())),
+            ProgressStyle::Auto => Self::for_stderr(),
+            ProgressStyle::Tty if !std::io::stderr().is_terminal() => {
+                return Err(CommandError::NoTerminalForProgress);
+            }
+            ProgressStyle::Tty => Self::Bars(Box::new(Bars::new())),
         })
+    }
+
+    /// What fits standard error.
+    pub(crate) fn for_stderr() -> Self {
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        match std::io::stderr().is_terminal() && !is_dumb {
+            true => Self::Bars(Box::new(Bars::new())),
+            false => Self::Lines(Mutex::default()),
+        }
     }
 
     /// A line about the whole, for people.

@@ -3,7 +3,7 @@
 use rocker_types::{ContainerId, ContainerName, ContainerStatus, Digest, VolumeName};
 use rusqlite::params;
 
-use super::DurableDb;
+use super::{DurableDb, count_change};
 use crate::DbError;
 use crate::live::{ContainerRow, ExitRecord, parse};
 
@@ -50,8 +50,8 @@ impl DurableDb {
             .map(VolumeName::as_str)
             .collect::<Vec<_>>()
             .join(" ");
-        self.db
-            .execute(
+        let tx = self.begin()?;
+        tx.execute(
                 "INSERT INTO containers VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
                  ON CONFLICT(id) DO UPDATE SET name = excluded.name, definition = excluded.definition, status = excluded.status,
                      exit_code = excluded.exit_code, oom_killed = excluded.oom_killed, error = excluded.error,
@@ -71,8 +71,9 @@ impl DurableDb {
                     state.finished_ns
                 ],
             )
-            .map(drop)
-            .map_err(failed)
+            .map_err(&failed)?;
+        count_change(&tx)?;
+        tx.commit().map_err(failed)
     }
 
     /// Forgets a container.
@@ -81,10 +82,12 @@ impl DurableDb {
     ///
     /// [`DbError::Query`].
     pub fn delete_container(&mut self, id: &ContainerId) -> Result<(), DbError> {
-        self.db
-            .execute("DELETE FROM containers WHERE id = ?1", [id.as_str()])
-            .map(drop)
-            .map_err(DbError::query("forget a container"))
+        let failed = DbError::query("forget a container");
+        let tx = self.begin()?;
+        tx.execute("DELETE FROM containers WHERE id = ?1", [id.as_str()])
+            .map_err(&failed)?;
+        count_change(&tx)?;
+        tx.commit().map_err(failed)
     }
 
     /// Every kept container, for the first command after a reboot.

@@ -3,8 +3,8 @@
 use rocker_types::{DiffId, Digest, ImageRef};
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::DurableDb;
 use super::names::{names_of, set_tag};
+use super::{DurableDb, count_change};
 use crate::DbError;
 use crate::live::{parse, strings};
 
@@ -78,6 +78,7 @@ impl DurableDb {
     pub fn record_images(&mut self, new: &[NewImage<'_>]) -> Result<(), DbError> {
         let tx = self.begin()?;
         new.iter().try_for_each(|new| insert(&tx, new))?;
+        count_change(&tx)?;
         tx.commit().map_err(DbError::query("record an image"))
     }
 
@@ -132,6 +133,16 @@ impl DurableDb {
         ids.iter()
             .filter_map(|id| self.image(id).transpose())
             .collect()
+    }
+
+    /// The id of every image.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`] and [`DbError::Corrupt`].
+    pub fn image_ids(&self) -> Result<Vec<Digest>, DbError> {
+        let ids = strings(&self.db, "SELECT id FROM images ORDER BY id", &[])?;
+        ids.into_iter().map(|id| parse("an image id", id)).collect()
     }
 
     /// The image with this id.
@@ -249,7 +260,7 @@ fn insert(tx: &Transaction<'_>, new: &NewImage<'_>) -> Result<(), DbError> {
             .map(|(digest, size)| (digest.to_string(), signed(*size)))
             .unzip();
         tx.execute(
-            "INSERT OR IGNORE INTO layers VALUES(?1, ?2, ?3, ?4)",
+            "INSERT OR IGNORE INTO layers(diff_id, size_bytes, blob_digest, blob_size) VALUES(?1, ?2, ?3, ?4)",
             params![diff_id, signed(layer.size_bytes), blob, blob_size],
         )
         .map_err(&failed)?;

@@ -4,6 +4,7 @@ mod containers;
 mod images;
 mod names;
 mod schema;
+mod usage;
 mod volumes;
 
 use std::path::Path;
@@ -31,9 +32,51 @@ impl DurableDb {
     ///
     /// [`DbError::Open`] and [`DbError::TooNew`].
     pub fn open(path: &Path) -> Result<Self, DbError> {
+        Self::open_unless(path, &|| false)
+    }
+
+    /// Opens the database, and creates it unless `is_lost` finds what only an earlier one can
+    /// explain: an empty one would call all of that garbage.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and [`DbError::Lost`].
+    pub fn open_unless(path: &Path, is_lost: &dyn Fn() -> bool) -> Result<Self, DbError> {
+        let may_be_new = || !is_lost();
         Ok(Self {
-            db: connection::open(path, Durability::Full, schema::SCRIPTS)?,
+            db: connection::open(path, Durability::Full, schema::SCRIPTS, &may_be_new)?,
         })
+    }
+
+    /// How many changes there have been. Whoever keeps a copy of a row notes it: a copy with a
+    /// larger number is of a change that this file has lost.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn generation(&self) -> Result<i64, DbError> {
+        self.db
+            .query_row(
+                "SELECT value FROM meta WHERE key = 'generation'",
+                [],
+                |row| row.get(0),
+            )
+            .map_err(DbError::query("read the number of changes"))
+    }
+
+    /// Counts on from `generation` if that is larger: the copies that have it are true again.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn catch_up(&mut self, generation: i64) -> Result<(), DbError> {
+        self.db
+            .execute(
+                "UPDATE meta SET value = max(value, ?1) WHERE key = 'generation'",
+                [generation],
+            )
+            .map(drop)
+            .map_err(DbError::query("count changes"))
     }
 
     /// sqlite's own opinion of the file, one line a problem; empty is healthy.
@@ -63,6 +106,16 @@ impl DurableDb {
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(DbError::query("start a transaction"))
     }
+}
+
+/// Counts one more change; part of its transaction.
+pub(super) fn count_change(db: &Connection) -> Result<(), DbError> {
+    db.execute(
+        "UPDATE meta SET value = value + 1 WHERE key = 'generation'",
+        [],
+    )
+    .map(drop)
+    .map_err(DbError::query("count changes"))
 }
 
 pub(crate) fn integrity_problems(db: &Connection) -> Result<Vec<String>, DbError> {

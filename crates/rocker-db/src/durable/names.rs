@@ -3,7 +3,7 @@
 use rocker_types::{DiffId, Digest, ImageRef};
 use rusqlite::{Connection, params};
 
-use super::DurableDb;
+use super::{DurableDb, count_change};
 use crate::DbError;
 use crate::live::{parse, strings};
 
@@ -29,6 +29,7 @@ impl DurableDb {
     pub fn tag(&mut self, reference: &ImageRef, id: &Digest) -> Result<(), DbError> {
         let tx = self.begin()?;
         set_tag(&tx, reference, id)?;
+        count_change(&tx)?;
         tx.commit().map_err(DbError::query("record a tag"))
     }
 
@@ -67,6 +68,7 @@ impl DurableDb {
         if names_of(&tx, &id)?.is_empty() {
             delete(&tx, &id, &mut gone)?;
         }
+        count_change(&tx)?;
         tx.commit().map_err(failed)?;
         Ok(gone)
     }
@@ -93,6 +95,7 @@ impl DurableDb {
                 gone.push(tag.familiar());
             }
         }
+        count_change(&tx)?;
         tx.commit().map_err(failed)?;
         Ok(gone)
     }
@@ -111,6 +114,7 @@ impl DurableDb {
         tx.execute("DELETE FROM tags WHERE image_id = ?1", [&id])
             .map_err(DbError::query("delete an image"))?;
         delete(&tx, &id, &mut gone)?;
+        count_change(&tx)?;
         tx.commit().map_err(DbError::query("delete an image"))?;
         Ok(gone)
     }

@@ -1,6 +1,7 @@
 //! Schema of the durable database, one script a version.
 
-pub(super) const SCRIPTS: &[&str] = &["
+pub(super) const SCRIPTS: &[&str] = &[
+    "
 CREATE TABLE images(
     -- digest of the config: docker's image id
     id TEXT PRIMARY KEY,
@@ -55,4 +56,12 @@ CREATE TABLE containers(
     started_ns INTEGER,
     finished_ns INTEGER
 ) STRICT;
-"];
+",
+    "
+CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+-- grows with every change, so that a copy of a row tells whether this file has forgotten something
+INSERT INTO meta VALUES('generation', 0);
+-- what the layer takes on disk with all that belongs to it; NULL until it was measured
+ALTER TABLE layers ADD COLUMN disk_bytes INTEGER;
+",
+];

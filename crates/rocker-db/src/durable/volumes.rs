@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rocker_types::VolumeName;
 use rusqlite::params;
 
-use super::DurableDb;
+use super::{DurableDb, count_change};
 use crate::DbError;
 use crate::live::parse;
 
@@ -30,7 +30,9 @@ impl DurableDb {
     /// [`DbError::Query`].
     pub fn ensure_volume(&mut self, volume: &VolumeRow) -> Result<bool, DbError> {
         let labels = serde_json::to_string(&volume.labels).unwrap_or_default();
-        self.db
+        let failed = DbError::query("record a volume");
+        let tx = self.begin()?;
+        let rows = tx
             .execute(
                 "INSERT OR IGNORE INTO volumes VALUES(?1, ?2, ?3, ?4)",
                 params![
@@ -40,8 +42,12 @@ impl DurableDb {
                     volume.anonymous
                 ],
             )
-            .map(|rows| rows > 0)
-            .map_err(DbError::query("record a volume"))
+            .map_err(&failed)?;
+        if rows > 0 {
+            count_change(&tx)?;
+        }
+        tx.commit().map_err(failed)?;
+        Ok(rows > 0)
     }
 
     /// Every volume by name.
@@ -99,9 +105,13 @@ impl DurableDb {
     ///
     /// [`DbError::Query`].
     pub fn delete_volume(&mut self, name: &VolumeName) -> Result<bool, DbError> {
-        self.db
+        let failed = DbError::query("forget a volume");
+        let tx = self.begin()?;
+        let rows = tx
             .execute("DELETE FROM volumes WHERE name = ?1", [name.as_str()])
-            .map(|rows| rows > 0)
-            .map_err(DbError::query("forget a volume"))
+            .map_err(&failed)?;
+        count_change(&tx)?;
+        tx.commit().map_err(failed)?;
+        Ok(rows > 0)
     }
 }

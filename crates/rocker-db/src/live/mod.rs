@@ -49,7 +49,7 @@ impl LiveDb {
     /// [`DbError::Open`] and [`DbError::TooNew`].
     pub fn open(path: &Path) -> Result<Self, DbError> {
         Ok(Self {
-            db: connection::open(path, Durability::Process, schema::SCRIPTS)?,
+            db: connection::open(path, Durability::Process, schema::SCRIPTS, &|| true)?,
         })
     }
 
@@ -112,6 +112,19 @@ impl LiveTransaction<'_> {
             )
             .map(drop)
             .map_err(DbError::query("record an intent"))
+    }
+
+    /// As [`want_sweep`](Self::want_sweep), for who may see to it alone: the wish, if nobody had
+    /// one before.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn want_own_sweep(&self) -> Result<Option<SweepWish>, DbError> {
+        let is_first =
+            strings(&self.tx, "SELECT value FROM meta WHERE key = 'sweep'", &[])?.is_empty();
+        self.want_sweep()?;
+        Ok(is_first.then(|| SweepWish("1".to_owned())))
     }
 
     /// The idle bridge is gone, unless somebody got an address on it meanwhile.

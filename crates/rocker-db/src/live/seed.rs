@@ -36,6 +36,19 @@ impl LiveTransaction<'_> {
     ///
     /// [`DbError::Query`].
     pub fn seed(&self, kept: &[DurableContainer]) -> Result<Vec<ContainerName>, DbError> {
+        let renamed = self.bring_back(kept)?;
+        self.tx
+            .execute("INSERT INTO meta VALUES('seeded', '1')", [])
+            .map_err(DbError::query("copy kept containers"))?;
+        Ok(renamed)
+    }
+
+    /// As [`seed`](Self::seed) for containers that were found later.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn bring_back(&self, kept: &[DurableContainer]) -> Result<Vec<ContainerName>, DbError> {
         let mut newest_first: Vec<_> = kept.iter().collect();
         newest_first.sort_by_key(|container| std::cmp::Reverse(container.created_ns));
         let mut renamed = Vec::new();
@@ -49,9 +62,6 @@ impl LiveTransaction<'_> {
                 other => other?,
             }
         }
-        self.tx
-            .execute("INSERT INTO meta VALUES('seeded', '1')", [])
-            .map_err(DbError::query("copy kept containers"))?;
         Ok(renamed)
     }
 

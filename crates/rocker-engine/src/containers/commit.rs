@@ -3,7 +3,7 @@
 use std::io::{PipeReader, PipeWriter, pipe};
 
 use rocker_db::{ContainerRow, LayerRow, OwnerLock};
-use rocker_image::store::{ChainLayer, ContainerView, ExportError, StagedLayer, UnpackLimits};
+use rocker_image::store::{ChainLayer, ContainerView, ExportError, StagedLayer};
 use rocker_runtime::cgroup::{Cgroup, CgroupLayout, CgroupName};
 use rocker_types::{
     ConfigChange, ContainerId, ContainerQuery, DiffId, Digest, HistoryEntry, ImageConfig, ImageRef,
@@ -87,6 +87,7 @@ impl Engine {
 
     /// Writes the layer's tar and unpacks it at the same time.
     fn stage_layer(&mut self, view: &ContainerView) -> Result<StagedLayer, EngineError> {
+        let limits = self.limits;
         let store = self.store()?;
         let (reader, writer): (PipeReader, PipeWriter) = pipe()
             .map_err(|source| EngineError::Export(Box::new(ExportError::Output { source })))?;
@@ -95,7 +96,7 @@ impl Engine {
                 let mut writer = std::io::BufWriter::with_capacity(256 << 10, writer);
                 view.layer(&mut writer)
             });
-            let staged = store.import(reader, &UnpackLimits::default());
+            let staged = store.import(reader, &limits);
             match writing.join() {
                 Ok(written) => (written, staged),
                 Err(panic) => std::panic::resume_unwind(panic),

@@ -59,6 +59,7 @@ impl Engine {
         let row = self.live.container(&draft.id)?;
         if row.kept {
             self.durable()?.record_container(&row, &draft.volumes)?;
+            self.keep_container(&row, &draft.volumes);
         }
         crash::point(CrashPoint::CreateAfterDurable);
         let tx = self.live.begin()?;

@@ -1,5 +1,6 @@
 //! `rm`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rocker_db::{ContainerRow, DbError, EndRequest, Intent, IntentKind, OwnerLock};
@@ -88,10 +89,19 @@ impl Engine {
         tx.intend(&row.id, &removal_with(&volumes))?;
         tx.commit()?;
         crash::point(CrashPoint::RemoveAfterIntent);
+        if has_written(&self.layout.container(&row.id)) {
+            let directory = self.layout.container(&row.id);
+            self.discard(&directory)?;
+        }
         self.forget_with(&row, &volumes)?;
         drop(lock);
         Ok(())
     }
+}
+
+/// Whether there may be much to delete.
+fn has_written(container: &Path) -> bool {
+    fs_err::read_dir(container.join("upper")).is_ok_and(|mut upper| upper.next().is_some())
 }
 
 /// What is recorded before a removal: the volumes that go too, for whoever has to finish it.

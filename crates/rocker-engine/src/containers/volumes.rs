@@ -137,7 +137,11 @@ impl Engine {
         let existed = durable.delete_volume(name)?;
         drop(tx);
         crash::point(CrashPoint::VolumeRemoveAfterRecord);
-        self.remove_tree(&trash)?;
+        match but {
+            // a person waits for the answer, nobody for the end of a container
+            None => self.discard(&trash)?,
+            Some(_) => self.remove_tree(&trash)?,
+        }
         if existed {
             Ok(())
         } else {
@@ -172,9 +176,9 @@ impl Engine {
         Ok(())
     }
 
-    fn ensure_volume(&mut self, row: VolumeRow) -> Result<(), EngineError> {
+    pub(crate) fn ensure_volume(&mut self, row: VolumeRow) -> Result<(), EngineError> {
         let dir = self.layout.volume(&row.name);
-        self.durable()?.ensure_volume(&row)?;
+        let is_new = self.durable()?.ensure_volume(&row)?;
         crash::point(CrashPoint::VolumeAfterRecord);
         ensure_own_directory(&self.layout.volumes())?;
         for dir in [dir.clone(), dir.join(crate::VOLUME_DATA)] {
@@ -183,6 +187,9 @@ impl Engine {
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(EngineError::file("make", dir)(e)),
             }
+        }
+        if is_new {
+            self.keep_volume(&row);
         }
         Ok(())
     }

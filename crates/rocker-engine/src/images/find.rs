@@ -164,7 +164,7 @@ impl Engine {
     }
 }
 
-pub(super) fn config(row: &ImageRow) -> Result<ImageConfig, EngineError> {
+pub(crate) fn config(row: &ImageRow) -> Result<ImageConfig, EngineError> {
     let unreadable = |source| EngineError::ImageConfig {
         image: row.id.short().to_owned(),
         source,

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError, mpsc};
 
 use rocker_db::{LayerRow, NewImage};
 use rocker_image::registry::{DownloadError, RegistryOptions, download};
-use rocker_image::store::{ChainLayer, CommittedLayer, UnpackLimits};
+use rocker_image::store::{ChainLayer, CommittedLayer};
 use rocker_types::{
     ConfigChange, Digest, HistoryEntry, ImageConfig, ImageRef, Platform, ProcessConfig, RootFs,
 };
@@ -40,9 +40,10 @@ impl Engine {
     ) -> Result<Digest, EngineError> {
         let using = crate::sweep::using_images(&self.layout)?;
         self.want_sweep()?;
+        let limits = self.limits;
         let store = self.store()?;
         let staged = store
-            .import(archive, &UnpackLimits::default())
+            .import(archive, &limits)
             .map_err(|source| EngineError::Import {
                 source: Box::new(source),
             })?;

@@ -8,6 +8,7 @@ use crate::EngineError;
 use crate::clock::now_ns;
 use crate::crash::{self, CrashPoint};
 use crate::engine::Engine;
+use crate::spare;
 
 impl Engine {
     /// Takes the images out of an archive and gives them the names they have there. All are
@@ -29,7 +30,7 @@ impl Engine {
         self.record_loaded(&images)?;
         crash::point(CrashPoint::LoadAfterRecord);
         drop(using);
-        self.sweep()?;
+        self.sweep_after_images()?;
         Ok(images)
     }
 
@@ -57,10 +58,17 @@ impl Engine {
                 names => new.extend(names.iter().map(|name| named(Some(*name)))),
             }
         }
+        let layout = self.layout.clone();
         let (live, durable) = self.databases()?;
         // `rmi` counts an image's names while it holds this
         let tx = live.begin()?;
+        let names = images.iter().flat_map(|image| &image.names);
+        let mut changed = spare::holders(durable, names)?;
         durable.record_images(&new)?;
+        changed.extend(images.iter().map(|image| image.id.clone()));
+        for id in &changed {
+            spare::keep_image(&layout, durable, id);
+        }
         drop(tx);
         Ok(())
     }

@@ -9,11 +9,14 @@ mod pull;
 mod push;
 mod remove;
 mod save;
+mod tree;
 
 pub use find::ImageSummary;
+pub(crate) use find::config;
 pub use history::BuildStep;
 pub use import::ImportOptions;
 pub(crate) use import::made_layers;
 pub use pull::{PullRequest, Pulled};
 pub use push::{PushRequest, PushWatch, Pushed};
 pub use remove::RemovedImage;
+pub use tree::{ImageTree, TreeLayer};

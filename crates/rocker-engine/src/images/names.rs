@@ -4,6 +4,7 @@ use rocker_types::ImageRef;
 
 use crate::EngineError;
 use crate::engine::Engine;
+use crate::spare;
 
 impl Engine {
     /// Gives an image one more name; one that meant another image means this one from then on.
@@ -17,13 +18,19 @@ impl Engine {
             return Err(EngineError::NameWithDigest(name.familiar()));
         }
         let row = self.image_row(query)?;
+        let layout = self.layout.clone();
         let (live, durable) = self.databases()?;
         // `rmi` counts an image's names while it holds this
         let tx = live.begin()?;
         if durable.image(&row.id.to_string())?.is_none() {
             return Err(EngineError::NoSuchImage(query.to_owned()));
         }
+        let mut changed = spare::holders(durable, std::iter::once(name))?;
         durable.tag(name, &row.id)?;
+        changed.insert(row.id);
+        for id in &changed {
+            spare::keep_image(&layout, durable, id);
+        }
         drop(tx);
         Ok(())
     }
@@ -36,6 +43,7 @@ impl Engine {
     /// the image's: then it keeps all.
     pub fn untag_image(&mut self, query: &str, names: &[ImageRef]) -> Result<(), EngineError> {
         let row = self.image_row(query)?;
+        let layout = self.layout.clone();
         let (live, durable) = self.databases()?;
         let tx = live.begin()?;
         let now = durable
@@ -48,6 +56,7 @@ impl Engine {
             });
         }
         durable.remove_names(&now.id, (!names.is_empty()).then_some(names))?;
+        spare::keep_image(&layout, durable, &now.id);
         drop(tx);
         Ok(())
     }

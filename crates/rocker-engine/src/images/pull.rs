@@ -12,6 +12,7 @@ use crate::EngineError;
 use crate::clock::now_ns;
 use crate::crash::{self, CrashPoint};
 use crate::engine::Engine;
+use crate::spare;
 
 /// After this time the kernel has written nearly all of what was pulled before, so that to wait for
 /// the rest takes little.
@@ -79,26 +80,6 @@ impl Engine {
         })
     }
 
-    /// Every tag of the repository `name` at the first of `places` that can be asked.
-    ///
-    /// # Errors
-    ///
-    /// [`EngineError::Pull`]: what is wrong with the last place.
-    pub fn tags(
-        places: &[Endpoint],
-        name: &str,
-        cancelled: &dyn Fn() -> bool,
-    ) -> Result<Vec<String>, EngineError> {
-        let mut outcome = Ok(Vec::new());
-        for place in places {
-            outcome = registry::tags(place, name, cancelled);
-            if outcome.is_ok() || cancelled() {
-                break;
-            }
-        }
-        outcome.map_err(|error| EngineError::Pull(Box::new(error)))
-    }
-
     fn fetch(
         &mut self,
         request: &PullRequest,
@@ -120,7 +101,7 @@ impl Engine {
             platform: request.platform.clone(),
             registry: RegistryOptions::default(),
             instead: request.places.clone(),
-            limits: rocker_image::store::UnpackLimits::default(),
+            limits: self.limits,
             known_layers: &is_known,
             cancelled,
         };
@@ -164,9 +145,15 @@ impl Engine {
 
     /// Records an image and its name, while no `rmi` counts names.
     pub(crate) fn record_image(&mut self, image: &NewImage<'_>) -> Result<(), EngineError> {
+        let layout = self.layout.clone();
         let (live, durable) = self.databases()?;
         let tx = live.begin()?;
+        let mut changed = spare::holders(durable, image.reference.into_iter())?;
         durable.record_image(image)?;
+        changed.insert(image.id.clone());
+        for id in &changed {
+            spare::keep_image(&layout, durable, id);
+        }
         drop(tx);
         Ok(())
     }

@@ -214,6 +214,7 @@ impl Engine {
             let store = self.store()?;
             store.write_blob(&pushed.digest, &pushed.manifest)?;
         }
+        let layout = self.layout.clone();
         let (live, durable) = self.databases()?;
         let tx = live.begin()?;
         // somebody may have removed it while its bytes travelled
@@ -227,6 +228,7 @@ impl Engine {
                 repo_digest: Some(&reference.familiar_with_digest(&pushed.digest)),
                 pulled_ns: row.pulled_ns,
             })?;
+            crate::spare::keep_image(&layout, durable, &row.id);
         }
         drop(tx);
         Ok(())

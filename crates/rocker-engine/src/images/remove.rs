@@ -7,6 +7,7 @@ use crate::EngineError;
 use crate::crash::{self, CrashPoint};
 use crate::engine::Engine;
 use crate::images::ImageSummary;
+use crate::spare;
 
 /// What `rmi` did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,6 +88,7 @@ impl Engine {
         id: &Digest,
         named_too: bool,
     ) -> Result<Option<Untagged>, EngineError> {
+        let layout = self.layout.clone();
         let (live, durable) = self.databases()?;
         // while this is held, no container can be made from the image and no name given
         let tx = live.begin()?;
@@ -96,6 +98,7 @@ impl Engine {
             return Ok(None);
         }
         let gone = durable.delete_image(id)?;
+        spare::keep_image(&layout, durable, id);
         drop(tx);
         Ok(Some(gone))
     }
@@ -109,6 +112,7 @@ impl Engine {
         force: bool,
     ) -> Result<Untagged, EngineError> {
         let named = name_in(query, found);
+        let layout = self.layout.clone();
         let (live, durable) = self.databases()?;
         // while this is held, no container can be made from the image and no name given
         let tx = live.begin()?;
@@ -136,6 +140,7 @@ impl Engine {
             Some(reference) => durable.untag(reference)?,
             None => durable.delete_image(&now.id)?,
         };
+        spare::keep_image(&layout, durable, &now.id);
         drop(tx);
         Ok(gone)
     }

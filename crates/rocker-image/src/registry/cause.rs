@@ -51,7 +51,6 @@ impl RegistryError {
             | Self::Redirect { .. }
             | Self::Challenge { .. }
             | Self::Realm { .. }
-            | Self::TagList { .. }
             | Self::TokenSyntax { .. } => Transience::Permanent,
         }
     }

@@ -35,7 +35,7 @@ impl Diagnose for RegistryError {
         match self {
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Denied { .. } => ErrorKind::Denied,
-            Self::BadHost { .. } | Self::TagList { .. } | Self::Proxy { .. } => ErrorKind::Invalid,
+            Self::BadHost { .. } | Self::Proxy { .. } => ErrorKind::Invalid,
             Self::TooLong { .. }
             | Self::WrongLength { .. }
             | Self::Redirect { .. }
@@ -90,7 +90,6 @@ impl Diagnose for RegistryError {
             | Self::Redirect { .. }
             | Self::Challenge { .. }
             | Self::Realm { .. }
-            | Self::TagList { .. }
             | Self::TokenSyntax { .. } => None,
         }
     }

@@ -297,15 +297,6 @@ pub enum RegistryError {
         source: Box<RegistryError>,
     },
 
-    /// The answer is not a list of tags.
-    #[error("{url} is not a list of tags")]
-    TagList {
-        /// What was fetched.
-        url: String,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
-
     /// The token service's answer is not a token.
     #[error("{realm} answered with something that is not a token")]
     TokenSyntax {

@@ -79,8 +79,8 @@ pub(super) struct Body {
     pub(super) content_type: Option<String>,
     /// `Docker-Content-Digest`, when it is a digest.
     pub(super) digest: Option<Digest>,
-    /// `Link`, where there is one.
-    pub(super) link: Option<String>,
+    /// What stands behind the `?` of the page after this one.
+    pub(super) next: Option<String>,
 }
 
 impl<'a> Repository<'a> {
@@ -189,6 +189,21 @@ impl<'a> Repository<'a> {
         .await
     }
 
+    /// Fetches a page of the list of tags: the first, or the one with this query.
+    pub(super) async fn tags(&self, page: Option<String>) -> Result<Body, RegistryError> {
+        let mut url = self.url("tags", "list")?;
+        url.set_query(Some(page.as_deref().unwrap_or("n=100")));
+        let (headers, what) = (HeaderMap::new(), format!("repository {}", self.name));
+        let limit = MAX_MANIFEST_BYTES;
+        self.document(&Wanted {
+            url,
+            headers,
+            what,
+            limit,
+        })
+        .await
+    }
+
     /// Fetches a small blob of at most `limit` bytes into memory.
     pub(super) async fn small_blob(
         &self,
@@ -204,23 +219,6 @@ impl<'a> Repository<'a> {
             limit,
         })
         .await
-    }
-
-    /// A page of the list of tags: the first, or the one at `next`.
-    pub(super) async fn tags_page(&self, next: Option<&Url>) -> Result<(Url, Body), RegistryError> {
-        let url = match next {
-            Some(url) => url.clone(),
-            None => self.url("tags", "list")?,
-        };
-        let body = self
-            .document(&Wanted {
-                url: url.clone(),
-                headers: HeaderMap::new(),
-                what: format!("the list of tags of {}", self.name),
-                limit: MAX_MANIFEST_BYTES,
-            })
-            .await?;
-        Ok((url, body))
     }
 
     /// Where a blob is.
@@ -296,7 +294,7 @@ impl<'a> Repository<'a> {
             bytes,
             content_type: text(CONTENT_TYPE.as_str()).map(media_type),
             digest: text("docker-content-digest").and_then(|digest| digest.parse().ok()),
-            link: text(LINK.as_str()).map(str::to_owned),
+            next: text(LINK.as_str()).and_then(next_page),
         })
     }
 }
@@ -310,6 +308,15 @@ impl std::fmt::Debug for Repository<'_> {
     }
 }
 
+/// The query of `<…?query>; rel="next"`. Its path is not heeded: the next page is of the same
+/// list.
+fn next_page(link: &str) -> Option<String> {
+    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+    let is_next = parameters.replace(['"', ' '], "").contains("rel=next");
+    let query = target.split_once('?')?.1;
+    (is_next && !query.is_empty()).then(|| query.to_owned())
+}
+
 /// A Content-Type without its parameters.
 fn media_type(text: &str) -> String {
     text.split(';')
@@ -317,4 +324,27 @@ fn media_type(text: &str) -> String {
         .unwrap_or_default()
         .trim()
         .to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_what_a_link_says_it_is() {
+        let cases = [
+            (
+                r#"</v2/a/tags/list?last=x&n=3>; rel="next""#,
+                Some("last=x&n=3"),
+            ),
+            ("<https://elsewhere/any?n=1>;rel=next", Some("n=1")),
+            (r#"</v2/a/tags/list?last=x>; rel="prev""#, None),
+            ("</v2/a/tags/list>; rel=next", None),
+            ("/v2/a?x", None),
+            ("", None),
+        ];
+        for (link, next) in cases {
+            assert_eq!(next_page(link).as_deref(), next, "{link}");
+        }
+    }
 }

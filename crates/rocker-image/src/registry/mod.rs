@@ -44,6 +44,7 @@ mod http;
 mod layer;
 mod layers;
 mod login;
+mod look;
 mod origin;
 mod patience;
 mod pipe;
@@ -59,7 +60,6 @@ mod retry;
 mod routes;
 mod runtime;
 mod short_names;
-mod tags;
 mod tls;
 mod waiting;
 mod words;
@@ -73,6 +73,7 @@ pub use download::{DownloadError, download};
 pub use error::{PullError, RegistryError};
 pub use headers::ExtraHeaders;
 pub use login::{LoginError, LoginRequest, check_login};
+pub use look::{RemoteDocument, fetch_document, list_tags};
 pub use progress::{LayerState, NoProgress, PullEvent, PullProgress};
 pub use pull::{PulledImage, PulledLayer, pull};
 pub use push::{
@@ -84,7 +85,6 @@ pub use request::{
 };
 pub use routes::{RouteError, Routes, Stop, Way};
 pub use short_names::Meaning;
-pub use tags::tags;
 
 /// Where a registry on https sends us for a token by its `WWW-Authenticate` header, if we go there.
 #[cfg(fuzzing)]

@@ -259,19 +259,19 @@ impl Store {
         }
         renameat(staging, &recipe.0, self.layers_fd(), &recipe.1).map_err(failed)?;
         let (from, to) = directory;
-        match renameat_with(
-            staging,
-            &from,
-            self.layers_fd(),
-            &to,
-            RenameFlags::NOREPLACE,
-        ) {
+        let renaming = self.renaming(diff_id);
+        match renameat_with(staging, &from, self.layers_fd(), &to, renaming) {
             // File systems without the flag; the lock keeps the name free.
-            Err(Errno::INVAL | Errno::NOSYS) => renameat(staging, &from, self.layers_fd(), &to),
+            Err(Errno::INVAL | Errno::NOSYS) if renaming == RenameFlags::NOREPLACE => {
+                renameat(staging, &from, self.layers_fd(), &to)
+            }
             result => result,
         }
         .map_err(failed)?;
-        layer.set_committed();
+        if renaming == RenameFlags::NOREPLACE {
+            // else the staging directory has the damaged one now, and takes it along
+            layer.set_committed();
+        }
         Ok(())
     }
 }

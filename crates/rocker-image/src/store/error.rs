@@ -154,10 +154,10 @@ impl Diagnose for StoreError {
             Self::BlobTampered { .. } | Self::Record { .. } => {
                 Some("remove the image and pull it again".into())
             }
+            Self::TooLarge { source, .. } => source.hint(),
             Self::NoLayer { .. }
             | Self::NoBlob { .. }
             | Self::LinkTargetMissing { .. }
-            | Self::TooLarge { .. }
             | Self::Interrupted => None,
         }
     }
@@ -364,16 +364,13 @@ impl Diagnose for UnpackError {
                 io_hint(source)
             }
             Self::Staging { source } => source.hint(),
-            Self::Limit { source } if source.limit == "zstd_window_log" => {
-                Some("have the image compressed anew, without --ultra and --long".into())
-            }
+            Self::Limit { source } => source.hint(),
             Self::Read { .. }
             | Self::DiffId { .. }
             | Self::Compression { .. }
             | Self::Inflate { .. }
             | Self::Archive { .. }
-            | Self::Entry { .. }
-            | Self::Limit { .. } => None,
+            | Self::Entry { .. } => None,
         }
     }
 }

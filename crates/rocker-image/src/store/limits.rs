@@ -52,6 +52,24 @@ impl Default for UnpackLimits {
     }
 }
 
+impl LimitExceeded {
+    /// What would let it pass.
+    pub(crate) fn hint(&self) -> Option<String> {
+        let limit = self.limit;
+        Some(match limit {
+            "zstd_window_log" => format!(
+                "have the image compressed anew, without --ultra and --long, or set limits.{limit} in /etc/rocker/config.toml"
+            ),
+            "keep_free_percent" => {
+                format!("free some space, or set limits.{limit} in /etc/rocker/config.toml")
+            }
+            // the kernel's own
+            "path_bytes" | "component_bytes" => return None,
+            _ => format!("if you trust the image, set limits.{limit} in /etc/rocker/config.toml"),
+        })
+    }
+}
+
 /// A layer asked for more than a limit allows.
 ///
 /// `limit` is the name of the field of [`UnpackLimits`] that said no.

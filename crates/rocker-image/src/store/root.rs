@@ -1,25 +1,25 @@
 //! The store's directories.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rocker_types::{DiffId, Digest, Layout};
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, fchmod, flock, fstat, mkdirat,
-    openat, renameat, statat,
+    AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, fchmod, flock, fstat,
+    mkdirat, openat, statat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use super::recipe::{attic_name, recipe_name};
-use super::record::{Record, VerifiedBlob, record_name};
+use super::record::{Record, VerifiedBlob};
 use super::remove::remove_tree;
 use super::staged::StagedLayer;
 use super::staging::{self, Staging};
 use super::unfinished;
 use super::unpack::is_opaque;
-use super::unsynced::{UNSYNCED, mark_name};
+use super::unsynced::UNSYNCED;
 use super::{Compression, StoreError, UnpackError, UnpackLimits, pipeline};
 use crate::document::{Descriptor, Format};
 
@@ -40,6 +40,8 @@ pub struct Store {
     layers: OwnedFd,
     blobs: OwnedFd,
     tmp: OwnedFd,
+    /// Layers that are there and not to be believed.
+    distrusted: BTreeSet<DiffId>,
 }
 
 impl fmt::Debug for Store {
@@ -69,7 +71,18 @@ impl Store {
             layers,
             blobs,
             tmp,
+            distrusted: BTreeSet::new(),
         })
+    }
+
+    /// The same store for who has found `layers` damaged: they count as missing, and a commit puts
+    /// what it brings in their place, at once and whole.
+    #[must_use]
+    pub fn distrusting(self, layers: BTreeSet<DiffId>) -> Self {
+        Self {
+            distrusted: layers,
+            ..self
+        }
     }
 
     /// Where everything lies.
@@ -120,6 +133,10 @@ impl Store {
     /// Whether the layer is in the store, complete and verified.
     #[must_use]
     pub fn has_layer(&self, layer: &DiffId) -> bool {
+        !self.distrusted.contains(layer) && self.has_directory(layer)
+    }
+
+    fn has_directory(&self, layer: &DiffId) -> bool {
         statat(&self.layers, layer.hex(), AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
@@ -185,14 +202,14 @@ impl Store {
             let layer = COMPANIONS
                 .iter()
                 .find_map(|suffix| parse_layer(name.strip_suffix(suffix)?));
-            if layer.is_some_and(|layer| !self.has_layer(&layer)) {
+            if layer.is_some_and(|layer| !self.has_directory(&layer)) {
                 self.remove_companion(&name)?;
             }
         }
         Ok(())
     }
 
-    fn remove_companion(&self, name: &str) -> Result<(), StoreError> {
+    pub(super) fn remove_companion(&self, name: &str) -> Result<(), StoreError> {
         let path = self.layout.layers().join(name);
         remove_tree(self.layers.as_fd(), name.as_bytes())
             .map_err(StoreError::access("remove", path))
@@ -252,22 +269,9 @@ impl Store {
     ///
     /// [`StoreError::Access`] if the kernel refuses.
     pub fn remove_layer(&self, layer: &DiffId) -> Result<(), StoreError> {
-        let staging = self.stage()?;
-        {
-            let _lock = self.lock_layers()?;
-            let trash = [(layer.hex(), "trash"), (&attic_name(layer), "attic")];
-            for (name, trash) in trash {
-                let path = self.layer_dir(layer);
-                match renameat(&self.layers, name, staging.fd(), trash) {
-                    Ok(()) | Err(Errno::NOENT) => {}
-                    Err(errno) => return Err(StoreError::access("move away", path)(errno.into())),
-                }
-            }
-            self.remove_companion(&record_name(layer))?;
-            self.remove_companion(&recipe_name(layer))?;
-            self.remove_companion(&mark_name(layer))?;
-        }
-        staging.remove()
+        let trash = self.trash()?;
+        self.discard_layer(layer, &trash)?;
+        trash.empty()
     }
 
     /// Opens a layer's directory.
@@ -293,6 +297,15 @@ impl Store {
                 Err(Errno::INTR) => {}
                 result => return result.map(|()| lock).map_err(failed),
             }
+        }
+    }
+
+    /// How a new layer gets its name: in exchange for one that is not to be believed, else as the
+    /// first of that name.
+    pub(super) fn renaming(&self, layer: &DiffId) -> RenameFlags {
+        match self.distrusted.contains(layer) && self.has_directory(layer) {
+            true => RenameFlags::EXCHANGE,
+            false => RenameFlags::NOREPLACE,
         }
     }
 

@@ -13,6 +13,7 @@ mod crash;
 mod exchange;
 mod golden;
 mod hostile;
+mod inspect;
 mod integrity;
 mod listing;
 mod opening;

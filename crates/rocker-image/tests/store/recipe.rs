@@ -71,6 +71,7 @@ fn any_archive_that_unpacks_comes_back() {
                 if host.store.commit(vec![ChainLayer::Staged(layer)]).is_ok() {
                     host.assert_tar(&tar);
                     came_back.set(came_back.get() + 1);
+                    host.assert_whole(&diff_id(&tar));
                     host.store.remove_layer(&diff_id(&tar)).unwrap();
                     host.assert_empty("removed");
                     break;

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use rocker_image::store::{
-    ChainLayer, CommittedLayer, Compression, ExpectedLayer, StagedLayer, Staging, Store,
-    StoreError, UnpackError, UnpackLimits, unpack_layer,
+    ChainLayer, CommittedLayer, Compression, Depth, ExpectedLayer, LayerFault, StagedLayer,
+    Staging, Store, StoreError, UnpackError, UnpackLimits, unpack_layer,
 };
 use rocker_types::{DiffId, Digest, Layout};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -88,9 +88,10 @@ impl Host {
             ChainLayer::Staged(self.unpack(tar).unwrap_or_else(|error| panic!("{error:?}")))
         });
         let committed = self.store.commit(chain.collect())?;
-        // Whatever a test is about, the archive can be had back.
+        // Whatever a test is about, the archive can be had back, and no fault is found.
         for tar in tars {
             self.assert_tar(tar);
+            self.assert_whole(&diff_id(tar));
         }
         Ok(committed)
     }
@@ -101,6 +102,18 @@ impl Host {
         let bytes = self.store.write_tar(&diff_id(tar), &mut again).unwrap();
         assert!(again == tar, "{} bytes are {bytes} others", tar.len());
         assert_eq!(bytes, self.store.tar_bytes(&diff_id(tar)).unwrap());
+    }
+
+    /// The layer is what it should be, however closely one looks.
+    pub(crate) fn assert_whole(&self, layer: &DiffId) {
+        for depth in [Depth::Sample, Depth::Exact] {
+            assert_eq!(self.faults(layer, depth), [], "{depth:?}");
+        }
+    }
+
+    pub(crate) fn faults(&self, layer: &DiffId, depth: Depth) -> Vec<LayerFault> {
+        let limits = UnpackLimits::default();
+        self.store.inspect_layer(layer, depth, &limits).unwrap()
     }
 
     /// Commits one layer and tells where it is.

@@ -231,6 +231,12 @@ impl Host {
         })
     }
 
+    /// Waits until the monitors of containers that have ended are gone too: an exit code is told
+    /// before everything is written down.
+    pub fn await_monitors(&self) {
+        leak::await_monitors(Instant::now() + Duration::from_secs(10) * patience());
+    }
+
     /// Waits until the monitors have ended and says what there is more (or less) than `before`.
     pub fn difference_from(&self, before: &Snapshot) -> Vec<String> {
         self.difference_but(before, |_| false)

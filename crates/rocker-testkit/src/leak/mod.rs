@@ -90,6 +90,7 @@ pub fn is_image_store(line: &str) -> bool {
     let image_rows = ["image", "layer", "tag", "blob", "manifest", "repo_digest"];
     fact.starts_with("layer ")
         || fact.starts_with("blob ")
+        || fact.starts_with("file root/images/")
         || fact
             .strip_prefix("rows rocker.db ")
             .is_some_and(|rest| image_rows.iter().any(|word| rest.contains(word)))
@@ -122,6 +123,7 @@ mod tests {
             ("+ rows rocker.db image_layer 4", true),
             ("- rows rocker.db tag 0", true),
             ("+ rows live.db lease 1", false),
+            ("+ file root/images/0123.json", true),
             ("+ file root/tmp/x", false),
             ("+ cgroup /sys/fs/cgroup/pids/rocker/ab", false),
         ] {

@@ -29,10 +29,12 @@ mod error;
 mod number;
 mod read;
 mod replay;
+mod skeleton;
 mod write;
 
 pub(super) use attic::Attic;
 pub use error::TarError;
+pub(super) use skeleton::Skeleton;
 pub(super) use write::RecipeWriter;
 
 use rocker_types::DiffId;

@@ -81,7 +81,7 @@ impl Store {
         }
     }
 
-    fn open_recipe(&self, layer: &DiffId) -> Result<(File, Header), TarError> {
+    pub(super) fn open_recipe(&self, layer: &DiffId) -> Result<(File, Header), TarError> {
         let path = self.layout().layers().join(recipe_name(layer));
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = match openat(self.layers_fd(), recipe_name(layer), flags, Mode::empty()) {

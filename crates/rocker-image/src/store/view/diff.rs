@@ -128,13 +128,13 @@ impl ContainerView {
 
 /// A list in which a directory stands before what is in it.
 #[derive(Default)]
-struct Changes {
-    list: Vec<Change>,
+pub(super) struct Changes {
+    pub(super) list: Vec<Change>,
     directories: HashSet<Vec<u8>>,
 }
 
 impl Changes {
-    fn push(&mut self, kind: ChangeKind, path: Vec<u8>, is_directory: bool) {
+    pub(super) fn push(&mut self, kind: ChangeKind, path: Vec<u8>, is_directory: bool) {
         let parent = split(&path).0;
         let is_listed = parent.is_empty() || self.directories.contains(parent);
         if kind != ChangeKind::Changed && !is_listed {

@@ -4,6 +4,7 @@
 //! it makes no difference whether the container runs; what is mounted in it is not seen.
 //! Nothing here follows a link: the container may write to its upper directory meanwhile.
 
+mod between;
 mod diff;
 mod export;
 mod layer;
@@ -22,6 +23,7 @@ use super::{Store, StoreError};
 
 pub use diff::{Change, ChangeKind};
 pub use export::ExportError;
+pub(super) use walk::entries;
 
 /// The layers of an image and what a container has written on top of them.
 #[derive(Debug)]

@@ -1,8 +1,15 @@
 //! `system check` and `info`: what the host offers, and whether the installation is whole.
 
-use rocker_db::OwnerLock;
+mod database;
+mod images;
+mod leftovers;
+mod live;
+mod refetch;
+
+use rocker_image::registry::{Endpoint, PullProgress};
+use rocker_image::store::Depth;
 use rocker_runtime::check::ProbeStatus;
-use rocker_types::ContainerStatus;
+use rocker_types::{ContainerStatus, Diagnose as _, ImageRef};
 
 use crate::EngineError;
 use crate::engine::Engine;
@@ -12,6 +19,8 @@ use crate::engine::Engine;
 pub enum CheckStatus {
     /// All is well.
     Ok,
+    /// It was not well, and has been put right.
+    Mended,
     /// It works, with a restriction.
     Warn,
     /// It does not work.
@@ -51,6 +60,29 @@ impl CheckReport {
         self.lines
             .iter()
             .any(|line| line.status == CheckStatus::Fail)
+    }
+
+    fn line(&mut self, what: &str, status: CheckStatus, detail: impl Into<String>) {
+        self.lines.push(CheckLine {
+            what: what.to_owned(),
+            status,
+            detail: detail.into(),
+            cure: None,
+        });
+    }
+
+    fn fail(&mut self, what: &str, detail: impl Into<String>, cure: Option<String>) {
+        self.lines.push(CheckLine {
+            what: what.to_owned(),
+            status: CheckStatus::Fail,
+            detail: detail.into(),
+            cure,
+        });
+    }
+
+    /// What could not even be looked at.
+    fn fail_with(&mut self, what: &str, error: &EngineError) {
+        self.fail(what, crate::report::chain(error), error.hint());
     }
 
     fn add(&mut self, what: &str, problems: &[String], cure: &str) {
@@ -94,6 +126,30 @@ pub enum Repair {
     Yes,
 }
 
+/// What a check is to do.
+pub struct CheckRequest<'a> {
+    /// Whether to put right what is found.
+    pub repair: Repair,
+    /// How closely to look at layers.
+    pub depth: Depth,
+    /// Where an image may be that has to be fetched again, in the order in which to ask; or why
+    /// that cannot be said.
+    pub places: &'a dyn Fn(&ImageRef) -> Result<Vec<Endpoint>, String>,
+    /// Listens to what is fetched.
+    pub progress: &'a dyn PullProgress,
+    /// Asked while layers are looked at and the network is waited for.
+    pub cancelled: &'a dyn Fn() -> bool,
+}
+
+impl std::fmt::Debug for CheckRequest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CheckRequest")
+            .field("repair", &self.repair)
+            .field("depth", &self.depth)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Engine {
     /// Counts of what is here.
     ///
@@ -112,69 +168,40 @@ impl Engine {
         })
     }
 
-    /// Looks at the host and at the installation; with [`Repair::Yes`] what dead owners left
-    /// and what no row knows is taken away first.
+    /// Looks at the host and at the installation. With [`Repair::Yes`] what is wrong is put right
+    /// as far as it can be: what dead owners left goes, a damaged database is made anew from what
+    /// is on disk, damaged layers are fetched again. Nothing is thrown away that somebody may
+    /// want.
+    ///
+    /// The installation is to be [opened as it is](Engine::open_as_is).
     ///
     /// # Errors
     ///
-    /// What the databases say.
-    pub fn check(&mut self, repair: Repair) -> Result<CheckReport, EngineError> {
+    /// What the databases and the store say where nothing more can be found out.
+    pub fn check(&mut self, request: &CheckRequest<'_>) -> Result<CheckReport, EngineError> {
         let mut report = CheckReport::default();
         report.lines.extend(host());
-        if repair == Repair::Yes {
-            let failures: Vec<String> = self
-                .recover_loudly()?
-                .iter()
-                .map(ToString::to_string)
-                .collect();
-            report.add(
-                "repair",
-                &failures,
-                "see the message; some other program may hold on to it",
-            );
+        if !self.check_database(request.repair, &mut report)? {
+            return Ok(report);
+        }
+        if request.repair == Repair::Yes {
+            self.seed_after_boot()?;
+            let failures = self.recover_loudly()?;
+            let failures: Vec<_> = failures.iter().map(crate::report::chain).collect();
+            let cure = "see the message; some other program may hold on to it";
+            report.add("repair", &failures, cure);
         }
         let live = self.live.integrity_problems()?;
-        report.add(
-            "live database",
-            &live,
-            "stop all containers and reboot: it is made anew",
-        );
-        let durable = self.durable()?.integrity_problems()?;
-        report.add("database", &durable, "restore rocker.db from a backup");
-        let missing = self.missing_layers()?;
-        report.add("layers", &missing, "pull the images again");
-        let orphans = self.orphans()?;
-        report.add("leftovers", &orphans, "run `rocker system check --repair`");
-        Ok(report)
-    }
-
-    fn missing_layers(&mut self) -> Result<Vec<String>, EngineError> {
-        let recorded = self.durable()?.layers()?;
-        let store = self.store()?;
-        Ok(recorded
-            .iter()
-            .filter(|id| !store.has_layer(id))
-            .map(|id| format!("layer {id} is missing"))
-            .collect())
-    }
-
-    /// What dead owners and interrupted pulls left, if it is still there.
-    fn orphans(&mut self) -> Result<Vec<String>, EngineError> {
-        let mut orphans = Vec::new();
-        for id in self.live.owned_containers()? {
-            if !OwnerLock::is_held(&self.layout.container_lock(&id)) {
-                orphans.push(format!("container {} has no owner", id.short()));
-            }
+        let cure = "run `rocker system check --repair` while no container runs: it is made anew";
+        report.add("live database", &live, cure);
+        self.check_images(request, &mut report)?;
+        self.check_volumes(request.repair, &mut report)?;
+        self.check_leftovers(&mut report)?;
+        if request.repair == Repair::Yes {
+            self.keep_all()?;
         }
-        let recorded = self.durable()?.layers()?;
-        let on_disk = self.store()?.layers()?;
-        orphans.extend(
-            on_disk
-                .iter()
-                .filter(|id| !recorded.contains(id))
-                .map(|id| format!("layer {id} belongs to no image")),
-        );
-        Ok(orphans)
+        self.take_out_trash()?;
+        Ok(report)
     }
 }
 

@@ -1,0 +1,50 @@
+//! The database of running things, when it is damaged.
+
+use rocker_db::OwnerLock;
+use rocker_types::{ContainerId, Layout};
+
+use super::database::set_aside;
+use super::{CheckLine, CheckStatus};
+use crate::EngineError;
+use crate::engine::Engine;
+use crate::spare::names_in;
+
+impl Engine {
+    /// As [`open_as_is`](Self::open_as_is), with another database of running things if the one
+    /// there is damaged; then what to tell of that. What ran is known to nobody else, so it is
+    /// replaced only while nothing runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_as_is`](Self::open_as_is), and [`EngineError::LiveDamaged`] while containers run.
+    pub fn open_for_repair(layout: &Layout) -> Result<(Self, Option<CheckLine>), EngineError> {
+        let damage = match Self::open_as_is(layout) {
+            Ok(engine) => match engine.live.integrity_problems() {
+                Ok(problems) if problems.is_empty() => return Ok((engine, None)),
+                Ok(problems) => problems.join("; "),
+                Err(error) if error.is_damage() => crate::report::chain(&error.into()),
+                Err(error) => return Err(error.into()),
+            },
+            Err(EngineError::Db(error)) if error.is_damage() => crate::report::chain(&error.into()),
+            Err(error) => return Err(error),
+        };
+        let is_owned = |id: &ContainerId| OwnerLock::is_held(&layout.container_lock(id));
+        let locks = names_in(&layout.locks()).into_iter();
+        let owned = locks.filter_map(|name| name.parse().ok()).filter(is_owned);
+        let running: Vec<String> = owned.map(|id| id.short().to_owned()).collect();
+        if !running.is_empty() {
+            return Err(EngineError::LiveDamaged { running });
+        }
+        let aside = set_aside(&layout.live_db())?;
+        let aside = aside.map_or_else(String::new, |path| {
+            format!("; the damaged one is kept as {}", path.display())
+        });
+        let line = CheckLine {
+            what: "live database".to_owned(),
+            status: CheckStatus::Mended,
+            detail: format!("{damage}: made anew{aside}"),
+            cure: None,
+        };
+        Ok((Self::open_as_is(layout)?, Some(line)))
+    }
+}

@@ -1,0 +1,283 @@
+//! From copies back to rows.
+
+use std::collections::BTreeSet;
+
+use rocker_db::{ContainerRow, ContainerState, DurableContainer, LayerRow, NewImage, VolumeRow};
+use rocker_types::{ContainerId, ContainerName, Digest, ImageConfig, ImageRef, VolumeName};
+
+use super::{Spare, SpareContainer, SpareImage, SpareVolume, container_path, names_in, read};
+use crate::EngineError;
+use crate::engine::Engine;
+
+/// What came back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Adopted {
+    pub(crate) images: usize,
+    pub(crate) containers: usize,
+    pub(crate) volumes: usize,
+}
+
+impl std::fmt::Display for Adopted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            images,
+            containers,
+            volumes,
+        } = self;
+        write!(
+            f,
+            "{images} images, {containers} containers and {volumes} volumes"
+        )
+    }
+}
+
+impl Engine {
+    /// Takes back what the disk knows and no row does: changes newer than the database is, or
+    /// with `all` whatever there is, for a database that is new.
+    pub(crate) fn adopt(&mut self, all: bool) -> Result<Adopted, EngineError> {
+        let after = match all {
+            true => -1,
+            false => self.durable()?.generation()?,
+        };
+        let mut newest = after;
+        let adopted = Adopted {
+            images: self.adopt_images(all, after, &mut newest)?,
+            containers: self.adopt_containers(after, &mut newest)?,
+            volumes: self.adopt_volumes(&mut newest)?,
+        };
+        self.durable()?.catch_up(newest)?;
+        Ok(adopted)
+    }
+
+    fn adopt_images(
+        &mut self,
+        all: bool,
+        after: i64,
+        newest: &mut i64,
+    ) -> Result<usize, EngineError> {
+        let known: BTreeSet<Digest> = self.durable()?.image_ids()?.into_iter().collect();
+        let mut spares: Vec<Spare<SpareImage>> = names_in(&self.layout.images())
+            .iter()
+            .filter_map(|name| read(&self.layout.images().join(name)))
+            .filter(|spare: &Spare<SpareImage>| spare.generation > after)
+            .collect();
+        // a name that two of them have belongs to the newer
+        spares.sort_by_key(|spare| spare.generation);
+        let mut adopted = 0;
+        for Spare { generation, row } in &spares {
+            *newest = (*newest).max(*generation);
+            if self.adopt_image(row)? && !known.contains(&row.id) {
+                adopted += 1;
+            }
+        }
+        if all {
+            let of_copies = spares.into_iter().map(|spare| spare.row.id);
+            adopted += self.adopt_nameless(&of_copies.collect())?;
+        }
+        Ok(adopted)
+    }
+
+    /// `false` if its config is gone too.
+    fn adopt_image(&mut self, spare: &SpareImage) -> Result<bool, EngineError> {
+        let Ok(config) = self.store()?.read_blob(&spare.id) else {
+            return Ok(false);
+        };
+        let config = String::from_utf8_lossy(&config);
+        let layers: Vec<LayerRow> = spare
+            .layers
+            .iter()
+            .map(|layer| LayerRow {
+                diff_id: layer.diff_id.clone(),
+                size_bytes: layer.size_bytes,
+                blob: layer.blob.clone(),
+            })
+            .collect();
+        let named = |reference, repo_digest| NewImage {
+            id: &spare.id,
+            config: &config,
+            manifest_digest: spare.manifest_digest.as_ref(),
+            layers: &layers,
+            reference,
+            repo_digest,
+            pulled_ns: spare.pulled_ns,
+        };
+        let names: Vec<ImageRef> = spare
+            .names
+            .iter()
+            .filter_map(|name| name.parse().ok())
+            .collect();
+        let mut new = vec![named(None, None)];
+        new.extend(names.iter().map(|name| named(Some(name), None)));
+        new.extend(
+            spare
+                .repo_digests
+                .iter()
+                .map(|digest| named(None, Some(digest.as_str()))),
+        );
+        let (live, durable) = self.databases()?;
+        let tx = live.begin()?;
+        durable.record_images(&new)?;
+        drop(tx);
+        Ok(true)
+    }
+
+    /// Images of which there is a config with all its layers, and nothing else: they come back
+    /// without a name.
+    fn adopt_nameless(&mut self, known: &BTreeSet<Digest>) -> Result<usize, EngineError> {
+        let mut adopted = 0;
+        for hex in names_in(&self.layout.blobs().join("sha256")) {
+            let Ok(id) = format!("sha256:{hex}").parse::<Digest>() else {
+                continue;
+            };
+            if known.contains(&id) {
+                continue;
+            }
+            let store = self.store()?;
+            let Ok(bytes) = store.read_blob(&id) else {
+                continue;
+            };
+            let Ok(config) = serde_json::from_slice::<ImageConfig>(&bytes) else {
+                continue;
+            };
+            let sizes = config.rootfs.diff_ids.iter().map(|layer| {
+                let size_bytes = store.layer_size(layer).ok()?;
+                store.has_layer(layer).then(|| LayerRow {
+                    diff_id: layer.clone(),
+                    size_bytes,
+                    blob: None,
+                })
+            });
+            let Some(layers) = sizes
+                .collect::<Option<Vec<_>>>()
+                .filter(|all| !all.is_empty())
+            else {
+                continue;
+            };
+            self.record_image(&NewImage {
+                id: &id,
+                config: &String::from_utf8_lossy(&bytes),
+                manifest_digest: None,
+                layers: &layers,
+                reference: None,
+                repo_digest: None,
+                pulled_ns: crate::clock::now_ns(),
+            })?;
+            adopted += 1;
+        }
+        Ok(adopted)
+    }
+
+    fn adopt_containers(&mut self, after: i64, newest: &mut i64) -> Result<usize, EngineError> {
+        let kept = self.durable()?.kept_containers()?;
+        let mut adopted = 0;
+        for id in names_in(&self.layout.containers()) {
+            let Ok(id) = id.parse::<ContainerId>() else {
+                continue;
+            };
+            let path = container_path(&self.layout, &id);
+            let Some(spare) =
+                read::<SpareContainer>(&path).filter(|spare| spare.generation > after)
+            else {
+                continue;
+            };
+            *newest = (*newest).max(spare.generation);
+            let Some((row, volumes)) = container_row(spare.row).filter(|(row, _)| row.id == id)
+            else {
+                continue;
+            };
+            if kept.iter().any(|kept| kept.id == id) {
+                continue;
+            }
+            self.durable()?.record_container(&row, &volumes)?;
+            adopted += 1;
+        }
+        self.bring_back()?;
+        Ok(adopted)
+    }
+
+    /// Containers that are durable and not live: a first command after the boot would have
+    /// brought them.
+    fn bring_back(&mut self) -> Result<(), EngineError> {
+        if !self.live.is_seeded()? {
+            return Ok(());
+        }
+        let live = self.live.containers()?;
+        let mut missing: Vec<DurableContainer> = self.durable()?.kept_containers()?;
+        missing.retain(|kept| !live.iter().any(|row| row.id == kept.id));
+        let tx = self.live.begin()?;
+        tx.bring_back(&missing)?;
+        tx.commit()?;
+        // how the others stand is known better here than in any copy
+        for row in live.iter().filter(|row| row.kept && row.durable) {
+            self.write_down(&row.id)?;
+        }
+        Ok(())
+    }
+
+    /// A volume is its directory: one without a row was lost.
+    fn adopt_volumes(&mut self, newest: &mut i64) -> Result<usize, EngineError> {
+        let mut adopted = 0;
+        for name in names_in(&self.layout.volumes()) {
+            let Ok(name) = name.parse::<VolumeName>() else {
+                continue;
+            };
+            if !self.layout.volume(&name).join(crate::VOLUME_DATA).is_dir() {
+                continue;
+            }
+            let spare = read::<SpareVolume>(&super::volume_path(&self.layout, &name));
+            if let Some(spare) = &spare {
+                *newest = (*newest).max(spare.generation);
+            }
+            let row = volume_row(name, spare.map(|spare| spare.row));
+            if self.durable()?.ensure_volume(&row)? {
+                adopted += 1;
+            }
+        }
+        Ok(adopted)
+    }
+}
+
+fn container_row(spare: SpareContainer) -> Option<(ContainerRow, Vec<VolumeName>)> {
+    let volumes = spare.volumes.iter().filter_map(|name| name.parse().ok());
+    let volumes = volumes.collect();
+    let row = ContainerRow {
+        id: spare.id.parse().ok()?,
+        name: spare.name.parse::<ContainerName>().ok()?,
+        kept: true,
+        image_id: spare.image_id,
+        definition: spare.definition,
+        created_ns: spare.created_ns,
+        state: ContainerState {
+            status: spare.status.parse().ok()?,
+            init: None,
+            monitor: None,
+            started_ns: spare.started_ns,
+            finished_ns: spare.finished_ns,
+            exit_code: spare.exit_code,
+            oom_killed: spare.oom_killed,
+            error: spare.error,
+            restarts: 0,
+            stop_requested: false,
+        },
+        durable: true,
+    };
+    Some((row, volumes))
+}
+
+fn volume_row(name: VolumeName, spare: Option<SpareVolume>) -> VolumeRow {
+    match spare {
+        Some(spare) => VolumeRow {
+            name,
+            created_ns: spare.created_ns,
+            labels: spare.labels,
+            anonymous: spare.anonymous,
+        },
+        None => VolumeRow {
+            // nobody else makes up such names
+            anonymous: name.as_str().parse::<ContainerId>().is_ok(),
+            name,
+            created_ns: crate::clock::now_ns(),
+            labels: Default::default(),
+        },
+    }
+}

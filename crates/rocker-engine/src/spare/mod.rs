@@ -1,0 +1,328 @@
+//! What only the database knows, kept once more beside the things that it is about.
+//!
+//! ```text
+//!   images/<id>.json                 names, layers, where it came from
+//!   containers/<id>/container.json   definition, and how it stood last
+//!   volumes/<name>/volume.json       labels
+//! ```
+//!
+//! Nobody reads these while the database is well. When it is damaged, or has lost its last
+//! changes with its log, they say what was in it. Each has the number of the change that it is
+//! of: one that is newer than the database is of a change which that has lost, one that is older
+//! and of something no row knows is of something that was removed.
+//!
+//! Nothing waits for a disk here, and a copy that cannot be written fails nobody: the row is
+//! what counts.
+
+mod adopt;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use rocker_db::{ContainerRow, DurableDb, VolumeRow};
+use rocker_types::{ContainerId, Digest, ImageRef, Layout, VolumeName};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::EngineError;
+use crate::engine::Engine;
+
+pub(crate) use adopt::Adopted;
+
+/// No copy is larger: a definition is bounded by what a command line can say.
+const SPARE_BYTES_MAX: u64 = 16 << 20;
+
+/// A copy of a row, and of which change of the database.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Spare<T> {
+    pub(crate) generation: i64,
+    #[serde(flatten)]
+    pub(crate) row: T,
+}
+
+/// What is kept of an image; its config is a blob.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SpareImage {
+    pub(crate) id: Digest,
+    pub(crate) manifest_digest: Option<Digest>,
+    pub(crate) pulled_ns: i64,
+    pub(crate) names: Vec<String>,
+    pub(crate) repo_digests: Vec<String>,
+    /// Base first.
+    pub(crate) layers: Vec<SpareLayer>,
+}
+
+/// What is kept of a layer.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SpareLayer {
+    pub(crate) diff_id: rocker_types::DiffId,
+    pub(crate) size_bytes: u64,
+    pub(crate) blob: Option<(Digest, u64)>,
+}
+
+/// What is kept of a container.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SpareContainer {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) image_id: Option<Digest>,
+    pub(crate) definition: String,
+    pub(crate) volumes: Vec<String>,
+    pub(crate) created_ns: i64,
+    pub(crate) status: String,
+    pub(crate) exit_code: i32,
+    pub(crate) oom_killed: bool,
+    pub(crate) error: String,
+    pub(crate) started_ns: Option<i64>,
+    pub(crate) finished_ns: Option<i64>,
+}
+
+/// What is kept of a volume.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SpareVolume {
+    pub(crate) created_ns: i64,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) anonymous: bool,
+}
+
+pub(crate) fn image_path(layout: &Layout, id: &Digest) -> PathBuf {
+    layout.images().join(format!("{}.json", id.hex()))
+}
+
+pub(crate) fn container_path(layout: &Layout, id: &ContainerId) -> PathBuf {
+    layout.container(id).join("container.json")
+}
+
+pub(crate) fn volume_path(layout: &Layout, name: &VolumeName) -> PathBuf {
+    layout.volume(name).join("volume.json")
+}
+
+/// Keeps a copy of what the database says of an image now; none if it says nothing. Called under
+/// the lock that orders changes, so that the last copy is of the last change.
+pub(crate) fn keep_image(layout: &Layout, durable: &DurableDb, id: &Digest) {
+    let kept = spare_image(durable, id).and_then(|spare| {
+        let path = image_path(layout, id);
+        match spare {
+            Some(spare) => {
+                crate::engine::ensure_own_directory(&layout.images())?;
+                write(&path, &spare)
+            }
+            None => remove(&path),
+        }
+    });
+    told(kept);
+}
+
+/// The images whose copies become stale when another image gets their names.
+pub(crate) fn holders<'a>(
+    durable: &DurableDb,
+    names: impl Iterator<Item = &'a ImageRef>,
+) -> Result<BTreeSet<Digest>, EngineError> {
+    let mut holders = BTreeSet::new();
+    for name in names {
+        holders.extend(durable.image_by_reference(name)?.map(|row| row.id));
+    }
+    Ok(holders)
+}
+
+fn spare_image(durable: &DurableDb, id: &Digest) -> Result<Option<Spare<SpareImage>>, EngineError> {
+    let Some(row) = durable.image(&id.to_string())? else {
+        return Ok(None);
+    };
+    let mut layers = Vec::with_capacity(row.layers.len());
+    for diff_id in &row.layers {
+        layers.extend(durable.layer(diff_id)?.map(|layer| SpareLayer {
+            diff_id: layer.diff_id,
+            size_bytes: layer.size_bytes,
+            blob: layer.blob,
+        }));
+    }
+    Ok(Some(Spare {
+        generation: durable.generation()?,
+        row: SpareImage {
+            id: row.id,
+            manifest_digest: row.manifest_digest,
+            pulled_ns: row.pulled_ns,
+            names: row.tags.iter().map(ImageRef::canonical).collect(),
+            repo_digests: row.repo_digests,
+            layers,
+        },
+    }))
+}
+
+impl Engine {
+    /// Keeps a copy of a container's row, which was just written down.
+    pub(crate) fn keep_container(&mut self, row: &ContainerRow, volumes: &[VolumeName]) {
+        let path = container_path(&self.layout, &row.id);
+        let state = &row.state;
+        let spare = SpareContainer {
+            id: row.id.to_string(),
+            name: row.name.to_string(),
+            image_id: row.image_id.clone(),
+            definition: row.definition.clone(),
+            volumes: volumes.iter().map(ToString::to_string).collect(),
+            created_ns: row.created_ns,
+            status: state.status.as_str().to_owned(),
+            exit_code: state.exit_code,
+            oom_killed: state.oom_killed,
+            error: state.error.clone(),
+            started_ns: state.started_ns,
+            finished_ns: state.finished_ns,
+        };
+        let kept = self.generation().and_then(|generation| {
+            let directory = self.layout.container(&row.id);
+            crate::engine::ensure_own_directory(&self.layout.containers())?;
+            crate::engine::ensure_own_directory(&directory)?;
+            let row = spare;
+            write(&path, &Spare { generation, row })
+        });
+        told(kept);
+    }
+
+    /// Keeps a copy of a volume's row, which was just made.
+    pub(crate) fn keep_volume(&mut self, row: &VolumeRow) {
+        let path = volume_path(&self.layout, &row.name);
+        let spare = SpareVolume {
+            created_ns: row.created_ns,
+            labels: row.labels.clone(),
+            anonymous: row.anonymous,
+        };
+        let kept = self.generation().and_then(|generation| {
+            let row = spare;
+            write(&path, &Spare { generation, row })
+        });
+        told(kept);
+    }
+
+    /// Keeps copies of everything, also of what an earlier rocker recorded without.
+    pub(crate) fn keep_all(&mut self) -> Result<(), EngineError> {
+        let layout = self.layout.clone();
+        let (live, durable) = self.databases()?;
+        let tx = live.begin()?;
+        for id in durable.image_ids()? {
+            keep_image(&layout, durable, &id);
+        }
+        drop(tx);
+        for row in self.live.containers()? {
+            let is_kept = row.kept && row.durable;
+            if is_kept && !container_path(&layout, &row.id).exists() {
+                self.write_down(&row.id)?;
+            }
+        }
+        for row in self.durable()?.volumes()? {
+            if !volume_path(&layout, &row.name).exists() {
+                self.keep_volume(&row);
+            }
+        }
+        Ok(())
+    }
+
+    fn generation(&mut self) -> Result<i64, EngineError> {
+        Ok(self.durable()?.generation()?)
+    }
+
+    /// Copies of images that the database has lost.
+    pub(crate) fn lost_images(&mut self) -> Result<Vec<Spare<SpareImage>>, EngineError> {
+        let generation = self.generation()?;
+        let unknown = self.unknown_images()?.into_iter();
+        let spares = unknown.filter_map(|path| read::<SpareImage>(&path));
+        Ok(spares
+            .filter(|spare| spare.generation > generation)
+            .collect())
+    }
+
+    /// Removes the copies of images that are gone.
+    pub(crate) fn sweep_spares(&mut self) -> Result<(), EngineError> {
+        for path in self.unknown_images()? {
+            remove(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Files beside which no row stands.
+    fn unknown_images(&mut self) -> Result<Vec<PathBuf>, EngineError> {
+        // listed before the rows are read: a row is there before its copy is
+        let names = names_in(&self.layout.images());
+        let ids = self.durable()?.image_ids()?;
+        let known: BTreeSet<String> = ids.iter().map(|id| format!("{}.json", id.hex())).collect();
+        let unknown = names.into_iter().filter(|name| !known.contains(name));
+        Ok(unknown
+            .map(|name| self.layout.images().join(name))
+            .collect())
+    }
+
+    /// How many containers the database has lost.
+    pub(crate) fn lost_containers(&mut self) -> Result<usize, EngineError> {
+        let generation = self.generation()?;
+        let kept = self.durable()?.kept_containers()?;
+        let known: BTreeSet<&str> = kept.iter().map(|kept| kept.id.as_str()).collect();
+        let is_lost = |id: &ContainerId| {
+            let spare = read::<SpareContainer>(&container_path(&self.layout, id));
+            spare.is_some_and(|spare| spare.generation > generation)
+        };
+        let names = names_in(&self.layout.containers());
+        let unknown = names.iter().filter(|name| !known.contains(name.as_str()));
+        let ids = unknown.filter_map(|name| name.parse().ok());
+        Ok(ids.filter(is_lost).count())
+    }
+
+    /// Whether a container's copy says that it was removed: the database has counted on since.
+    pub(crate) fn was_removed(&mut self, id: &ContainerId) -> Result<bool, EngineError> {
+        if self
+            .durable()?
+            .kept_containers()?
+            .iter()
+            .any(|kept| kept.id == *id)
+        {
+            return Ok(false);
+        }
+        let generation = self.generation()?;
+        let spare = read::<SpareContainer>(&container_path(&self.layout, id));
+        Ok(spare.is_some_and(|spare| spare.generation <= generation))
+    }
+}
+
+/// The names in a directory; none if there is no directory.
+pub(crate) fn names_in(directory: &Path) -> Vec<String> {
+    let Ok(entries) = fs_err::read_dir(directory) else {
+        return Vec::new();
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.collect()
+}
+
+/// Reads a copy; `None` for one that is missing or torn.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Option<Spare<T>> {
+    let mut text = Vec::new();
+    let file = fs_err::File::open(path).ok()?;
+    file.take(SPARE_BYTES_MAX).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// Writes a copy, as a whole or not at all. One that a killed process left half written beside
+/// it is written over.
+fn write<T: Serialize>(path: &Path, spare: &Spare<T>) -> Result<(), EngineError> {
+    let text = serde_json::to_vec(spare)
+        .map_err(std::io::Error::from)
+        .map_err(EngineError::file("write", path))?;
+    let new = path.with_extension("new");
+    fs_err::write(&new, text)
+        .and_then(|()| fs_err::rename(&new, path))
+        .map_err(EngineError::file("write", path))
+}
+
+fn remove(path: &Path) -> Result<(), EngineError> {
+    match fs_err::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(EngineError::file("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn told(kept: Result<(), EngineError>) {
+    if let Err(error) = kept {
+        tracing::debug!(%error, "what the database knows is not kept a second time");
+    }
+}

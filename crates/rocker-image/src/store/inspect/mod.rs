@@ -1,0 +1,81 @@
+//! Whether a layer on disk is still what it was when it was unpacked.
+//!
+//! The recipe of a layer says what its archive was, so what the layer should be like need not be
+//! remembered a second time: the archive's own headers say it.
+
+mod compare;
+mod exact;
+mod sample;
+
+use rocker_types::DiffId;
+
+use super::record::Record;
+use super::{Store, StoreError, UnpackLimits};
+
+/// How closely to look at a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// At kind, size, owner, mode and time of whatever the archive names, and at the times of
+    /// directories, which tell of files that came and went. No content is read.
+    Sample,
+    /// At everything: the archive is made again and its digest compared, and every name of the
+    /// layer is compared with what the archive unpacks to, extended attributes included.
+    Exact,
+}
+
+/// What is wrong with a layer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LayerFault {
+    /// Its directory is not there.
+    #[error("its directory is missing")]
+    Missing,
+    /// What was written down about it is missing or unreadable.
+    #[error("its record is missing or damaged")]
+    Record,
+    /// How its archive is made is missing or unreadable, so that nobody can tell more.
+    #[error("its recipe is missing or damaged")]
+    Recipe,
+    /// Something in it is not as it was.
+    #[error("{path:?} {what}")]
+    Changed {
+        /// What, escaped.
+        path: String,
+        /// In which way.
+        what: &'static str,
+    },
+    /// Its files have other content.
+    #[error("its content was changed")]
+    Content,
+}
+
+impl Store {
+    /// What is wrong with a layer, a few findings at most; nothing if it is whole. The layer is
+    /// only read; an exact look writes below `tmp/` and takes that away again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the layer cannot be looked at.
+    pub fn inspect_layer(
+        &self,
+        layer: &DiffId,
+        depth: Depth,
+        limits: &UnpackLimits,
+    ) -> Result<Vec<LayerFault>, StoreError> {
+        if !self.has_layer(layer) {
+            return Ok(vec![LayerFault::Missing]);
+        }
+        let record = match Record::load(self, layer) {
+            Ok(record) => record,
+            Err(StoreError::NoLayer { .. } | StoreError::Record { .. }) => {
+                return Ok(vec![LayerFault::Record]);
+            }
+            Err(error) => return Err(error),
+        };
+        // A sample may err on the side of suspicion: a name that leads through a link is not
+        // followed. Before anything is said, the layer is looked at exactly.
+        match depth {
+            Depth::Sample if self.looks_whole(layer, &record, limits) => Ok(Vec::new()),
+            Depth::Sample | Depth::Exact => self.compare_exactly(layer, &record, limits),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Things that are gone, and whose files are still to be deleted.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rocker_types::DiffId;
+use rustix::fs::{CWD, renameat};
+use rustix::io::Errno;
+
+use super::recipe::{attic_name, recipe_name};
+use super::record::record_name;
+use super::staging::Staging;
+use super::unsynced::mark_name;
+use super::{Store, StoreError};
+
+/// A directory below `tmp/` that things are moved to: a rename takes microseconds, however long
+/// it takes to delete what was renamed. Deleted when dropped, or if its owner dies by the next
+/// [`sweep`](Store::sweep).
+#[derive(Debug)]
+pub struct Trash {
+    staging: Staging,
+    things: AtomicU32,
+}
+
+impl Store {
+    /// An empty one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Access`] if it cannot be made.
+    pub fn trash(&self) -> Result<Trash, StoreError> {
+        Ok(Trash {
+            staging: self.stage()?,
+            things: AtomicU32::new(0),
+        })
+    }
+
+    /// Moves a layer to the trash; one that is not there is removed already. It is gone from the
+    /// store when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Access`] if the kernel refuses.
+    pub fn discard_layer(&self, layer: &DiffId, trash: &Trash) -> Result<(), StoreError> {
+        let _lock = self.lock_layers()?;
+        for name in [layer.hex(), &attic_name(layer)] {
+            let moved = renameat(
+                self.layers_fd(),
+                name,
+                trash.staging.fd(),
+                trash.next_name(),
+            );
+            match moved {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    let path = self.layer_dir(layer);
+                    return Err(StoreError::access("move away", path)(errno.into()));
+                }
+            }
+        }
+        self.remove_companion(&record_name(layer))?;
+        self.remove_companion(&recipe_name(layer))?;
+        self.remove_companion(&mark_name(layer))
+    }
+}
+
+impl Trash {
+    /// Moves a directory of this installation to the trash, with everything in it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Access`] if it cannot be moved, for one because it is on another file system.
+    pub fn take(&self, directory: &Path) -> Result<(), StoreError> {
+        match renameat(CWD, directory, self.staging.fd(), self.next_name()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(StoreError::access("move away", directory)(errno.into())),
+        }
+    }
+
+    /// Deletes everything in it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Access`] if something cannot be deleted; the next sweep tries again.
+    pub fn empty(self) -> Result<(), StoreError> {
+        self.staging.remove()
+    }
+
+    fn next_name(&self) -> String {
+        self.things.fetch_add(1, Ordering::Relaxed).to_string()
+    }
+}
