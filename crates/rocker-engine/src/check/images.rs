@@ -157,8 +157,9 @@ impl Engine {
     ) -> Result<(Vec<Flaw>, Option<Reason>), EngineError> {
         if flaws.contains(&Flaw::Config) {
             // the row has its text, and whether that is true its digest says
-            let store = self.store()?;
-            if store.write_blob(&image.id, image.config.as_bytes()).is_ok() {}
+            if let Err(error) = self.store()?.write_blob(&image.id, image.config.as_bytes()) {
+                tracing::debug!(%error, "a config cannot be written again");
+            }
         }
         if flaws.contains(&Flaw::Rows) {
             self.record_layers_again(image)?;

@@ -172,7 +172,8 @@ pub(super) fn mark_name(layer: &DiffId) -> String {
     format!("{}{UNSYNCED}", layer.hex())
 }
 
-fn boot_id() -> Result<String, StoreError> {
+/// Which boot this is.
+pub(super) fn boot_id() -> Result<String, StoreError> {
     let text = fs_err::read_to_string(BOOT_ID).map_err(StoreError::access("read", BOOT_ID))?;
     Ok(text.trim_end().to_owned())
 }

@@ -74,7 +74,11 @@ impl Store {
         // A sample may err on the side of suspicion: a name that leads through a link is not
         // followed. Before anything is said, the layer is looked at exactly.
         match depth {
-            Depth::Sample if self.looks_whole(layer, &record, limits) => Ok(Vec::new()),
+            Depth::Sample
+                if !self.is_doubtful(layer)? && self.looks_whole(layer, &record, limits) =>
+            {
+                Ok(Vec::new())
+            }
             Depth::Sample | Depth::Exact => self.compare_exactly(layer, &record, limits),
         }
     }

@@ -16,6 +16,7 @@ use crate::store::merged::Lower;
 use crate::store::record::{VerifiedBlob, decode, encode};
 use crate::store::staged::StagedLayer;
 use crate::store::unpack::{PendingLink, Unpacked};
+use crate::store::unsynced::boot_id;
 
 /// A longer note is not worth it: such a layer is fetched again.
 const MAX_BYTES: u64 = 8 << 20;
@@ -77,7 +78,7 @@ impl Done {
     }
 
     pub(super) fn is_of_this_boot(&self) -> bool {
-        boot_id().is_some_and(|boot| boot == self.boot)
+        this_boot().is_some_and(|boot| boot == self.boot)
     }
 
     /// Whether the layer is as it was unpacked, or as it would come out on top of `below` again.
@@ -133,7 +134,7 @@ impl StagedLayer {
     }
 
     fn note(&mut self, settled_on: Option<Vec<DiffId>>) -> bool {
-        let Some(boot) = boot_id().filter(|_| self.staging().keeps()) else {
+        let Some(boot) = this_boot().filter(|_| self.staging().keeps()) else {
             return false;
         };
         let Some(done) = Done::of(self, boot, settled_on) else {
@@ -188,11 +189,7 @@ fn names_of(lowers: &[Lower]) -> Vec<DiffId> {
 }
 
 /// Which boot this is; `None` where the kernel does not tell.
-fn boot_id() -> Option<&'static str> {
+fn this_boot() -> Option<&'static str> {
     static BOOT: OnceLock<Option<String>> = OnceLock::new();
-    BOOT.get_or_init(|| {
-        let id = fs_err::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        Some(id.trim().to_owned())
-    })
-    .as_deref()
+    BOOT.get_or_init(|| boot_id().ok()).as_deref()
 }
