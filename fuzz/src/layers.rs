@@ -1,6 +1,6 @@
 //! The tar of a layer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Read as _;
 use std::path::Path;
 
@@ -70,7 +70,7 @@ fn files_for_tar(tar: &[u8]) -> Option<BTreeMap<Vec<u8>, Vec<u8>>> {
         let kind = entry.header().entry_type();
         let name = entry.path_bytes().into_owned();
         let plain = |part: &[u8]| !matches!(part, b"" | b"." | b"..") && !part.starts_with(b".wh.");
-        if is_sparse(&mut entry) {
+        if !is_judged(&mut entry) {
             return None;
         }
         let name = name.strip_suffix(b"/").unwrap_or(&name).to_vec();
@@ -88,14 +88,26 @@ fn files_for_tar(tar: &[u8]) -> Option<BTreeMap<Vec<u8>, Vec<u8>>> {
     Some(files)
 }
 
-/// The crate knows the sparse files of GNU tar's own format only.
-fn is_sparse(entry: &mut tar::Entry<'_, &[u8]>) -> bool {
-    let records = entry.pax_extensions().ok().flatten();
-    records
-        .into_iter()
-        .flatten()
-        .flatten()
-        .any(|record| record.key_bytes().starts_with(b"GNU.sparse."))
+/// Whether the crate reads the entry as GNU tar and Go do. It does not know pax sparse files,
+/// star's prefix, other versions of ustar than 00, and pax values that are empty, have a newline
+/// or replace an earlier one.
+fn is_judged(entry: &mut tar::Entry<'_, &[u8]>) -> bool {
+    let header = entry.header().as_bytes();
+    let is_ustar = header[257..263] == *b"ustar\0";
+    if header[508..] == *b"tar\0" || is_ustar && header[263..265] != *b"00" {
+        return false;
+    }
+    let Ok(records) = entry.pax_extensions() else {
+        return false;
+    };
+    let mut keys = HashSet::new();
+    records.into_iter().flatten().all(|record| {
+        record.is_ok_and(|record| {
+            let key = record.key_bytes();
+            let is_plain = !key.starts_with(b"GNU.sparse.") && !record.value_bytes().is_empty();
+            is_plain && keys.insert(key.to_vec())
+        })
+    })
 }
 
 /// A file of the archive may have given way to a directory of that name, never to other content.

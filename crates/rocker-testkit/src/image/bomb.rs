@@ -139,9 +139,13 @@ struct Repeated {
 
 impl Read for Repeated {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        for byte in buffer.iter_mut() {
-            *byte = self.pattern[self.at];
-            self.at = (self.at + 1) % self.pattern.len();
+        let mut rest = &mut *buffer;
+        while !rest.is_empty() {
+            let piece = &self.pattern[self.at..];
+            let length = piece.len().min(rest.len());
+            rest[..length].copy_from_slice(&piece[..length]);
+            self.at = (self.at + length) % self.pattern.len();
+            rest = &mut rest[length..];
         }
         Ok(buffer.len())
     }
