@@ -35,7 +35,6 @@ fn none_of_these() -> Vec<(String, &'static str)> {
         ("a___b", "components"),
         ("-x", "components"),
         ("http://x/y", "scheme"),
-        ("docker://x", "scheme"),
         ("host:99999/x", "host"),
         ("host:0/x", "host"),
         ("host:/x", "host"),
