@@ -107,7 +107,8 @@ impl LiveTransaction<'_> {
     pub fn want_sweep(&self) -> Result<(), DbError> {
         self.tx
             .execute(
-                "INSERT INTO meta VALUES('sweep', '1') ON CONFLICT(key) DO UPDATE SET value = CAST(value + 1 AS TEXT)",
+                "INSERT INTO meta VALUES('sweep', hex(randomblob(8)))
+                 ON CONFLICT(key) DO UPDATE SET value = excluded.value",
                 [],
             )
             .map(drop)
@@ -121,10 +122,10 @@ impl LiveTransaction<'_> {
     ///
     /// [`DbError::Query`].
     pub fn want_own_sweep(&self) -> Result<Option<SweepWish>, DbError> {
-        let is_first =
-            strings(&self.tx, "SELECT value FROM meta WHERE key = 'sweep'", &[])?.is_empty();
+        let wish = || strings(&self.tx, "SELECT value FROM meta WHERE key = 'sweep'", &[]);
+        let is_first = wish()?.is_empty();
         self.want_sweep()?;
-        Ok(is_first.then(|| SweepWish("1".to_owned())))
+        Ok(wish()?.pop().filter(|_| is_first).map(SweepWish))
     }
 
     /// The idle bridge is gone, unless somebody got an address on it meanwhile.

@@ -38,6 +38,7 @@ impl Engine {
     fn view(&mut self, query: &ContainerQuery) -> Result<ContainerView, EngineError> {
         let row = self.live.find(query)?;
         let definition = self.definition(&row)?;
+        self.confirm_layers(&definition.layers)?;
         let upper = self.layout.container(&row.id).join("upper");
         Ok(ContainerView::open(
             self.store()?,

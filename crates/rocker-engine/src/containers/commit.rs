@@ -51,6 +51,7 @@ impl Engine {
         let definition = self.definition(&row)?;
         let mut config = self.config_of(&definition)?;
         ConfigChange::apply_all(&options.changes, &mut config.config)?;
+        self.confirm_layers(&definition.layers)?;
         self.want_sweep()?;
         let upper = self.layout.container(&row.id).join("upper");
         let view = ContainerView::open(self.store()?, &definition.layers, &upper)?;

@@ -1,11 +1,13 @@
 //! `pull`.
 
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rocker_db::{LayerRow, NewImage};
 use rocker_image::registry::{
     self, Endpoint, KnownLayer, PullProgress, PulledImage, RegistryOptions,
 };
+use rocker_image::store::Store;
 use rocker_types::{DiffId, Digest, ImageRef, Platform};
 
 use crate::EngineError;
@@ -59,10 +61,13 @@ impl Engine {
             .image_by_reference(&request.reference)?
             .map(|row| row.id);
         let using = crate::sweep::using_images(&self.layout)?;
-        self.store()?.sync_marked(WRITTEN_BY_NOW)?;
         self.want_sweep()?;
         crash::point(CrashPoint::PullAfterIntent);
-        let mut pulled = self.fetch(request, progress, cancelled)?;
+        let older = self.sync_older_layers();
+        let pulled = self.fetch(request, progress, cancelled);
+        // who clones a process next has one thread
+        older.map(JoinHandle::join);
+        let mut pulled = pulled?;
         crash::point(CrashPoint::PullAfterCommit);
         let leftovers = std::mem::take(&mut pulled.leftovers);
         if let Err(error) = self.record(request, &pulled) {
@@ -78,6 +83,19 @@ impl Engine {
             id: pulled.image_id,
             digest: pulled.digest,
         })
+    }
+
+    /// Puts layers on disk for good that were pulled a while ago, beside the work of this pull.
+    fn sync_older_layers(&self) -> Option<JoinHandle<()>> {
+        let layout = self.layout.clone();
+        let sync = move || {
+            let synced = Store::open(&layout).and_then(|store| store.sync_marked(WRITTEN_BY_NOW));
+            if let Err(error) = synced {
+                tracing::warn!(%error, "layers that were pulled before stay marked");
+            }
+        };
+        let thread = thread::Builder::new().name("sync".to_owned());
+        thread.spawn(sync).ok()
     }
 
     fn fetch(

@@ -82,6 +82,8 @@ impl Engine {
                 .split_last()
                 .map_or_else(Vec::new, |(_, below)| below.to_vec()),
         };
+        self.confirm_layers(&from)?;
+        self.confirm_layers(&to)?;
         let changes = self.store()?.diff_images(&from, &to)?;
         drop(using);
         Ok(changes)

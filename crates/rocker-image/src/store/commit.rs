@@ -72,8 +72,8 @@ impl Store {
     }
 
     /// As [`commit`](Self::commit), but leaves it to `durability` whether the layers are on disk
-    /// when this returns, and gives up once `cancelled` says so. It is asked
-    /// before each file that is copied from a layer below.
+    /// when this returns, and gives up once `cancelled` says so. It is asked before each file that
+    /// is copied from a layer below.
     ///
     /// # Errors
     ///
@@ -95,12 +95,19 @@ impl Store {
         let settled = self.settle_chain(&order, &mut staged, cancelled)?;
         // Content first, names after: a name in `layers/` is the promise that all is there, or
         // that a mark says so. Copies from below are in no tar, so nothing could confirm them.
-        let is_late = durability == Durability::Eventual && !settled.has_copies;
+        // Nor is a damaged one replaced by one that may be damaged tomorrow.
+        let is_late = durability == Durability::Eventual
+            && !settled.has_copies
+            && !order.iter().any(|layer| self.distrusts(layer));
         if !is_late {
             // and what the chain lies on: who keeps the top needs the base
             self.sync(!staged.is_empty(), Duration::ZERO)?;
         }
         let moved = self.move_into_place(staged, &settled.stack, is_late)?;
+        if !is_late && order.iter().any(|layer| !moved.contains(layer)) {
+            // of layers that a pull brought meanwhile
+            self.sync(false, Duration::ZERO)?;
+        }
         order
             .into_iter()
             .map(|diff_id| {
@@ -167,9 +174,14 @@ impl Store {
         if staged.is_empty() {
             return Ok(Vec::new());
         }
+        let trash = self.trash()?;
         let lock = self.lock_layers()?;
         let mut moved = Vec::with_capacity(staged.len());
         for (diff_id, layer) in staged {
+            if self.is_doubtful(&diff_id)? {
+                // Ours is whole, of theirs nobody knows, and nobody uses it.
+                self.discard_locked(&diff_id, &trash)?;
+            }
             if self.has_layer(&diff_id) {
                 // Somebody was faster. Theirs may lie on another base than ours.
                 let base = stack
@@ -188,12 +200,16 @@ impl Store {
                 self.mark_unsynced(&diff_id)?;
             }
             self.move_one(&diff_id, layer)?;
+            if !is_late {
+                self.unmark(&diff_id)?;
+            }
             moved.push(diff_id);
         }
         drop(lock);
         let failed =
             |errno: Errno| StoreError::access("flush", self.layout().layers())(errno.into());
         fsync(self.layers_fd()).map_err(failed)?;
+        trash.empty()?;
         Ok(moved)
     }
 

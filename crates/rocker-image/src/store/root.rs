@@ -136,6 +136,11 @@ impl Store {
         !self.distrusted.contains(layer) && self.has_directory(layer)
     }
 
+    /// Whether the layer is there and not to be believed.
+    pub(super) fn distrusts(&self, layer: &DiffId) -> bool {
+        self.distrusted.contains(layer)
+    }
+
     fn has_directory(&self, layer: &DiffId) -> bool {
         statat(&self.layers, layer.hex(), AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }

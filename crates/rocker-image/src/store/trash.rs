@@ -43,6 +43,11 @@ impl Store {
     /// [`StoreError::Access`] if the kernel refuses.
     pub fn discard_layer(&self, layer: &DiffId, trash: &Trash) -> Result<(), StoreError> {
         let _lock = self.lock_layers()?;
+        self.discard_locked(layer, trash)
+    }
+
+    /// As [`discard_layer`](Self::discard_layer), where the lock is held.
+    pub(super) fn discard_locked(&self, layer: &DiffId, trash: &Trash) -> Result<(), StoreError> {
         for name in [layer.hex(), &attic_name(layer)] {
             let moved = renameat(
                 self.layers_fd(),

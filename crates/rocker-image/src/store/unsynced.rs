@@ -37,7 +37,7 @@ pub enum Durability {
 
 impl Store {
     /// Says that a layer is about to be in the store whose content may not be on disk. The mark is
-    /// written before the layer gets its name; both become durable in this order, since file
+    /// written before the layer gets its name, under the store's lock; both become durable in this order, since file
     /// systems with a journal keep the order of names.
     pub(super) fn mark_unsynced(&self, layer: &DiffId) -> Result<(), StoreError> {
         let name = mark_name(layer);
@@ -47,7 +47,7 @@ impl Store {
         match symlinkat(&boot_id()?, self.layers_fd(), &name) {
             // of a layer that is not there any more
             Err(Errno::EXIST) => {
-                unlinkat(self.layers_fd(), &name, AtFlags::empty()).map_err(failed)?;
+                self.unlink_mark(&name)?;
                 symlinkat(&boot_id()?, self.layers_fd(), &name).map_err(failed)
             }
             result => result.map_err(failed),
@@ -67,17 +67,21 @@ impl Store {
     /// Puts everything on disk for good if `is_needed` or a mark is old enough.
     pub(super) fn sync(&self, is_needed: bool, at_least: Duration) -> Result<(), StoreError> {
         let mut due = Vec::new();
-        for name in self.marks()? {
-            if self.is_of_this_boot(&name)? && self.age(&name) >= Some(at_least) {
-                due.push(name);
-            }
+        for name in self.names_in_layers()? {
+            let mark = match name.ends_with(UNSYNCED) {
+                true => self.mark(&name)?,
+                false => None,
+            };
+            due.extend(mark.filter(|mark| mark.is_of_this_boot && mark.is_due(at_least)));
         }
         if due.is_empty() && !is_needed {
             return Ok(());
         }
         syncfs(self.layers_fd())
             .map_err(|errno| StoreError::access("flush", self.layout().root())(errno.into()))?;
-        due.iter().try_for_each(|name| self.remove_mark(name))
+        let _lock = self.lock_layers()?;
+        due.iter()
+            .try_for_each(|mark| self.remove_mark(mark).map(drop))
     }
 
     /// Whether the layer was written in an earlier boot that may have ended before all of it was
@@ -87,11 +91,7 @@ impl Store {
     ///
     /// [`StoreError::Access`] if that cannot be told.
     pub fn is_doubtful(&self, layer: &DiffId) -> Result<bool, StoreError> {
-        let name = mark_name(layer);
-        match statat(self.layers_fd(), &name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => Ok(false),
-            _ => Ok(!self.is_of_this_boot(&name)?),
-        }
+        Ok(self.doubt(layer)?.is_some())
     }
 
     /// Reads a doubtful layer as a whole, which takes about a second for each gigabyte, and
@@ -101,9 +101,15 @@ impl Store {
     ///
     /// [`TarError`] says what is wrong with it; then it stays doubtful.
     pub fn confirm_layer(&self, layer: &DiffId) -> Result<(), TarError> {
-        Record::load(self, layer)?;
-        self.write_tar(layer, &mut io::sink())?;
-        Ok(self.remove_mark(&mark_name(layer))?)
+        // whoever replaces the layer meanwhile marks the new one
+        while let Some(mark) = self.doubt(layer)? {
+            self.read_whole(layer)?;
+            let _lock = self.lock_layers()?;
+            if self.remove_mark(&mark)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the layer is in the store and may be used. A doubtful one is read first, and removed
@@ -113,50 +119,86 @@ impl Store {
     ///
     /// [`StoreError::Access`] if it cannot be read for another reason.
     pub fn has_sound_layer(&self, layer: &DiffId) -> Result<bool, StoreError> {
-        if !self.has_layer(layer) {
-            return Ok(false);
-        }
-        if !self.is_doubtful(layer)? {
-            return Ok(true);
-        }
-        match self.confirm_layer(layer) {
-            Ok(()) => Ok(true),
-            Err(TarError::Store(error)) if error.kind() != ErrorKind::Tampered => Err(error),
-            Err(error) => {
-                tracing::warn!(%layer, %error, "not whole on disk");
-                self.remove_layer(layer)?;
-                Ok(false)
+        while self.has_layer(layer) {
+            let Some(mark) = self.doubt(layer)? else {
+                return Ok(true);
+            };
+            let read = self.read_whole(layer);
+            let trash = self.trash()?;
+            let lock = self.lock_layers()?;
+            match read {
+                Ok(()) => drop(self.remove_mark(&mark)?),
+                // another process has removed it
+                Err(TarError::Store(StoreError::NoLayer { .. })) => {}
+                Err(TarError::Store(error)) if error.kind() != ErrorKind::Tampered => {
+                    return Err(error);
+                }
+                Err(error) if self.is_still(&mark)? => {
+                    tracing::warn!(%layer, %error, "not whole on disk");
+                    self.discard_locked(layer, &trash)?;
+                }
+                // another process has brought it again
+                Err(_) => {}
             }
+            drop(lock);
+            trash.empty()?;
         }
+        Ok(false)
     }
 
-    fn marks(&self) -> Result<Vec<String>, StoreError> {
-        let mut names = self.names_in_layers()?;
-        names.retain(|name| name.ends_with(UNSYNCED));
-        Ok(names)
+    fn read_whole(&self, layer: &DiffId) -> Result<(), TarError> {
+        Record::load(self, layer)?;
+        self.write_tar(layer, &mut io::sink()).map(drop)
     }
 
-    fn is_of_this_boot(&self, mark: &str) -> Result<bool, StoreError> {
-        match readlinkat(self.layers_fd(), mark, Vec::new()) {
-            Ok(target) => Ok(target.as_bytes() == boot_id()?.as_bytes()),
-            Err(Errno::NOENT | Errno::INVAL) => Ok(false),
-            Err(errno) => {
-                let path = self.layout().layers().join(mark);
-                Err(StoreError::access("read", path)(errno.into()))
-            }
+    /// The mark of another boot.
+    fn doubt(&self, layer: &DiffId) -> Result<Option<Mark>, StoreError> {
+        let mark = self.mark(&mark_name(layer))?;
+        Ok(mark.filter(|mark| !mark.is_of_this_boot))
+    }
+
+    fn mark(&self, name: &str) -> Result<Option<Mark>, StoreError> {
+        let failed = |errno: Errno| {
+            StoreError::access("read", self.layout().layers().join(name))(errno.into())
+        };
+        let stat = match statat(self.layers_fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(None),
+            stat => stat.map_err(failed)?,
+        };
+        let is_of_this_boot = match readlinkat(self.layers_fd(), name, Vec::new()) {
+            Ok(target) => target.as_bytes() == boot_id()?.as_bytes(),
+            // not a link: nothing that we wrote
+            Err(Errno::NOENT | Errno::INVAL) => false,
+            Err(errno) => return Err(failed(errno)),
+        };
+        Ok(Some(Mark {
+            name: name.to_owned(),
+            identity: (stat.st_ino, stat.st_ctime, stat.st_ctime_nsec),
+            written: stat.st_mtime,
+            is_of_this_boot,
+        }))
+    }
+
+    fn is_still(&self, mark: &Mark) -> Result<bool, StoreError> {
+        let now = self.mark(&mark.name)?;
+        Ok(now.is_some_and(|now| now.identity == mark.identity))
+    }
+
+    /// Takes a mark away unless another one has its place; whether it did. The lock is held.
+    fn remove_mark(&self, mark: &Mark) -> Result<bool, StoreError> {
+        let is_still = self.is_still(mark)?;
+        if is_still {
+            self.unlink_mark(&mark.name)?;
         }
+        Ok(is_still)
     }
 
-    /// `None` if the clock was set back since.
-    fn age(&self, mark: &str) -> Option<Duration> {
-        let stat = statat(self.layers_fd(), mark, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        let written = Duration::from_secs(u64::try_from(stat.st_mtime).ok()?);
-        SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH + written)
-            .ok()
+    /// Says that a layer which just got its name is on disk for good. The lock is held.
+    pub(super) fn unmark(&self, layer: &DiffId) -> Result<(), StoreError> {
+        self.unlink_mark(&mark_name(layer))
     }
 
-    fn remove_mark(&self, name: &str) -> Result<(), StoreError> {
+    fn unlink_mark(&self, name: &str) -> Result<(), StoreError> {
         match unlinkat(self.layers_fd(), name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => {
@@ -164,6 +206,25 @@ impl Store {
                 Err(StoreError::access("remove", path)(errno.into()))
             }
         }
+    }
+}
+
+/// A mark as it was when it was looked at.
+struct Mark {
+    name: String,
+    /// Inode and time of its last change: no two marks of one name have the same.
+    identity: (u64, i64, u64),
+    /// In seconds since 1970.
+    written: i64,
+    is_of_this_boot: bool,
+}
+
+impl Mark {
+    fn is_due(&self, at_least: Duration) -> bool {
+        let written = u64::try_from(self.written).unwrap_or_default();
+        let written = SystemTime::UNIX_EPOCH + Duration::from_secs(written);
+        // a clock that was set back tells nothing
+        at_least.is_zero() || written.elapsed().is_ok_and(|age| age >= at_least)
     }
 }
 

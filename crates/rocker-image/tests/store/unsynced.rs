@@ -157,3 +157,38 @@ fn a_mark_goes_with_its_layer_and_never_stays_alone() {
     host.store.sweep().unwrap();
     assert_eq!(names(&host.path("root/layers")), ["d ."]);
 }
+
+#[test]
+fn what_was_verified_just_now_replaces_what_nobody_knows() {
+    for durability in [Durability::AtCommit, Durability::Eventual] {
+        let host = Host::new();
+        let layer = pulled(&host, "content");
+        reboot(&host, &layer);
+        let file = host.path(&format!("root/layers/{}/f", layer.hex()));
+        fs_err::write(&file, "").unwrap();
+        let tar = archive(&[Member::file("f", "content")]);
+        let chain = vec![ChainLayer::Staged(host.unpack(&tar).unwrap())];
+
+        host.store
+            .commit_unless(chain, durability, &|| false)
+            .unwrap();
+
+        assert_eq!(fs_err::read_to_string(&file).unwrap(), "content");
+        assert!(!host.store.is_doubtful(&layer).unwrap());
+        let is_marked = mark(&host, &layer).is_symlink();
+        assert_eq!(is_marked, durability == Durability::Eventual);
+        assert_eq!(names(&host.path("root/tmp")), ["d ."]);
+    }
+}
+
+#[test]
+fn a_layer_that_must_last_is_on_disk_also_if_a_pull_brought_it() {
+    let host = Host::new();
+    let tar = archive(&[Member::file("f", "content")]);
+    let staged = host.unpack(&tar).unwrap();
+    let layer = pulled(&host, "content");
+
+    host.store.commit(vec![ChainLayer::Staged(staged)]).unwrap();
+
+    assert!(!mark(&host, &layer).is_symlink());
+}
