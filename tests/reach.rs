@@ -288,7 +288,8 @@ fn headers_of_dockers_file_go_to_the_registry_and_nowhere_else() {
     let reference = registry.push("app:1", &ImageBuilder::busybox().build());
     let send = Action::SendTo(elsewhere.host());
     registry.fault(On::Blob, 1, send);
-    let settings = r#"{"HttpHeaders": {"X-Meta": "kept-secret"}}"#;
+    let settings =
+        r#"{"HttpHeaders": {"X-Meta-Key": "kept-secret", "X-Auth-Token": "for the daemon"}}"#;
     let home_of = |text: &str| home(&host, &[(".docker/config.json", text)]);
 
     let pull = |home: &str| {
@@ -303,17 +304,21 @@ fn headers_of_dockers_file_go_to_the_registry_and_nowhere_else() {
     let (ours, others): (Vec<_>, Vec<_>) = requests.iter().partition(|r| r.host == registry.host());
     let has_it = |r: &&RequestRecord| {
         r.headers
-            .contains(&("x-meta".to_owned(), "kept-secret".to_owned()))
+            .contains(&("x-meta-key".to_owned(), "kept-secret".to_owned()))
     };
     assert!(!ours.is_empty() && ours.iter().all(has_it), "{ours:?}");
     assert!(
         !others.is_empty() && !others.iter().any(has_it),
         "{others:?}"
     );
+    let of_daemon = |r: &RequestRecord| r.headers.iter().any(|(name, _)| name == "x-auth-token");
+    assert!(!requests.iter().any(of_daemon), "{requests:?}");
     host.ok(["rmi", &reference]);
-    let refused = pull(&home_of(r#"{"HttpHeaders": {"Host": "kept-secret"}}"#));
+    let refused = pull(&home_of(
+        r#"{"HttpHeaders": {"X-Meta-A b": "kept-secret"}}"#,
+    ));
     assert_eq!(refused.exit_code, 1, "{refused:?}");
-    assert!(refused.stderr.contains("\"Host\""), "{refused:?}");
+    assert!(refused.stderr.contains("\"X-Meta-A b\""), "{refused:?}");
     assert!(!refused.stderr.contains("kept-secret"), "{refused:?}");
     host.assert_nothing_left_behind();
 }

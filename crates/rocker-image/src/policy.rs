@@ -29,6 +29,8 @@ pub struct Policy {
 pub enum Entry<'a> {
     /// From the registry that it is named after.
     Registry(&'a ImageRef),
+    /// As an archive of a root file system, which names no image.
+    Tarball,
     /// From a docker archive.
     DockerArchive,
     /// From a tar of an OCI image layout.
@@ -128,11 +130,20 @@ impl Policy {
     pub fn check(&self, entry: Entry<'_>) -> Result<(), PolicyError> {
         let (transport, scopes) = match entry {
             Entry::Registry(reference) => ("docker", scopes_of(reference)),
+            Entry::Tarball => ("tarball", Vec::new()),
             Entry::DockerArchive => ("docker-archive", Vec::new()),
             Entry::OciArchive => ("oci-archive", Vec::new()),
             Entry::OciDirectory => ("oci", Vec::new()),
         };
         let of_transport = self.document.transports.get(transport);
+        let mut scopes = scopes;
+        if matches!(entry, Entry::OciArchive | Entry::OciDirectory) {
+            // Their scopes are paths, and which of several ways to one file is meant nobody can
+            // tell: what is wanted of any place is wanted of all.
+            let wanting = of_transport.iter().flat_map(|all| all.iter());
+            let wanting = wanting.filter(|(_, all)| all.iter().any(|one| one.kind != ANYTHING));
+            scopes.extend(wanting.map(|(scope, _)| scope.clone()));
+        }
         // the empty scope is the transport's default
         let scopes = scopes.into_iter().chain([String::new()]);
         let found = of_transport.and_then(|of_transport| {
@@ -153,6 +164,7 @@ impl Policy {
         };
         let what = match entry {
             Entry::Registry(reference) => reference.canonical(),
+            Entry::Tarball => "an archive of a root file system".to_owned(),
             Entry::DockerArchive => "a docker archive".to_owned(),
             Entry::OciArchive | Entry::OciDirectory => "an OCI image layout".to_owned(),
         };
@@ -239,6 +251,19 @@ mod tests {
         assert!(policy.check(Entry::DockerArchive).is_ok());
         assert!(policy.check(Entry::OciArchive).is_err());
         assert!(policy.check(Entry::OciDirectory).is_err());
+    }
+
+    #[test]
+    fn what_is_wanted_of_one_place_of_a_layout_is_wanted_of_all() {
+        let policy = policy(
+            r#"{"default": [{"type": "insecureAcceptAnything"}], "transports": {
+                "oci": {"": [{"type": "insecureAcceptAnything"}], "/srv/x": [{"type": "reject"}]},
+                "tarball": {"": [{"type": "reject"}]}
+            }}"#,
+        );
+        assert!(policy.check(Entry::OciDirectory).is_err());
+        assert!(policy.check(Entry::OciArchive).is_ok());
+        assert!(policy.check(Entry::Tarball).is_err());
     }
 
     #[test]

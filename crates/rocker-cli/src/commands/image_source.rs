@@ -55,18 +55,18 @@ pub(super) fn find(
     image: &str,
     platform: Option<&Platform>,
 ) -> Result<Option<String>, CommandError> {
-    if context.engine()?.has_image(image, platform)? {
-        return Ok(Some(image.to_owned()));
-    }
     if ImageRef::names_registry(image) {
-        return Ok(None);
+        let is_here = context.engine()?.has_image(image, platform)?;
+        return Ok(is_here.then(|| image.to_owned()));
     }
-    // an id is no name, and what is no name is not here under another
+    // what it means when it is pulled is what it means here
     for name in short_names::perhaps_meant(image).unwrap_or_default() {
         let name = name.canonical();
         if context.engine()?.has_image(&name, platform)? {
             return Ok(Some(name));
         }
     }
-    Ok(None)
+    // an id, or a name that was given here
+    let is_here = context.engine()?.has_image(image, platform)?;
+    Ok(is_here.then(|| image.to_owned()))
 }

@@ -3,9 +3,10 @@
 use std::io::{IsTerminal as _, stdin};
 use std::sync::{Mutex, PoisonError};
 
-use rocker_engine::ImportOptions;
+use rocker_engine::{Entry, ImportOptions};
 use rocker_types::{ConfigChange, Diagnose as _, Digest, ErrorKind, ImageRef, Platform};
 
+use super::policy::policy;
 use super::{CommandError, Context, Outcome, print};
 use crate::exit_code::Status;
 use crate::report;
@@ -43,6 +44,9 @@ pub(crate) struct ImportArgs {
 
 pub(crate) fn import(context: &mut Context, args: ImportArgs) -> Outcome {
     let name = args.name.as_deref().map(str::parse).transpose()?;
+    if let Some(policy) = policy()? {
+        policy.check(Entry::Tarball)?;
+    }
     let options = ImportOptions {
         platform: args.platform,
         message: args.message,
@@ -73,6 +77,19 @@ pub(crate) fn import(context: &mut Context, args: ImportArgs) -> Outcome {
     Ok(Status::Success)
 }
 
+/// A URL as it may be shown: without the query, which may be a signature, and without a login.
+fn without_secrets(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    match path.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = host.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}/{path}")
+        }
+        None => path.to_owned(),
+    }
+}
+
 /// Imports what a web server has. Ctrl-C ends it, and nothing of it is left.
 fn fetch(
     context: &mut Context,
@@ -80,9 +97,9 @@ fn fetch(
     name: Option<&ImageRef>,
     options: &ImportOptions,
 ) -> Result<Digest, CommandError> {
-    let engine = context.engine()?;
+    let engine = context.unpacking_engine()?;
     let mut signals = Signals::take(SignalPlan::Interrupt).map_err(CommandError::Terminal)?;
-    report::note(&format!("Downloading from {url}"));
+    report::note(&format!("Downloading from {}", without_secrets(url)));
     let stopped_by = Mutex::new(None);
     let cancelled = || {
         let signal = signals.next().ok().flatten();

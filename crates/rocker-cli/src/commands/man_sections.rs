@@ -47,7 +47,7 @@ const FILES: &[(&str, &str)] = &[
         "$REGISTRY_AUTH_FILE, $XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json, ~/.docker/config.json",
         "Credentials for registries: those of the first file that knows the registry, in itself or in the \
          credential helper that it names (credHelpers, credsStore: docker-credential-NAME on PATH). \
-         HttpHeaders of the first that has any go to registries, and to nobody else. A login is kept in the first that exists, but for docker's; in ~/.config/containers/auth.json if none does.",
+         HttpHeaders of the first that has any go to registries, and to nobody else, if their names begin with X-Meta-; the others are for the docker daemon. A login is kept in the first that exists, but for docker's; in ~/.config/containers/auth.json if none does.",
     ),
     (
         "/etc/containers/registries.conf, /etc/containers/registries.conf.d/*.conf, ~/.config/containers/...",

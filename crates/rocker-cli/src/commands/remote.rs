@@ -5,7 +5,7 @@ use rocker_types::ImageRef;
 use serde_json::{Value, json};
 
 use super::registry::RegistryArgs;
-use super::{CommandError, Context, Outcome, print};
+use super::{CommandError, Context, Outcome, print, short_names};
 use crate::exit_code::Status;
 use crate::terminal::{SignalPlan, Signals};
 use crate::ui::{Column, ListFormat, Listing};
@@ -69,7 +69,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 pub(crate) fn manifest(_: &mut Context, args: ManifestArgs) -> Outcome {
-    let reference: ImageRef = args.image.parse()?;
+    let reference = short_names::meant(&args.image)?.remove(0);
     let places = args.registry.places(&reference)?;
     let found = patiently(|cancelled| fetch_document(&reference, &places, cancelled))?;
     let value = shown(&reference, &found, args.verbose)?;
@@ -80,7 +80,7 @@ pub(crate) fn manifest(_: &mut Context, args: ManifestArgs) -> Outcome {
 }
 
 pub(crate) fn search(_: &mut Context, args: SearchArgs) -> Outcome {
-    let repository: ImageRef = args.repository.parse()?;
+    let repository = short_names::meant(&args.repository)?.remove(0);
     if args.repository.contains('@') || names_a_tag(&args.repository) {
         return Err(CommandError::conflict(
             format!("{:?} is one image of a repository", args.repository),

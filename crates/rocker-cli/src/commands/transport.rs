@@ -105,7 +105,7 @@ impl InFile {
             platform,
             only: self.name,
             policy: policy()?,
-            limits: rocker_engine::UnpackLimits::default(),
+            limits: super::config::read()?.limits,
             on_layer: &tell,
         };
         let source = load::source(&self.path.to_string_lossy())?;

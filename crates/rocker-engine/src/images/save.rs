@@ -1,8 +1,9 @@
 //! `save`: images become a file.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rocker_db::ImageRow;
@@ -52,13 +53,20 @@ impl Engine {
         let using = crate::sweep::using_images(&self.layout)?;
         let directory =
             std::path::absolute(directory).map_err(EngineError::file("find", directory))?;
+        // said before gigabytes are written, though only the rename decides
+        if fs_err::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some()) {
+            let source = io::Error::from(io::ErrorKind::DirectoryNotEmpty);
+            return Err(EngineError::file("create", &directory)(source));
+        }
         let above = directory.parent().unwrap_or(Path::new("/"));
         let word = new_id()?.short().to_owned();
         let temporary = above.join(format!("{UNFINISHED}{word}"));
         self.want_sweep()?;
         let note = Note::write(&self.layout, &word, &temporary)?;
         crash::point(CrashPoint::SaveAfterNote);
-        fs_err::create_dir(&temporary).map_err(EngineError::file("create", &temporary))?;
+        // images hold what they hold: as an archive, for its owner alone
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&temporary);
+        made.map_err(EngineError::file("create", &temporary))?;
         let saved = exchange::save_directory(self.store()?, images, on_layer, &temporary)
             .map_err(|error| EngineError::Save(Box::new(error)))
             .and_then(|()| {
@@ -74,10 +82,10 @@ impl Engine {
         {
             tracing::debug!(%error, "a part of the image stays");
         }
-        note.erase()?;
+        let erased = note.erase();
         drop(using);
-        self.sweep()?;
-        saved
+        let swept = self.sweep();
+        saved.and(erased).and(swept)
     }
 
     /// Removes the directories whose `save` was killed. The caller is alone with the images, so

@@ -28,6 +28,12 @@ pub enum DownloadError {
         /// As it was given, shortened.
         url: String,
     },
+    /// It says who we are, which everybody who reads the command line would know.
+    #[error("{url} comes with a login, which is sent to nobody")]
+    Login {
+        /// Without login and query.
+        url: String,
+    },
     /// The server did not give it.
     #[error("cannot fetch {url}")]
     Server {
@@ -58,7 +64,7 @@ impl Diagnose for DownloadError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Interrupted { .. } => ErrorKind::Interrupted,
-            Self::Url { .. } => ErrorKind::Invalid,
+            Self::Url { .. } | Self::Login { .. } => ErrorKind::Invalid,
             Self::Server { source, .. } => source.kind(),
             Self::Output { .. } | Self::Start { .. } => ErrorKind::Internal,
         }
@@ -67,6 +73,9 @@ impl Diagnose for DownloadError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Server { source, .. } => source.hint(),
+            Self::Login { .. } => {
+                Some("fetch it with curl, and pipe it into rocker import -".into())
+            }
             Self::Interrupted { .. }
             | Self::Url { .. }
             | Self::Output { .. }
@@ -96,6 +105,9 @@ pub fn download(
         return Err(DownloadError::Url { url });
     };
     let url = shown(&parsed);
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return Err(DownloadError::Login { url });
+    }
     let fetch = async {
         tokio::select! {
             biased;

@@ -7,19 +7,9 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 /// The most headers.
 const MOST: usize = 32;
 
-/// What a request says by itself, and what says who we are.
-const OUR_OWN: [&str; 10] = [
-    "accept-encoding",
-    "authorization",
-    "connection",
-    "content-length",
-    "cookie",
-    "expect",
-    "host",
-    "proxy-authorization",
-    "transfer-encoding",
-    "user-agent",
-];
+/// How the names begin of those that docker passes on to registries. The others are for the docker
+/// daemon, and may be what lets somebody in there.
+const FOR_REGISTRIES: &str = "x-meta-";
 
 /// Headers for every request to the registry itself; where it sends us does not see them.
 /// `Debug` hides the values, which may be secrets.
@@ -27,16 +17,16 @@ const OUR_OWN: [&str; 10] = [
 pub struct ExtraHeaders(HeaderMap);
 
 impl ExtraHeaders {
-    /// Takes headers from a file.
+    /// Takes those from a file that are for registries.
     ///
     /// # Errors
     ///
-    /// The name of one that cannot be sent, or that is not for a user to choose.
+    /// The name of one that cannot be sent.
     pub(super) fn new(headers: &BTreeMap<String, String>) -> Result<Self, String> {
         let mut map = HeaderMap::new();
-        for (name, value) in headers {
+        let is_meant = |name: &str| name.to_ascii_lowercase().starts_with(FOR_REGISTRIES);
+        for (name, value) in headers.iter().filter(|(name, _)| is_meant(name)) {
             let parsed = HeaderName::try_from(name).ok();
-            let parsed = parsed.filter(|name| !OUR_OWN.contains(&name.as_str()));
             let value = HeaderValue::try_from(value).ok();
             let (Some(parsed), Some(mut value)) = (parsed, value) else {
                 return Err(name.clone());
@@ -73,29 +63,28 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_a_request_has_of_its_own_are_not_taken() {
-        for (name, value) in [
-            ("Authorization", "x"),
-            ("HOST", "x"),
-            ("User-Agent", "x"),
-            ("a b", "x"),
-            ("X-Two", "a\nb"),
-            ("", ""),
-        ] {
+    fn what_is_for_the_daemon_stays_here() {
+        for name in ["Authorization", "User-Agent", "X-Auth-Token", "a b", ""] {
+            assert_eq!(headers(name, "x"), Ok(ExtraHeaders::default()), "{name}");
+        }
+        assert!(!headers("X-Meta-Team", "x").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_refused() {
+        for (name, value) in [("X-Meta-Two", "a\nb"), ("X-Meta-a b", "x")] {
             assert_eq!(headers(name, value), Err(name.to_owned()), "{name}");
         }
     }
 
     #[test]
     fn values_are_not_shown_and_do_not_displace_others() {
-        let extra = headers("Accept", "hunter2").unwrap();
+        let extra = headers("X-Meta-Key", "hunter2").unwrap();
         assert!(!format!("{extra:?}").contains("hunter2"));
-        let mut map = HeaderMap::from_iter([(
-            reqwest::header::ACCEPT,
-            HeaderValue::from_static("application/json"),
-        )]);
+        let own = HeaderName::from_static("x-meta-key");
+        let mut map = HeaderMap::from_iter([(own, HeaderValue::from_static("own"))]);
         extra.add_to(&mut map);
         assert_eq!(map.len(), 1);
-        assert_eq!(map["accept"], "application/json");
+        assert_eq!(map["x-meta-key"], "own");
     }
 }

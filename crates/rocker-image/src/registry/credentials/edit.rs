@@ -109,6 +109,11 @@ pub fn forget_login(path: &Path, server: &Server) -> Result<bool, AuthFileError>
         return Ok(false);
     };
     let mut known = false;
+    // the file first: a helper that is broken must not keep a password there
+    let changed = match file.mentions(server) {
+        true => Edit::begin(path)?.change(|auths| remove(auths, server))?,
+        false => false,
+    };
     if let Some(helper) = file.keeper(server)? {
         for address in server.addresses() {
             let failed = |source| file.helper_failed(source);
@@ -118,10 +123,6 @@ pub fn forget_login(path: &Path, server: &Server) -> Result<bool, AuthFileError>
             }
         }
     }
-    let changed = match file.mentions(server) {
-        true => Edit::begin(path)?.change(|auths| remove(auths, server))?,
-        false => false,
-    };
     Ok(known || changed)
 }
 
