@@ -367,6 +367,10 @@ fn short_names_mean_what_the_files_say() {
     assert_eq!(terminal.wait(), 0, "{}", terminal.screen());
     host.ok(["rmi", &name]);
 
+    let all = with("enforcing", &["pull", "-q", "-a", "alias"]).run();
+    let known = format!("{}/known:latest\n", first.host());
+    assert_eq!((all.exit_code, &all.stdout), (0, &known), "{all:?}");
+
     let alias = with("enforcing", &["run", "--rm", "alias", "echo", "known"]).run();
     assert_eq!(alias.stdout, "known\n", "{alias:?}");
     host.ok(["rmi", &format!("{}/known", first.host())]);

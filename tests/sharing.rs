@@ -143,6 +143,33 @@ fn what_a_killed_pull_was_fetching_is_taken_over_by_those_who_wait_for_it() {
 }
 
 #[test]
+fn what_a_stopped_pull_was_fetching_is_fetched_by_those_who_wait_for_it() {
+    let host = require!(host());
+    let reference = host.registry().push("app:1", &image(&[1, 2]));
+    let slow = Action::Throttle(RATE / 4);
+    host.registry()
+        .fault(On::Path("/blobs/".to_owned()), u32::MAX, slow);
+    host.ok(["ps"]);
+
+    let stopped = host.command(["pull", &reference]).quiet().spawn();
+    await_that(&stopped, || host.registry().bytes_served() > 300_000);
+    let other = host
+        .command(["pull", "--stall-timeout", "2s", &reference])
+        .quiet()
+        .spawn();
+    other.await_stderr("Waiting (another pull)");
+    stopped.signal(Signal::STOP);
+
+    let other = other.finish();
+    assert_eq!(other.exit_code, 0, "{other:?}");
+    stopped.signal(Signal::CONT);
+    let stopped = stopped.finish();
+    assert_eq!(stopped.exit_code, 0, "{stopped:?}");
+    assert_all_are_whole(&host, &[reference]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
 fn two_images_with_the_same_layers_in_another_order_do_not_wait_for_each_other_for_ever() {
     let host = require!(host());
     let images = [image(&[1, 2]), image(&[2, 1])];

@@ -30,7 +30,7 @@ use crate::ui::progress::{Progress, ProgressArgs};
 /// (another pull gets it), resuming, verifying, downloading, extracting and done.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_long_help = "Examples:\n  rocker pull debian:trixie\n  rocker pull --platform linux/arm64 localhost:5000/app\n  rocker pull -a quay.io/team/app\\n  rocker pull --policy missing --retry 10 --stall-timeout 2m registry.example.org/large"
+    after_long_help = "Examples:\n  rocker pull debian:trixie\n  rocker pull --platform linux/arm64 localhost:5000/app\n  rocker pull -a quay.io/team/app\n  rocker pull --policy missing --retry 10 --stall-timeout 2m registry.example.org/large"
 )]
 pub(crate) struct PullArgs {
     /// Show no progress
@@ -64,6 +64,16 @@ pub(crate) struct PullArgs {
     image: String,
 }
 
+impl PullArgs {
+    /// Whether something is said that has no meaning for an image in a file.
+    fn asks_a_registry(&self) -> bool {
+        self.policy != PullWhen::Always
+            || self.progress != ProgressArgs::default()
+            || self.registry != RegistryArgs::default()
+            || self.transfer != TransferArgs::default()
+    }
+}
+
 /// One image to fetch, and how to tell about it.
 #[derive(Debug)]
 pub(crate) struct Wish {
@@ -82,6 +92,12 @@ pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
             return Err(CommandError::conflict(
                 "--all-tags is for repositories, not for files",
                 "leave it out, or use rocker load, which takes all images of an archive",
+            ));
+        }
+        Place::InFile(_) if args.asks_a_registry() => {
+            return Err(CommandError::conflict(
+                "--policy, --progress and what is said about registries and transfers are not for files",
+                "leave them out",
             ));
         }
         Place::InFile(file) => {
@@ -155,10 +171,15 @@ fn pull_all_tags(context: &mut Context, repository: &str, mut wish: Wish) -> Out
     let stop = StopRequests::notice().map_err(CommandError::Terminal)?;
     let cancelled = || stop.came().is_some();
     let tags = list_tags(&wish.reference, &places, usize::MAX, &cancelled);
-    let stopped_by = stop.came();
-    stop.end().map_err(CommandError::Terminal)?;
-    let mut status = Status::Success;
+    let stopped_by = stop.end().map_err(CommandError::Terminal)?;
     let tags = tags.map_err(|error| failure(EngineError::Pull(Box::new(error)), stopped_by))?;
+    if let Some(signal) = stopped_by {
+        return Err(CommandError::Ended(signal));
+    }
+    // what was typed may be short for it
+    let listed = &wish.reference;
+    let repository = format!("{}/{}", listed.registry(), listed.repository());
+    let mut status = Status::Success;
     for tag in tags {
         let fetched = match format!("{repository}:{tag}").parse() {
             Ok(reference) => {
@@ -216,7 +237,8 @@ pub(crate) fn fetch_newer(
 }
 
 /// Fetches an image. Ctrl-C ends it; nothing half fetched is seen by anybody, and the next pull of
-/// the image goes on with it.
+/// the image goes on with it. One that comes too late for that leaves the image here and is an
+/// error as well.
 pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, CommandError> {
     if let Some(policy) = policy()? {
         policy.check(Entry::Registry(&wish.reference))?;
@@ -233,13 +255,13 @@ pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, Comman
     let from = wish.reference.familiar_repository();
     progress.note(&format!("{tag}: Pulling from {from}"));
     let pulled = engine.pull(&request, &progress, &|| stop.came().is_some());
-    let stopped_by = stop.came();
-    stop.end().map_err(CommandError::Terminal)?;
+    let stopped_by = stop.end().map_err(CommandError::Terminal)?;
     match pulled {
         Ok(pulled) => {
             progress.finish();
             tell(&progress, &wish.reference, &pulled);
-            Ok(pulled)
+            // too late for this image, but not for what was to come after it
+            stopped_by.map_or(Ok(pulled), |signal| Err(CommandError::Ended(signal)))
         }
         Err(error) => {
             progress.clear();

@@ -12,7 +12,7 @@ use super::{CommandError, config, registries_conf};
 use crate::terminal::prompt;
 
 /// How a command line says to talk to the registry.
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RegistryArgs {
     /// A file with credentials, to be used instead of the usual ones
     #[arg(long, value_name = "FILE", help_heading = "Registry")]
@@ -27,7 +27,7 @@ pub(crate) struct RegistryArgs {
 }
 
 /// What the registry's connection has to be.
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TransportArgs {
     /// Demand TLS with a good certificate, on loopback too; false takes any, and plain HTTP
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = crate::cli::values::truth, help_heading = "Registry")]
@@ -39,7 +39,7 @@ pub(crate) struct TransportArgs {
 }
 
 /// A user's name and perhaps a password. `Debug` hides it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 struct Creds {
     username: String,
     password: Option<String>,

@@ -10,7 +10,7 @@ use crate::cli::values;
 const MOST_DOWNLOADS: i64 = 8;
 
 /// What a command line says about the transfer.
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TransferArgs {
     /// How often to repeat a request that fails in a way that may pass; 3 by default
     #[arg(long, value_name = "N", help_heading = "Transfer")]

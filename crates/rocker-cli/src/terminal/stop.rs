@@ -58,21 +58,27 @@ impl StopRequests {
 
     /// The signal, if one came.
     pub(crate) fn came(&self) -> Option<Signal> {
-        Signal::from_number(self.came.load(Ordering::Relaxed)).ok()
+        signal_of(&self.came)
     }
 
-    /// Lets signals act as on any program again. The thread that watched is gone then.
+    /// Lets signals act as on any program again, and says whether one came before. The thread that
+    /// watched is gone then, so none that it took goes unnoticed.
     ///
     /// # Errors
     ///
     /// When the kernel does not take the set of signals.
-    pub(crate) fn end(self) -> io::Result<()> {
+    pub(crate) fn end(self) -> io::Result<Option<Signal>> {
         drop(self.running);
         match self.thread.join() {
-            Ok(mut signals) => signals.follow(SignalPlan::Ignore),
+            Ok(mut signals) => signals.follow(SignalPlan::Ignore)?,
             Err(panic) => std::panic::resume_unwind(panic),
         }
+        Ok(signal_of(&self.came))
     }
+}
+
+fn signal_of(came: &AtomicI32) -> Option<Signal> {
+    Signal::from_number(came.load(Ordering::Relaxed)).ok()
 }
 
 fn watch(signals: &Signals, ended: &PipeReader, came: &AtomicI32) {

@@ -31,7 +31,7 @@ pub(crate) enum ProgressStyle {
 }
 
 /// The flag of commands that fetch or send images.
-#[derive(clap::Args, Clone, Copy, Debug, Default)]
+#[derive(clap::Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProgressArgs {
     /// How to show what is fetched or sent: auto, tty, plain, json or none
     #[arg(

@@ -183,40 +183,28 @@ impl<'a> Pull<'a> {
             return Err(self.interrupted());
         }
         self.progress.event(PullEvent::Committing);
-        let mut written = Vec::new();
-        let committed = self
-            .write_documents(&resolved, &mut written)
-            .and_then(|()| {
-                // what a power failure takes, the registry still has
-                let durability = Durability::Eventual;
-                let cancelled = self.request.cancelled;
-                self.store.commit_unless(chain, durability, cancelled)
-            });
+        let committed = self.write_documents(&resolved).and_then(|()| {
+            // what a power failure takes, the registry still has
+            let durability = Durability::Eventual;
+            let cancelled = self.request.cancelled;
+            self.store.commit_unless(chain, durability, cancelled)
+        });
         match committed {
             Ok(committed) => {
                 leftovers.release();
                 Ok(self.pulled(resolved, committed, leftovers))
             }
-            Err(error) => {
-                // what could not be removed is found by the store's check
-                written
-                    .iter()
-                    .for_each(|digest| drop(self.store.remove_blob(digest)));
-                if matches!(error, StoreError::Interrupted) {
-                    leftovers.keep();
-                    return Err(self.interrupted());
-                }
-                Err(self.store_error(error))
+            Err(StoreError::Interrupted) => {
+                leftovers.keep();
+                Err(self.interrupted())
             }
+            Err(error) => Err(self.store_error(error)),
         }
     }
 
-    /// Writes the documents that are not whole in the store, and lists them in `written`.
-    fn write_documents(
-        &self,
-        resolved: &Resolved,
-        written: &mut Vec<Digest>,
-    ) -> Result<(), StoreError> {
+    /// Writes the documents that are not whole in the store. Should the pull fail after that, they
+    /// wait for the sweep: another pull may rely on them by then.
+    fn write_documents(&self, resolved: &Resolved) -> Result<(), StoreError> {
         let Resolved {
             index,
             manifest,
@@ -231,7 +219,6 @@ impl<'a> Pull<'a> {
         for (digest, bytes) in index.chain(others) {
             // reading verifies: a damaged blob is written anew
             if self.store.read_blob(digest).is_err() {
-                written.push(digest.clone());
                 self.store.write_blob(digest, bytes)?;
             }
         }

@@ -1,14 +1,15 @@
-//! Layers that another pull is getting at this moment.
+//! Layers that another pull is getting at this moment. Whoever gets no further loses them to us.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use rocker_types::DiffId;
+use rocker_types::{DiffId, Digest};
 use tokio::time::Instant;
 
 use super::LayerState;
 use super::layer::{Missing, Site};
 use super::pull::Pull;
-use crate::store::{Claim, ExpectedLayer, StoreError, Wants};
+use crate::store::{Claim, ExpectedLayer, StoreError, Trace, Wants};
 
 /// How long a layer that another pull has finished may take to appear in the store. Longer means
 /// that it waits for us, which can be where two images have layers in another order.
@@ -22,6 +23,8 @@ pub(super) struct Waiting<'p, 's> {
     positions: Vec<usize>,
     /// Since when nothing but finished layers is waited for.
     still: Option<Instant>,
+    /// How far those were who get a blob, and when that was first seen.
+    traces: HashMap<Digest, (Trace, Instant)>,
     has_moved: bool,
 }
 
@@ -33,6 +36,7 @@ impl<'p, 's> Waiting<'p, 's> {
             missing,
             positions: Vec::new(),
             still: None,
+            traces: HashMap::new(),
             has_moved: true,
         }
     }
@@ -74,11 +78,14 @@ impl<'p, 's> Waiting<'p, 's> {
             match claim {
                 Claim::Ours => ours.push(layer),
                 Claim::Here => pull.layer_state(&layer, LayerState::Done),
-                Claim::Theirs { .. } if stands_still => {
-                    self.site.staging.borrow().take(&layer.expected)?;
-                    ours.push(layer);
-                }
-                Claim::Theirs { .. } => {
+                Claim::Theirs { is_finished, trace } => {
+                    let blob = &layer.expected.blob;
+                    let is_stuck = !is_finished && self.is_stuck(blob, trace);
+                    if stands_still || is_stuck {
+                        self.site.staging.borrow().take(&layer.expected)?;
+                        ours.push(layer);
+                        continue;
+                    }
                     if !self.positions.contains(&layer.position) {
                         pull.layer_state(&layer, LayerState::Elsewhere);
                     }
@@ -94,13 +101,26 @@ impl<'p, 's> Waiting<'p, 's> {
 
     /// Whether we and those whom we wait for have been waiting for each other for too long.
     fn stands_still(&mut self, claims: &[Claim]) -> bool {
-        let finished = Claim::Theirs { is_finished: true };
-        let still = !claims.is_empty() && claims.iter().all(|claim| *claim == finished);
+        let is_finished =
+            |claim: &Claim| matches!(claim, Claim::Theirs { is_finished, .. } if *is_finished);
+        let still = !claims.is_empty() && claims.iter().all(is_finished);
         if !still {
             self.still = None;
             return false;
         }
         let since = *self.still.get_or_insert_with(Instant::now);
         since.elapsed() >= STANDSTILL
+    }
+
+    /// Whether those who get a blob have come no further for as long as a registry may be silent:
+    /// they may be stopped, or hang.
+    fn is_stuck(&mut self, blob: &Digest, trace: Trace) -> bool {
+        let now = Instant::now();
+        let (last, since) = self.traces.entry(blob.clone()).or_insert((trace, now));
+        if *last != trace {
+            (*last, *since) = (trace, now);
+        }
+        let timeouts = self.site.repository.options().timeouts;
+        now.duration_since(*since) >= timeouts.no_progress
     }
 }

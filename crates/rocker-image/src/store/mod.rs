@@ -69,7 +69,7 @@ pub use staged::StagedLayer;
 pub use staging::Staging;
 pub(crate) use text::printable;
 pub use trash::Trash;
-pub(crate) use unfinished::{Claim, PartialBlob, PullStaging, Wants};
+pub(crate) use unfinished::{Claim, PartialBlob, PullStaging, Trace, Wants};
 pub use unfinished::{Leftovers, UnfinishedPull};
 pub(crate) use unpack::{EntryPath, split};
 pub use unsynced::Durability;

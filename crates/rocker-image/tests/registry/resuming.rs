@@ -12,13 +12,14 @@ use crate::ground::{Ground, Recorder, chain, noise, request};
 /// Where the last layer's transfer stops.
 const STALL: usize = 1 << 20;
 
+fn layer(n: u64, bytes: usize) -> Layer {
+    Layer::new()
+        .file(&format!("only/implied/{n}"), noise(n, bytes))
+        .file("name", format!("layer {n}"))
+}
+
 /// Two layers that come, and a third of 2 MiB that stalls half-way.
 fn image(last: Compression) -> Image {
-    let layer = |n: u64, bytes| {
-        Layer::new()
-            .file(&format!("only/implied/{n}"), noise(n, bytes))
-            .file("name", format!("layer {n}"))
-    };
     ImageBuilder::new()
         .layer(layer(1, 300_000))
         .layer(layer(2, 200_000).compression(Compression::Zstd))
@@ -286,4 +287,31 @@ fn a_layer_that_is_wrong_from_the_first_byte_is_refused_also_when_it_is_resumed(
 
     assert!(chain(&error).contains(last), "{}", chain(&error));
     ground.assert_store_is_empty();
+}
+
+#[test]
+fn an_image_that_shares_a_layer_leaves_the_rest_to_the_one_that_was_interrupted() {
+    let ground = Ground::new();
+    let image = image(Compression::Gzip);
+    let (reference, taken) = interrupted(&ground, &image);
+    let other = ImageBuilder::new()
+        .layer(layer(1, 300_000))
+        .layer(Layer::new().file("other", noise(9, 1000)))
+        .build();
+    let other = ground.registry.push("other:1", &other);
+
+    drop(ground.pull(&other).unwrap());
+
+    // a layer and the start of a blob that the other image does not have
+    let unfinished = ground.store.unfinished_pulls().unwrap();
+    assert_eq!(unfinished.len(), 1, "{unfinished:?}");
+    assert_eq!((unfinished[0].layers, unfinished[0].blobs), (1, 1));
+    let before = ground.registry.bytes_served();
+    assert!(before < taken + 10_000, "the shared layer came again");
+    let pulled = ground.pull(&reference).unwrap();
+    let again = ground.registry.bytes_served() - before;
+    assert!(again < (STALL + STALL / 2) as u64, "{again} bytes came");
+    assert_whole(&ground, &pulled);
+    drop(pulled);
+    assert_eq!(places(&ground).len(), 0);
 }

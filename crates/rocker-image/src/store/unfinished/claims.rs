@@ -8,7 +8,9 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use rocker_types::{DiffId, Digest};
-use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, flock, openat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstat, openat, statat, unlinkat,
+};
 use rustix::io::Errno;
 
 use super::contents::Contents;
@@ -26,10 +28,20 @@ const WANT: &str = "want-";
 pub(crate) enum Claim {
     /// We do.
     Ours,
-    /// Another pull that is at work; it may have finished it, but the store has it not yet.
-    Theirs { is_finished: bool },
+    /// Another pull that is alive; it may have finished it, but the store has it not yet.
+    Theirs { is_finished: bool, trace: Trace },
     /// Nobody: it is in the store by now.
     Here,
+}
+
+/// What changes while those who claim a layer get on. Two that are equal, taken at different
+/// times, say that nothing came in between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trace {
+    /// When a file was last begun or finished, in seconds and nanoseconds.
+    changed: (i64, u64),
+    /// How large all files are together.
+    bytes: u64,
 }
 
 /// What is to be claimed.
@@ -46,6 +58,7 @@ pub(crate) struct Wants<'a> {
 struct Foreign {
     blob: Digest,
     is_finished: bool,
+    trace: Trace,
 }
 
 impl PullStaging {
@@ -56,10 +69,10 @@ impl PullStaging {
         wants: Wants<'_>,
     ) -> Result<Vec<Claim>, StoreError> {
         let lock = lock_tmp(store)?;
-        let foreign = self.look_around(store, wants)?;
         if !wants.layers.is_empty() {
             self.begin(store)?;
         }
+        let foreign = self.look_around(store, wants)?;
         let claims = wants.layers.iter().map(|layer| {
             let ExpectedLayer {
                 blob,
@@ -72,12 +85,10 @@ impl PullStaging {
             {
                 return Ok(Claim::Here);
             }
-            let foreign = foreign.iter().find(|foreign| foreign.blob == layer.blob);
-            if let Some(Foreign { is_finished, .. }) = foreign {
-                let is_finished = *is_finished;
-                return Ok(Claim::Theirs { is_finished });
+            match theirs(&foreign, &layer.blob) {
+                Some(theirs) => Ok(theirs),
+                None => self.take(layer).map(|()| Claim::Ours),
             }
-            self.take(layer).map(|()| Claim::Ours)
         });
         let claims = claims.collect();
         drop(lock);
@@ -86,7 +97,7 @@ impl PullStaging {
 
     /// Makes a layer ours, whoever else may be about to get it.
     pub(crate) fn take(&self, layer: &ExpectedLayer) -> Result<(), StoreError> {
-        let staging = self.staging();
+        let staging = self.place_of(layer);
         let name = name_of(WANT, &layer.blob);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let claim = openat(staging.fd(), &name, flags, Mode::RUSR | Mode::WUSR);
@@ -107,6 +118,41 @@ impl PullStaging {
         })?;
         Ok(foreign)
     }
+}
+
+impl Trace {
+    /// What is to be seen in one directory. What goes while it is looked at was there a moment ago.
+    fn of(directory: &OwnedFd) -> Self {
+        let mut trace = Self::default();
+        if let Ok(stat) = fstat(directory) {
+            trace.changed = (stat.st_mtime, stat.st_mtime_nsec);
+        }
+        let entries = Dir::read_from(directory).into_iter().flatten();
+        for entry in entries.filter_map(Result::ok) {
+            if let Ok(stat) = statat(directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                let bytes = u64::try_from(stat.st_size).unwrap_or(0);
+                trace.bytes = trace.bytes.saturating_add(bytes);
+            }
+        }
+        trace
+    }
+
+    /// That of two pulls which claim one layer.
+    fn and(self, other: Self) -> Self {
+        Self {
+            changed: self.changed.max(other.changed),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+}
+
+/// What others have of a blob, if any of them claims it.
+fn theirs(foreign: &[Foreign], blob: &Digest) -> Option<Claim> {
+    let claims = foreign.iter().filter(|foreign| foreign.blob == *blob);
+    let claims = claims.map(|foreign| (foreign.is_finished, foreign.trace));
+    let (is_finished, trace) =
+        claims.reduce(|one, other| (one.0 || other.0, one.1.and(other.1)))?;
+    Some(Claim::Theirs { is_finished, trace })
 }
 
 /// Gives up every claim in a directory of ours: what it is about is in the store.
@@ -132,8 +178,10 @@ fn claims_in(store: &Store, directory: &OwnedFd, wants: Wants<'_>) -> Vec<Foreig
     }
     // its owner changes it meanwhile: what cannot be read now is seen the next time
     let contents = Contents::read(directory.as_fd(), store.layers_fd()).unwrap_or_default();
+    let trace = Trace::of(directory);
     let foreign = claimed.into_iter().map(|layer| Foreign {
         blob: layer.blob.clone(),
+        trace,
         is_finished: contents
             .layers
             .iter()

@@ -22,6 +22,13 @@ pub(super) struct FinishedLayer {
     pub(super) is_stored: bool,
 }
 
+impl FinishedLayer {
+    /// What it may be made of, its note first: without that, the rest is nothing.
+    pub(super) fn names(&self) -> [String; 4] {
+        [DONE, "", RECIPE, ATTIC].map(|part| format!("{}{part}", self.name))
+    }
+}
+
 /// The start of a blob.
 #[derive(Clone, Debug)]
 pub(super) struct StartedBlob {

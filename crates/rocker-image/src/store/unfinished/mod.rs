@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use rocker_types::Digest;
 
-pub(crate) use claims::{Claim, Wants};
+pub(crate) use claims::{Claim, Trace, Wants};
 pub use orphans::UnfinishedPull;
 pub(super) use orphans::sweep;
 pub(crate) use partial::PartialBlob;

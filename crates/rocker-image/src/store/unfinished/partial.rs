@@ -50,6 +50,11 @@ impl PartialBlob {
         })
     }
 
+    /// The directory that it is in.
+    pub(super) fn staging(&self) -> &Staging {
+        &self.staging
+    }
+
     /// How many bytes there were when it was opened.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes

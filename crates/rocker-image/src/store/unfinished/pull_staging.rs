@@ -9,6 +9,7 @@ use super::claims::{Wants, release};
 use super::contents::{FinishedLayer, StartedBlob};
 use super::orphans::Orphan;
 use super::partial::PartialBlob;
+use crate::store::remove::remove_tree;
 use crate::store::staged::StagedLayer;
 use crate::store::staging::Staging;
 use crate::store::{ExpectedLayer, Store, StoreError};
@@ -23,10 +24,19 @@ const ROOM: u64 = 8;
 /// The staging directories of one pull: one of its own, and those of pulls that ended early.
 #[derive(Debug)]
 pub(crate) struct PullStaging {
-    /// The first one gets what is new.
-    all: Vec<Staging>,
+    /// The first one is new, and gets what is new.
+    all: Vec<Place>,
     finished: Vec<StagedLayer>,
     started: HashMap<Digest, PartialBlob>,
+}
+
+/// A directory that is ours until we end.
+#[derive(Clone, Debug)]
+struct Place {
+    staging: Staging,
+    /// Of a directory that another pull left, what belongs to our image; the rest is for the next
+    /// pull of another one.
+    ours: Option<Vec<String>>,
 }
 
 impl PullStaging {
@@ -44,14 +54,15 @@ impl PullStaging {
         if self.all.is_empty() {
             let staging = store.stage()?;
             staging.set_keeps(true);
-            self.all.push(staging);
+            let ours = None;
+            self.all.push(Place { staging, ours });
         }
         Ok(())
     }
 
     /// The names of our directories.
     pub(super) fn names(&self) -> Vec<String> {
-        let names = self.all.iter().map(Staging::name);
+        let names = self.all.iter().map(|place| place.staging.name());
         names.map(str::to_owned).collect()
     }
 
@@ -63,18 +74,19 @@ impl PullStaging {
                 && layer.done.fits_on(&below(chain, &layer.done.diff_id))
                 && wanted.iter().any(|wanted| is_of(layer, wanted))
         };
-        let is_begun = |blob: &StartedBlob| {
-            let mut wanted = wanted.iter();
-            wanted.any(|wanted| wanted.blob == blob.digest && blob.bytes <= wanted.size_bytes)
-        };
+        let is_begun = |blob: &StartedBlob| wanted.iter().any(|wanted| wanted.blob == blob.digest);
         let contents = &orphan.contents;
         // once the image is recorded, nobody needs to be told that its layers are in the store
         let is_ours =
             |layer: &FinishedLayer| layer.is_stored && chain.contains(&layer.done.diff_id);
-        let mut layers = contents.layers.iter();
-        if !layers.any(|layer| is_wanted(layer) || is_ours(layer))
-            && !contents.blobs.iter().any(is_begun)
-        {
+        let layers = contents.layers.iter();
+        let layers = layers.filter(|layer| is_wanted(layer) || is_ours(layer));
+        let blobs = contents.blobs.iter().filter(|blob| is_begun(blob));
+        let ours: Vec<String> = layers
+            .flat_map(FinishedLayer::names)
+            .chain(blobs.map(|blob| blob.name.clone()))
+            .collect();
+        if ours.is_empty() {
             return Ok(());
         }
         let (staging, contents) = orphan.into_staging()?;
@@ -90,17 +102,30 @@ impl PullStaging {
             self.finished.push(layer);
         }
         for blob in contents.blobs.into_iter().filter(is_begun) {
-            if let Ok(partial) = PartialBlob::reopen(&staging, &blob.name, blob.bytes) {
-                self.started.entry(blob.digest).or_insert(partial);
+            let known = self.started.get(&blob.digest);
+            if known.is_none_or(|known| known.bytes() < blob.bytes)
+                && let Ok(partial) = PartialBlob::reopen(&staging, &blob.name, blob.bytes)
+            {
+                self.started.insert(blob.digest, partial);
             }
         }
-        self.all.push(staging);
+        let ours = Some(ours);
+        self.all.push(Place { staging, ours });
         Ok(())
     }
 
     /// Where layers are unpacked to.
     pub(crate) fn staging(&self) -> Staging {
-        self.all[0].clone()
+        self.all[0].staging.clone()
+    }
+
+    /// Where the layer is, or will be: others look there for how far it has come.
+    pub(super) fn place_of(&self, wanted: &ExpectedLayer) -> Staging {
+        let mut finished = self.finished.iter();
+        let finished = finished.find(|layer| *layer.diff_id() == wanted.diff_id);
+        let started = || self.started.get(&wanted.blob).map(PartialBlob::staging);
+        let place = finished.map(StagedLayer::staging).or_else(started);
+        place.map_or_else(|| self.staging(), Staging::clone)
     }
 
     /// The layer, if an earlier pull had finished it.
@@ -119,15 +144,17 @@ impl PullStaging {
     /// Where the blob's bytes go while they are unpacked, with those that an earlier pull got;
     /// `None` if the blob is too small, the disk too full, or somebody has the file.
     pub(crate) fn take_blob(&mut self, wanted: &ExpectedLayer) -> Option<Arc<PartialBlob>> {
-        if let Some(started) = self.started.remove(&wanted.blob) {
-            return Some(Arc::new(started));
+        let started = self.started.remove(&wanted.blob);
+        // a damaged file, or a manifest that gives one blob two sizes
+        match started.filter(|started| started.bytes() <= wanted.size_bytes) {
+            Some(started) => Some(Arc::new(started)),
+            None => self.new_blob(wanted),
         }
-        self.new_blob(wanted)
     }
 
     /// The same without anything that an earlier pull got.
     pub(crate) fn new_blob(&self, wanted: &ExpectedLayer) -> Option<Arc<PartialBlob>> {
-        let staging = &self.all[0];
+        let staging = &self.all[0].staging;
         let room = wanted.size_bytes.saturating_mul(ROOM);
         if wanted.size_bytes < SMALLEST || staging.free_bytes() < room {
             return None;
@@ -144,16 +171,16 @@ impl PullStaging {
 }
 
 /// What the staging directories of a pull still have once its image is complete. Dropped, it takes
-/// them along; until then, and if this process is killed, layers of the image that nobody recorded
-/// yet are safe from sweeps.
+/// that along, but leaves what belongs to other images; until then, and if this process is killed,
+/// layers of the image that nobody recorded yet are safe from sweeps.
 #[derive(Debug, Default)]
 #[must_use = "dropped before the image is recorded, it leaves its layers to the next sweep"]
-pub struct Leftovers(Vec<Staging>);
+pub struct Leftovers(Vec<Place>);
 
 impl Leftovers {
     /// Lets other pulls have the layers of this one, which are in the store by now.
     pub(crate) fn release(&self) {
-        self.0.iter().for_each(release);
+        self.0.iter().for_each(|place| release(&place.staging));
     }
 
     /// Leaves everything to the next pull of the image.
@@ -164,7 +191,17 @@ impl Leftovers {
 
 impl Drop for Leftovers {
     fn drop(&mut self) {
-        self.0.iter().for_each(|staging| staging.set_keeps(false));
+        for Place { staging, ours } in &self.0 {
+            let Some(ours) = ours else {
+                staging.set_keeps(false);
+                continue;
+            };
+            for name in ours {
+                // what cannot be removed now waits for the sweep
+                remove_tree(staging.fd(), name.as_bytes()).unwrap_or_default();
+            }
+            release(staging);
+        }
     }
 }
 
