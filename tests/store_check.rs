@@ -85,6 +85,17 @@ fn empty_log(host: &Host, image: &str) {
     assert_eq!(log.map(|log| log.len()).unwrap_or(0), 0);
 }
 
+/// As if nothing since `before` had reached the disk.
+fn go_back(host: &Host, before: &[u8]) {
+    fs_err::write(database(host), before).expect("the database");
+    let log = host.root().join("rocker.db-wal");
+    fs_err::write(log, b"garbage, not a log").expect("the log");
+    let shared = host.root().join("rocker.db-shm");
+    if shared.exists() {
+        fs_err::remove_file(shared).expect("removed");
+    }
+}
+
 /// As after a reboot: every command has to read the database.
 fn forget_what_is_live(host: &Host) {
     for entry in fs_err::read_dir(host.runroot()).expect("the runroot") {
@@ -161,8 +172,11 @@ fn a_damaged_database_is_set_aside_and_made_anew_with_everything() {
             "{name}: it was only looked at"
         );
 
+        // of somebody who was killed while he made another
+        fs_err::write(host.root().join("rocker.db.new"), b"half").expect("written");
         let repaired = host.rocker(["system", "check", "--repair"]);
         assert_eq!(repaired.exit_code, 0, "{name}: {repaired:?}");
+        assert!(!host.root().join("rocker.db.new").exists(), "{name}");
         assert!(
             repaired.stdout.contains("mended database: "),
             "{name}: {repaired:?}"
@@ -211,21 +225,16 @@ fn changes_that_went_with_the_log_are_noticed_and_come_back() {
         furnish(&host)
     };
     host.await_monitors();
-    let log = host.root().join("rocker.db-wal");
-    // as if nothing since had reached the disk
-    fs_err::write(database(&host), &before).expect("the database");
-    fs_err::write(&log, b"garbage, not a log").expect("the log");
-    let shared = host.root().join("rocker.db-shm");
-    if shared.exists() {
-        fs_err::remove_file(shared).expect("removed");
-    }
+    go_back(&host, &before);
     forget_what_is_live(&host);
 
-    // a sweep that believed the database would delete the layers now
-    let warned = host.rocker(["volume", "ls"]);
+    // a change that counts would hide what is lost
+    let refused = host.rocker(["volume", "ls"]);
+    assert_eq!(refused.exit_code, 1, "{refused:?}");
     assert!(
-        warned.stderr.contains("has lost its last changes"),
-        "{warned:?}"
+        refused.stderr.contains("has lost its last changes")
+            && refused.stderr.contains("rocker system check --repair"),
+        "{refused:?}"
     );
     let found = host.rocker(["system", "check"]);
     assert_eq!(found.exit_code, 1, "{found:?}");
@@ -245,6 +254,50 @@ fn changes_that_went_with_the_log_are_noticed_and_come_back() {
     }
     assert_furnished(&host, &image, "lost log");
     clear(&host, &image);
+}
+
+#[test]
+fn a_container_that_the_database_forgot_keeps_its_files() {
+    let host = require!(host());
+    let image = host.busybox();
+    empty_log(&host, &image);
+    let before = fs_err::read(database(&host)).expect("the database");
+    let words = [
+        "run",
+        "-d",
+        "--network",
+        "none",
+        &image,
+        "sh",
+        "-c",
+        "echo x > /mine",
+    ];
+    let id = host.ok(words);
+    host.ok(["wait", &id]);
+    host.await_monitors();
+    go_back(&host, &before);
+    // nobody looks before the next boot, and meanwhile it counts on
+    for number in 0..20 {
+        host.ok(["tag", &image, &format!("more:{number}")]);
+    }
+    forget_what_is_live(&host);
+
+    host.ok(["volume", "ls"]);
+    let directory = host.root().join("containers").join(&id);
+    let mine = fs_err::read_to_string(directory.join("upper/mine"));
+    assert_eq!(mine.expect("the user's file"), "x\n");
+    let found = host.rocker(["system", "check"]);
+    assert!(
+        found.stdout.contains("belongs to no container"),
+        "{found:?}"
+    );
+
+    remove(&directory);
+    for number in 0..20 {
+        host.ok(["rmi", &format!("more:{number}")]);
+    }
+    host.ok(["rmi", &image]);
+    host.assert_nothing_left_behind();
 }
 
 #[test]

@@ -120,7 +120,13 @@ fn migrate(
         path: path.to_owned(),
     };
     if found == 0 && !may_be_new() {
-        return Err(lost());
+        // what is there may be of another process, which made the database a moment ago
+        let alone = db
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(failed)?;
+        if version(&alone).map_err(failed)? == 0 {
+            return Err(lost());
+        }
     }
     use_log(db).map_err(failed)?;
     let transaction = db

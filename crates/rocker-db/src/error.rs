@@ -99,6 +99,7 @@ impl DbError {
             Self::Lost { .. } | Self::Corrupt { .. } => true,
             Self::Open { source, .. } | Self::Query { source, .. } => {
                 is_missing_schema(source)
+                    || is_misread(source)
                     || matches!(
                         source.sqlite_error_code(),
                         Some(Code::DatabaseCorrupt | Code::NotADatabase)
@@ -118,6 +119,17 @@ impl DbError {
 fn is_missing_schema(error: &rusqlite::Error) -> bool {
     matches!(error, rusqlite::Error::SqliteFailure(_, Some(message)) if message.starts_with("no such table"))
         || matches!(error, rusqlite::Error::SqlInputError { msg, .. } if msg.starts_with("no such "))
+}
+
+/// A value of another type or range than its column promises.
+fn is_misread(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::Utf8Error(..)
+            | rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+    )
 }
 
 impl Diagnose for DbError {
@@ -145,9 +157,9 @@ impl Diagnose for DbError {
                 "stop it with `rocker stop {holder}`, or publish on another port"
             )),
             Self::TooNew { .. } => Some("use the newer rocker that wrote it".into()),
+            Self::Open { .. } | Self::Query { .. } if self.is_damage() => Some(REPAIR.into()),
             Self::Open { source, .. } | Self::Query { source, .. } => {
                 match source.sqlite_error_code() {
-                    Some(Code::DatabaseCorrupt | Code::NotADatabase) => Some(REPAIR.into()),
                     Some(Code::DatabaseBusy | Code::DatabaseLocked) => Some(
                         "another process holds it: see who with `fuser`, end that, and try again"
                             .into(),
@@ -193,6 +205,20 @@ mod tests {
             assert_eq!(error.is_damage(), is_damage, "{code}");
             let told = error.hint().unwrap_or_default();
             assert!(told.contains(hint), "{code}: {told}");
+        }
+        let misread = [
+            rusqlite::Error::IntegralValueOutOfRange(0, -1),
+            rusqlite::Error::InvalidColumnType(0, "id".into(), rusqlite::types::Type::Blob),
+            rusqlite::Error::FromSqlConversionFailure(
+                0,
+                rusqlite::types::Type::Text,
+                "not a number".into(),
+            ),
+        ];
+        for source in misread {
+            let error = DbError::query("read")(source);
+            assert!(error.is_damage(), "{error:?}");
+            assert!(error.hint().unwrap_or_default().contains("--repair"));
         }
         let path = PathBuf::from("rocker.db");
         assert!(DbError::Lost { path: path.clone() }.is_damage());

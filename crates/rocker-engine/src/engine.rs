@@ -8,6 +8,7 @@ use rocker_image::store::{Store, UnpackLimits};
 use rocker_types::{ContainerId, Layout, VolumeName};
 
 use crate::EngineError;
+use crate::spare::names_in;
 use crate::trash::PendingTrash;
 
 /// The use-cases of rocker, for one installation.
@@ -94,6 +95,11 @@ impl Engine {
         self.durable = None;
     }
 
+    /// Takes `durable` for the database of kept things, until it is closed.
+    pub(crate) fn use_durable(&mut self, durable: DurableDb) {
+        self.durable = Some(durable);
+    }
+
     /// The layer store.
     pub(crate) fn store(&mut self) -> Result<&Store, EngineError> {
         match &mut self.store {
@@ -108,6 +114,11 @@ impl Engine {
     pub(crate) fn seed_after_boot(&mut self) -> Result<(), EngineError> {
         if self.live.is_seeded()? {
             return Ok(());
+        }
+        if self.is_behind()? {
+            return Err(EngineError::ChangesLost {
+                path: self.layout.db(),
+            });
         }
         let kept = self.durable()?.kept_containers()?;
         let tx = self.live.begin()?;
@@ -124,16 +135,21 @@ impl Engine {
 
 /// Whether there is anything that a database has to know of.
 fn has_content(layout: &Layout) -> bool {
-    let directories = [
-        layout.layers(),
-        layout.images(),
-        layout.containers(),
-        layout.volumes(),
-    ];
-    let mut entries = directories
-        .iter()
-        .filter_map(|path| fs_err::read_dir(path).ok());
-    entries.any(|mut entries| entries.next().is_some())
+    // what is called otherwise is somebody else's, like the lost+found of a file system
+    let has = |directory: &Path, is_ours: &dyn Fn(&str) -> bool| {
+        names_in(directory).iter().any(|name| is_ours(name))
+    };
+    let is_digest = |name: &str| name.bytes().take_while(u8::is_ascii_hexdigit).count() >= 64;
+    let is_volume = |name: &str| {
+        let name = name.parse::<VolumeName>();
+        name.is_ok_and(|name| layout.volume(&name).join(crate::VOLUME_DATA).is_dir())
+    };
+    has(&layout.layers(), &is_digest)
+        || has(&layout.images(), &is_digest)
+        || has(&layout.containers(), &|name| {
+            name.parse::<ContainerId>().is_ok()
+        })
+        || has(&layout.volumes(), &is_volume)
 }
 
 /// Makes a directory that only root may enter, or sees that an existing one is that.

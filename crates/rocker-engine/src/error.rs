@@ -84,6 +84,8 @@ pub enum EngineError {
     NotItsName { name: String, image: String },
     #[error("the database of running containers is damaged, and some run: {}", running.join(", "))]
     LiveDamaged { running: Vec<String> },
+    #[error("database {path:?} has lost its last changes: what lies beside it is newer")]
+    ChangesLost { path: PathBuf },
     #[error("another rocker command works on images right now")]
     ImagesBusy,
     #[error("interrupted")]

@@ -67,6 +67,9 @@ impl Diagnose for EngineError {
                 "reboot, or end their processes, and run `rocker system check --repair` again"
                     .into(),
             ),
+            E::ChangesLost { .. } => {
+                Some("run `rocker system check --repair`: they are brought back".into())
+            }
             E::ImagesBusy => Some("try again when it is done".into()),
             E::WillNotEnd { .. } => Some(
                 "a process of it waits inside the kernel, perhaps for a file server that is gone"

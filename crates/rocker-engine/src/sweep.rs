@@ -32,8 +32,8 @@ impl Engine {
         };
         // read first: who wishes for a sweep from here on gets another one
         let wish = self.live.sweep_wanted()?;
-        if !self.lost_images()?.is_empty() {
-            // what looks like an orphan may be all that is left of an image
+        if self.is_behind()? {
+            // what looks like an orphan may be all that is left of an image or a container
             tracing::warn!(
                 "the database has lost its last changes: run `rocker system check --repair`"
             );
@@ -116,24 +116,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Directories of `--rm` containers that a reboot took from the live database. One with
-    /// content that was to be kept stays, even if no row knows it: a lost database must not
-    /// cost data.
+    /// Directories of `--rm` containers that a reboot took from the live database, and of those
+    /// that were being removed. One with content that was to be kept stays, even if no row knows
+    /// it: a lost database must not cost data.
     fn sweep_containers(&mut self) -> Result<(), EngineError> {
         for dir in [self.layout.containers(), self.layout.runroot().to_owned()] {
             // listed before the rows are read: a row is there before its directory is
             let found = ids_in(&dir);
             let rows = self.live.containers()?;
-            let orphans = found
-                .iter()
-                .filter(|id| !rows.iter().any(|row| row.id == **id));
+            let kept = self.durable()?.kept_containers()?;
+            let orphans = found.iter().filter(|id| {
+                !rows.iter().any(|row| row.id == **id) && !kept.iter().any(|row| row.id == **id)
+            });
             for path in orphans.map(|id| dir.join(id.as_str())) {
-                let id = path.file_name().and_then(|id| id.to_str()?.parse().ok());
-                let was_removed = match id {
-                    Some(id) => self.was_removed(&id)?,
-                    None => false,
-                };
-                if was_removed || is_disposable(&path) {
+                if is_disposable(&path) {
                     self.remove_tree(&path)?;
                 }
             }
@@ -171,10 +167,12 @@ fn ids_in(dir: &Path) -> Vec<ContainerId> {
 }
 
 /// Whether nothing in a container's directory was to outlive the container: nothing was
-/// written, or overlayfs was told not to care (`volatile`, which only `--rm` gets).
+/// written, overlayfs was told not to care (`volatile`, which only `--rm` gets), or the container
+/// was removed.
 fn is_disposable(container: &Path) -> bool {
     let volatile = container.join(crate::lifecycle::VOLATILE_MARK);
     let written =
         fs_err::read_dir(container.join("upper")).is_ok_and(|mut upper| upper.next().is_some());
-    !written || volatile.exists()
+    let removed = container.join(crate::spare::REMOVED_MARK);
+    !written || volatile.exists() || removed.exists()
 }

@@ -179,9 +179,12 @@ impl Engine {
     ) -> Result<(), EngineError> {
         // not asked of `row.durable`: its writer may have been killed before it could say so
         if row.kept {
+            self.mark_removed(&row.id)?;
             self.durable()?.delete_container(&row.id)?;
         }
         crash::point(CrashPoint::RemoveAfterDurable);
+        // first, so that a power failure leaves no content without the mark
+        self.remove_tree(&self.layout.container(&row.id).join("upper"))?;
         self.remove_tree(&self.layout.container(&row.id))?;
         crash::point(CrashPoint::RemoveAfterDirectory);
         for volume in volumes {
@@ -193,6 +196,18 @@ impl Engine {
         tx.commit()?;
         crash::point(CrashPoint::RemoveAfterDelete);
         Ok(())
+    }
+
+    /// After a power failure only this tells a directory that was to go from one whose row was
+    /// lost. It is on disk when the row is gone: that commit waits for the file system's journal.
+    fn mark_removed(&self, id: &ContainerId) -> Result<(), EngineError> {
+        let mark = crate::spare::removed_mark(&self.layout, id);
+        match fs_err::write(&mark, "") {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(EngineError::file("write", mark)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Deletes a directory of rocker's own, never across a mount. A missing one is fine.

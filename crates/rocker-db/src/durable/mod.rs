@@ -64,19 +64,55 @@ impl DurableDb {
             .map_err(DbError::query("read the number of changes"))
     }
 
-    /// Counts on from `generation` if that is larger: the copies that have it are true again.
+    /// Up to which change this file knows everything: less than [`generation`](Self::generation)
+    /// while lost changes are brought back.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn complete_generation(&self) -> Result<i64, DbError> {
+        self.db
+            .query_row(
+                "SELECT min(value) FROM meta WHERE key IN ('generation', 'complete')",
+                [],
+                |row| row.get(0),
+            )
+            .map_err(DbError::query("read the number of changes"))
+    }
+
+    /// Remembers up to where this file is complete, until [`catch_up`](Self::catch_up): what is
+    /// brought back counts as changes too, and whoever does it may be killed. Of several calls
+    /// the first counts.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn begin_catching_up(&mut self) -> Result<(), DbError> {
+        self.db
+            .execute(
+                "INSERT OR IGNORE INTO meta SELECT 'complete', value FROM meta WHERE key = 'generation'",
+                [],
+            )
+            .map(drop)
+            .map_err(DbError::query("count changes"))
+    }
+
+    /// Counts on from `generation` if that is larger: all that the copies say is known again.
     ///
     /// # Errors
     ///
     /// [`DbError::Query`].
     pub fn catch_up(&mut self, generation: i64) -> Result<(), DbError> {
-        self.db
-            .execute(
-                "UPDATE meta SET value = max(value, ?1) WHERE key = 'generation'",
-                [generation],
-            )
-            .map(drop)
-            .map_err(DbError::query("count changes"))
+        let failed = DbError::query("count changes");
+        let tx = self.begin()?;
+        tx.execute(
+            "UPDATE meta SET value = max(value, ?1) WHERE key = 'generation'",
+            [generation],
+        )
+        .map_err(&failed)?;
+        tx.execute("DELETE FROM meta WHERE key = 'complete'", [])
+            .map_err(&failed)?;
+        tx.commit().map_err(failed)
     }
 
     /// sqlite's own opinion of the file, one line a problem; empty is healthy.
@@ -141,6 +177,26 @@ pub(crate) fn integrity_problems(db: &Connection) -> Result<Vec<String>, DbError
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_brought_back_does_not_hide_what_is_still_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rocker.db");
+        let mut db = DurableDb::open(&path).unwrap();
+        count_change(&db.db).unwrap();
+        db.begin_catching_up().unwrap();
+        count_change(&db.db).unwrap();
+        db.begin_catching_up().unwrap();
+        drop(db);
+
+        let mut db = DurableDb::open(&path).unwrap();
+        let counts = |db: &DurableDb| (db.generation().unwrap(), db.complete_generation().unwrap());
+        assert_eq!(counts(&db), (2, 1));
+        db.catch_up(7).unwrap();
+        assert_eq!(counts(&db), (7, 7));
+        db.catch_up(3).unwrap();
+        assert_eq!(counts(&db), (7, 7));
+    }
 
     #[test]
     fn an_emptied_log_is_empty_and_who_reads_meanwhile_is_not_waited_for() {

@@ -8,13 +8,17 @@ use super::{CheckReport, CheckStatus, Repair};
 use crate::EngineError;
 use crate::clock::{now_ns, rfc3339};
 use crate::engine::Engine;
-use crate::spare::Adopted;
+use crate::spare::{Adopted, remove};
 use crate::sweep::IMAGES_LOCK;
 
 const WHAT: &str = "database";
 
 /// What a database of sqlite's consists of.
-const PARTS: [&str; 2] = ["", "-wal"];
+///
+/// The log is named first: without its database nobody reads it as another's.
+const PARTS: [&str; 2] = [LOG, ""];
+
+const LOG: &str = "-wal";
 
 /// What lies beside it and is made anew by whoever opens it.
 const SHARED_MEMORY: &str = "-shm";
@@ -88,14 +92,17 @@ impl Engine {
         repair: Repair,
         report: &mut CheckReport,
     ) -> Result<(), EngineError> {
-        let lost = self.lost_images()?.len() + self.lost_containers()?;
-        if lost == 0 {
+        if !self.is_behind()? {
             report.line(WHAT, CheckStatus::Ok, "whole");
             return Ok(());
         }
+        let lost = self.lost_images()?.len() + self.lost_containers()?;
         let detail = format!("it has lost its last changes, {lost} images or containers");
         if repair == Repair::Yes {
+            let lock = self.layout.locks().join(IMAGES_LOCK);
+            let alone = OwnerLock::try_alone(&lock)?.ok_or(EngineError::ImagesBusy)?;
             let adopted = self.adopt(false)?;
+            drop(alone);
             let detail = format!("{detail}: brought back {adopted}");
             report.line(WHAT, CheckStatus::Mended, detail);
         } else {
@@ -105,15 +112,35 @@ impl Engine {
         Ok(())
     }
 
-    /// Sets the damaged file aside and makes another from what lies on disk.
+    /// Makes another database from what lies on disk, sets the damaged one aside, and only then
+    /// gives the new one its name: whoever is killed meanwhile leaves one that is damaged or
+    /// missing, not one that has a part of everything.
     fn rebuild_database(&mut self) -> Result<(Adopted, Option<PathBuf>), EngineError> {
         let lock = self.layout.locks().join(IMAGES_LOCK);
         let alone = OwnerLock::try_alone(&lock)?.ok_or(EngineError::ImagesBusy)?;
         self.close_durable();
         let path = self.layout.db();
+        let new = named(&path, ".new");
+        for part in ["", LOG, SHARED_MEMORY] {
+            remove(&named(&new, part))?;
+        }
+        self.use_durable(DurableDb::open(&new)?);
+        let adopted = self.adopt(true).and_then(|adopted| {
+            self.durable()?.empty_log()?;
+            Ok(adopted)
+        });
+        self.close_durable();
+        let adopted = adopted?;
+        let log = named(&new, LOG);
+        if fs_err::metadata(&log).is_ok_and(|log| log.len() > 0) {
+            let busy = std::io::ErrorKind::ResourceBusy;
+            return Err(EngineError::file("empty", log)(busy.into()));
+        }
+        for part in [LOG, SHARED_MEMORY] {
+            remove(&named(&new, part))?;
+        }
         let aside = set_aside(&path)?;
-        drop(DurableDb::open(&path)?);
-        let adopted = self.adopt(true)?;
+        fs_err::rename(&new, &path).map_err(EngineError::file("rename", &new))?;
         drop(alone);
         Ok((adopted, aside))
     }
@@ -126,14 +153,9 @@ pub(super) fn set_aside(path: &Path) -> Result<Option<PathBuf>, EngineError> {
         .take_while(|c| *c != '.' && *c != 'Z')
         .filter(char::is_ascii_alphanumeric)
         .collect();
-    let named = |path: &Path, more: &str| {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(more);
-        path.with_file_name(name)
-    };
     let mut aside = named(path, &format!(".damaged-{time}"));
     for number in 2.. {
-        if !aside.exists() {
+        if !PARTS.iter().any(|part| named(&aside, part).exists()) {
             break;
         }
         aside = named(path, &format!(".damaged-{time}-{number}"));
@@ -150,11 +172,13 @@ pub(super) fn set_aside(path: &Path) -> Result<Option<PathBuf>, EngineError> {
             Err(_) => {}
         }
     }
-    let shared = named(path, SHARED_MEMORY);
-    if let Err(error) = fs_err::remove_file(&shared)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        return Err(EngineError::file("remove", shared)(error));
-    }
+    remove(&named(path, SHARED_MEMORY))?;
     Ok(is_kept.then_some(aside))
+}
+
+/// The file beside `path` whose name goes on with `more`.
+fn named(path: &Path, more: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(more);
+    path.with_file_name(name)
 }

@@ -45,13 +45,15 @@ impl Engine {
         let faults = self.faults(request, report)?;
         let mut reasons = BTreeMap::new();
         for image in &images {
-            let flaws = self.flaws(image)?;
-            let mut left = flaws.clone();
-            if request.repair == Repair::Yes {
-                let reason;
-                (left, reason) = self.mend(image, &flaws, &faults, request)?;
-                reasons.extend(reason.map(|reason| (image.id.clone(), reason)));
-            }
+            let (flaws, left, reason) = match self.check_image(image, &faults, request) {
+                Ok(checked) => checked,
+                Err(EngineError::Interrupted) => return Err(EngineError::Interrupted),
+                Err(error) => {
+                    report.fail_with(&format!("image {}", name(image)), &error);
+                    continue;
+                }
+            };
+            reasons.extend(reason.map(|reason| (image.id.clone(), reason)));
             for flaw in flaws {
                 let is_left = left.contains(&flaw);
                 tell(
@@ -68,8 +70,10 @@ impl Engine {
                 .iter()
                 .filter(|image| image.layers.contains(layer))
                 .collect();
-            let is_left =
-                request.repair == Repair::No || !self.faults_of(layer, request.depth)?.is_empty();
+            let is_left = request.repair == Repair::No
+                || !self
+                    .faults_of(layer, request.depth)
+                    .is_ok_and(|faults| faults.is_empty());
             let detail = words(found, &users);
             tell(
                 report,
@@ -92,6 +96,21 @@ impl Engine {
         }
         drop(using);
         Ok(())
+    }
+
+    /// The flaws of an image, those that are left after what could be put right, and why.
+    fn check_image(
+        &mut self,
+        image: &ImageRow,
+        faults: &Faults,
+        request: &CheckRequest<'_>,
+    ) -> Result<(Vec<Flaw>, Vec<Flaw>, Option<Reason>), EngineError> {
+        let flaws = self.flaws(image)?;
+        if request.repair == Repair::No {
+            return Ok((flaws.clone(), flaws, None));
+        }
+        let (left, reason) = self.mend(image, &flaws, faults, request)?;
+        Ok((flaws, left, reason))
     }
 
     fn faults(

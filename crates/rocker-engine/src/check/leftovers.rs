@@ -1,12 +1,13 @@
 //! What nobody owns, and volumes.
 
 use rocker_db::OwnerLock;
-use rocker_types::{ContainerId, VolumeName};
+use rocker_types::{ContainerId, DiffId, VolumeName};
 
 use super::{CheckReport, CheckStatus, Repair};
 use crate::EngineError;
 use crate::engine::Engine;
 use crate::spare::names_in;
+use crate::sweep::IMAGES_LOCK;
 
 const REPAIR: &str = "run `rocker system check --repair`";
 
@@ -19,16 +20,28 @@ impl Engine {
                 orphans.push(format!("container {} has no owner", id.short()));
             }
         }
-        let recorded = self.durable()?.layers()?;
-        let on_disk = self.store()?.layers()?;
         orphans.extend(
-            on_disk
+            self.orphaned_layers()?
                 .iter()
-                .filter(|id| !recorded.contains(id))
                 .map(|id| format!("layer {id} belongs to no image")),
         );
         report.add("leftovers", &orphans, REPAIR);
         self.check_directories(report)
+    }
+
+    /// Layers that neither an image has nor a pull that may go on; none while somebody works on
+    /// images.
+    fn orphaned_layers(&mut self) -> Result<Vec<DiffId>, EngineError> {
+        let lock = self.layout.locks().join(IMAGES_LOCK);
+        let Some(alone) = OwnerLock::try_alone(&lock)? else {
+            return Ok(Vec::new());
+        };
+        let recorded = self.durable()?.layers()?;
+        let unfinished = self.store()?.unfinished_layers()?;
+        let mut layers = self.store()?.layers()?;
+        layers.retain(|id| !recorded.contains(id) && !unfinished.contains(id));
+        drop(alone);
+        Ok(layers)
     }
 
     /// Directories of containers that no row knows. They may hold what somebody wants, so they
@@ -60,9 +73,11 @@ impl Engine {
         repair: Repair,
         report: &mut CheckReport,
     ) -> Result<(), EngineError> {
+        // listed before the rows are read: a row is there before its directory is
+        let found = names_in(&self.layout.volumes());
         let rows = self.durable()?.volumes()?;
         let mut unknown: Vec<VolumeName> = Vec::new();
-        for name in names_in(&self.layout.volumes()) {
+        for name in found {
             let is_new = |name: &VolumeName| !rows.iter().any(|row| row.name == *name);
             let is_volume =
                 |name: &VolumeName| self.layout.volume(name).join(crate::VOLUME_DATA).is_dir();
@@ -72,11 +87,11 @@ impl Engine {
             self.tell_volume(name, "no row knows it", repair, report);
         }
         if repair == Repair::Yes && !unknown.is_empty() {
-            self.adopt(false)?;
+            self.adopt_volumes()?;
         }
         for row in rows {
             let directory = self.layout.volume(&row.name).join(crate::VOLUME_DATA);
-            if directory.is_dir() {
+            if directory.is_dir() || self.durable()?.volume(&row.name)?.is_none() {
                 continue;
             }
             let name = row.name.clone();

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use rocker_db::{ContainerRow, ContainerState, DurableContainer, LayerRow, NewImage, VolumeRow};
+use rocker_db::{
+    ContainerRow, ContainerState, DurableContainer, LayerRow, NewImage, OwnerLock, VolumeRow,
+};
 use rocker_types::{ContainerId, ContainerName, Digest, ImageConfig, ImageRef, VolumeName};
 
 use super::{Spare, SpareContainer, SpareImage, SpareVolume, container_path, names_in, read};
@@ -33,28 +35,25 @@ impl std::fmt::Display for Adopted {
 
 impl Engine {
     /// Takes back what the disk knows and no row does: changes newer than the database is, or
-    /// with `all` whatever there is, for a database that is new.
+    /// with `all` whatever there is, for a database that is new. The caller holds the images
+    /// lock alone.
     pub(crate) fn adopt(&mut self, all: bool) -> Result<Adopted, EngineError> {
         let after = match all {
             true => -1,
-            false => self.durable()?.generation()?,
+            false => self.durable()?.complete_generation()?,
         };
-        let mut newest = after;
+        let newest = self.newest_copy();
+        self.durable()?.begin_catching_up()?;
         let adopted = Adopted {
-            images: self.adopt_images(all, after, &mut newest)?,
-            containers: self.adopt_containers(after, &mut newest)?,
-            volumes: self.adopt_volumes(&mut newest)?,
+            images: self.adopt_images(all, after)?,
+            containers: self.adopt_containers(after)?,
+            volumes: self.adopt_volumes()?,
         };
         self.durable()?.catch_up(newest)?;
         Ok(adopted)
     }
 
-    fn adopt_images(
-        &mut self,
-        all: bool,
-        after: i64,
-        newest: &mut i64,
-    ) -> Result<usize, EngineError> {
+    fn adopt_images(&mut self, all: bool, after: i64) -> Result<usize, EngineError> {
         let known: BTreeSet<Digest> = self.durable()?.image_ids()?.into_iter().collect();
         let mut spares: Vec<Spare<SpareImage>> = names_in(&self.layout.images())
             .iter()
@@ -64,8 +63,7 @@ impl Engine {
         // a name that two of them have belongs to the newer
         spares.sort_by_key(|spare| spare.generation);
         let mut adopted = 0;
-        for Spare { generation, row } in &spares {
-            *newest = (*newest).max(*generation);
+        for Spare { row, .. } in &spares {
             if self.adopt_image(row)? && !known.contains(&row.id) {
                 adopted += 1;
             }
@@ -167,32 +165,52 @@ impl Engine {
         Ok(adopted)
     }
 
-    fn adopt_containers(&mut self, after: i64, newest: &mut i64) -> Result<usize, EngineError> {
-        let kept = self.durable()?.kept_containers()?;
+    fn adopt_containers(&mut self, after: i64) -> Result<usize, EngineError> {
         let mut adopted = 0;
         for id in names_in(&self.layout.containers()) {
             let Ok(id) = id.parse::<ContainerId>() else {
                 continue;
             };
+            if super::removed_mark(&self.layout, &id).exists() {
+                continue;
+            }
             let path = container_path(&self.layout, &id);
             let Some(spare) =
                 read::<SpareContainer>(&path).filter(|spare| spare.generation > after)
             else {
                 continue;
             };
-            *newest = (*newest).max(spare.generation);
             let Some((row, volumes)) = container_row(spare.row).filter(|(row, _)| row.id == id)
             else {
                 continue;
             };
-            if kept.iter().any(|kept| kept.id == id) {
-                continue;
+            if self.adopt_container(&row, &volumes)? {
+                adopted += 1;
             }
-            self.durable()?.record_container(&row, &volumes)?;
-            adopted += 1;
         }
         self.bring_back()?;
         Ok(adopted)
+    }
+
+    /// `false` if it is known, or somebody works on it who knows better how it stands.
+    fn adopt_container(
+        &mut self,
+        row: &ContainerRow,
+        volumes: &[VolumeName],
+    ) -> Result<bool, EngineError> {
+        let path = self.layout.container_lock(&row.id);
+        let Some(lock) = OwnerLock::try_take(&path)? else {
+            return Ok(false);
+        };
+        let kept = self.durable()?.kept_containers()?;
+        let is_there = container_path(&self.layout, &row.id).exists();
+        let is_going = super::removed_mark(&self.layout, &row.id).exists();
+        if !is_there || is_going || kept.iter().any(|kept| kept.id == row.id) {
+            return Ok(false);
+        }
+        self.durable()?.record_container(row, volumes)?;
+        drop(lock);
+        Ok(true)
     }
 
     /// Containers that are durable and not live: a first command after the boot would have
@@ -209,13 +227,13 @@ impl Engine {
         tx.commit()?;
         // how the others stand is known better here than in any copy
         for row in live.iter().filter(|row| row.kept && row.durable) {
-            self.write_down(&row.id)?;
+            self.write_down_if_there(&row.id)?;
         }
         Ok(())
     }
 
     /// A volume is its directory: one without a row was lost.
-    fn adopt_volumes(&mut self, newest: &mut i64) -> Result<usize, EngineError> {
+    pub(crate) fn adopt_volumes(&mut self) -> Result<usize, EngineError> {
         let mut adopted = 0;
         for name in names_in(&self.layout.volumes()) {
             let Ok(name) = name.parse::<VolumeName>() else {
@@ -225,9 +243,6 @@ impl Engine {
                 continue;
             }
             let spare = read::<SpareVolume>(&super::volume_path(&self.layout, &name));
-            if let Some(spare) = &spare {
-                *newest = (*newest).max(spare.generation);
-            }
             let row = volume_row(name, spare.map(|spare| spare.row));
             if self.durable()?.ensure_volume(&row)? {
                 adopted += 1;

@@ -8,8 +8,9 @@
 //!
 //! Nobody reads these while the database is well. When it is damaged, or has lost its last
 //! changes with its log, they say what was in it. Each has the number of the change that it is
-//! of: one that is newer than the database is of a change which that has lost, one that is older
-//! and of something no row knows is of something that was removed.
+//! of: one that is newer than the database is of a change which that has lost. Such a
+//! database is not used before it is repaired: counting on, it would pass the copies, and what it
+//! has lost would look as if it had been removed. No container's files go because of a number.
 //!
 //! Nothing waits for a disk here, and a copy that cannot be written fails nobody: the row is
 //! what counts.
@@ -20,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use rocker_db::{ContainerRow, DurableDb, VolumeRow};
+use rocker_db::{ContainerRow, DbError, DurableDb, VolumeRow};
 use rocker_types::{ContainerId, Digest, ImageRef, Layout, VolumeName};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,9 @@ pub(crate) use adopt::Adopted;
 
 /// No copy is larger: a definition is bounded by what a command line can say.
 const SPARE_BYTES_MAX: u64 = 16 << 20;
+
+/// Says of a container's directory that the container was removed, whatever else it holds.
+pub(crate) const REMOVED_MARK: &str = "removed";
 
 /// A copy of a row, and of which change of the database.
 #[derive(Debug, Serialize, Deserialize)]
@@ -92,6 +96,10 @@ pub(crate) fn image_path(layout: &Layout, id: &Digest) -> PathBuf {
 
 pub(crate) fn container_path(layout: &Layout, id: &ContainerId) -> PathBuf {
     layout.container(id).join("container.json")
+}
+
+pub(crate) fn removed_mark(layout: &Layout, id: &ContainerId) -> PathBuf {
+    layout.container(id).join(REMOVED_MARK)
 }
 
 pub(crate) fn volume_path(layout: &Layout, name: &VolumeName) -> PathBuf {
@@ -200,18 +208,23 @@ impl Engine {
         let layout = self.layout.clone();
         let (live, durable) = self.databases()?;
         let tx = live.begin()?;
+        let generation = durable.complete_generation()?;
         for id in durable.image_ids()? {
-            keep_image(&layout, durable, &id);
+            let kept: Option<Spare<SpareImage>> = read(&image_path(&layout, &id));
+            if kept.is_none_or(|kept| kept.generation <= generation) {
+                keep_image(&layout, durable, &id);
+            }
         }
         drop(tx);
         for row in self.live.containers()? {
             let is_kept = row.kept && row.durable;
-            if is_kept && !container_path(&layout, &row.id).exists() {
-                self.write_down(&row.id)?;
+            let has_copy = || read::<SpareContainer>(&container_path(&layout, &row.id)).is_some();
+            if is_kept && !has_copy() {
+                self.write_down_if_there(&row.id)?;
             }
         }
         for row in self.durable()?.volumes()? {
-            if !volume_path(&layout, &row.name).exists() {
+            if read::<SpareVolume>(&volume_path(&layout, &row.name)).is_none() {
                 self.keep_volume(&row);
             }
         }
@@ -222,9 +235,42 @@ impl Engine {
         Ok(self.durable()?.generation()?)
     }
 
+    /// [`write_down`](Self::write_down) for a container that may be removed at this moment.
+    fn write_down_if_there(&mut self, id: &ContainerId) -> Result<(), EngineError> {
+        match self.write_down(id) {
+            Err(EngineError::Db(DbError::NoSuchContainer(_))) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Whether a copy is newer than the database is: it has lost its last changes.
+    pub(crate) fn is_behind(&mut self) -> Result<bool, EngineError> {
+        // read first: a copy is written after the change that it is of
+        let newest = self.newest_copy();
+        Ok(newest > self.durable()?.complete_generation()?)
+    }
+
+    /// The number of the newest copy; -1 if there is none.
+    fn newest_copy(&self) -> i64 {
+        let layout = &self.layout;
+        let images = names_in(&layout.images()).into_iter();
+        let images = images.map(|name| layout.images().join(name));
+        let containers = names_in(&layout.containers()).into_iter();
+        let containers =
+            containers.filter_map(|id| Some(container_path(layout, &id.parse().ok()?)));
+        let volumes = names_in(&layout.volumes()).into_iter();
+        let volumes = volumes.filter_map(|name| Some(volume_path(layout, &name.parse().ok()?)));
+        let numbers = images
+            .chain(containers)
+            .chain(volumes)
+            .filter_map(|path| read::<serde::de::IgnoredAny>(&path))
+            .map(|spare| spare.generation);
+        numbers.max().unwrap_or(-1)
+    }
+
     /// Copies of images that the database has lost.
     pub(crate) fn lost_images(&mut self) -> Result<Vec<Spare<SpareImage>>, EngineError> {
-        let generation = self.generation()?;
+        let generation = self.durable()?.complete_generation()?;
         let unknown = self.unknown_images()?.into_iter();
         let spares = unknown.filter_map(|path| read::<SpareImage>(&path));
         Ok(spares
@@ -254,32 +300,18 @@ impl Engine {
 
     /// How many containers the database has lost.
     pub(crate) fn lost_containers(&mut self) -> Result<usize, EngineError> {
-        let generation = self.generation()?;
+        let generation = self.durable()?.complete_generation()?;
         let kept = self.durable()?.kept_containers()?;
         let known: BTreeSet<&str> = kept.iter().map(|kept| kept.id.as_str()).collect();
         let is_lost = |id: &ContainerId| {
             let spare = read::<SpareContainer>(&container_path(&self.layout, id));
             spare.is_some_and(|spare| spare.generation > generation)
+                && !removed_mark(&self.layout, id).exists()
         };
         let names = names_in(&self.layout.containers());
         let unknown = names.iter().filter(|name| !known.contains(name.as_str()));
         let ids = unknown.filter_map(|name| name.parse().ok());
         Ok(ids.filter(is_lost).count())
-    }
-
-    /// Whether a container's copy says that it was removed: the database has counted on since.
-    pub(crate) fn was_removed(&mut self, id: &ContainerId) -> Result<bool, EngineError> {
-        if self
-            .durable()?
-            .kept_containers()?
-            .iter()
-            .any(|kept| kept.id == *id)
-        {
-            return Ok(false);
-        }
-        let generation = self.generation()?;
-        let spare = read::<SpareContainer>(&container_path(&self.layout, id));
-        Ok(spare.is_some_and(|spare| spare.generation <= generation))
     }
 }
 
@@ -312,7 +344,8 @@ fn write<T: Serialize>(path: &Path, spare: &Spare<T>) -> Result<(), EngineError>
         .map_err(EngineError::file("write", path))
 }
 
-fn remove(path: &Path) -> Result<(), EngineError> {
+/// Removes a file, if it is there.
+pub(crate) fn remove(path: &Path) -> Result<(), EngineError> {
     match fs_err::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(EngineError::file("remove", path)(error))
