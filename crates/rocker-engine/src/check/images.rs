@@ -32,6 +32,15 @@ impl Flaw {
 /// Damaged layers, and what is wrong with each.
 pub(super) type Faults = BTreeMap<DiffId, Vec<LayerFault>>;
 
+/// What came of the check of one image.
+struct Checked {
+    flaws: Vec<Flaw>,
+    /// Those that could not be put right.
+    left: Vec<Flaw>,
+    /// Why.
+    reason: Option<Reason>,
+}
+
 impl Engine {
     pub(super) fn check_images(
         &mut self,
@@ -43,28 +52,7 @@ impl Engine {
         let images = self.durable()?.images()?;
         let before = report.lines.len();
         let faults = self.faults(request, report)?;
-        let mut reasons = BTreeMap::new();
-        for image in &images {
-            let (flaws, left, reason) = match self.check_image(image, &faults, request) {
-                Ok(checked) => checked,
-                Err(EngineError::Interrupted) => return Err(EngineError::Interrupted),
-                Err(error) => {
-                    report.fail_with(&format!("image {}", name(image)), &error);
-                    continue;
-                }
-            };
-            reasons.extend(reason.map(|reason| (image.id.clone(), reason)));
-            for flaw in flaws {
-                let is_left = left.contains(&flaw);
-                tell(
-                    report,
-                    &format!("image {}", name(image)),
-                    flaw.words(),
-                    is_left,
-                    || cure(request.repair, image, reasons.get(&image.id)),
-                );
-            }
-        }
+        let reasons = self.check_each(&images, &faults, request, report)?;
         for (layer, found) in &faults {
             let users: Vec<&ImageRow> = images
                 .iter()
@@ -98,19 +86,59 @@ impl Engine {
         Ok(())
     }
 
-    /// The flaws of an image, those that are left after what could be put right, and why.
+    /// Checks each image for itself; why what is left of its flaws could not be put right.
+    fn check_each(
+        &mut self,
+        images: &[ImageRow],
+        faults: &Faults,
+        request: &CheckRequest<'_>,
+        report: &mut CheckReport,
+    ) -> Result<BTreeMap<Digest, Reason>, EngineError> {
+        let mut reasons = BTreeMap::new();
+        for image in images {
+            let Checked {
+                flaws,
+                left,
+                reason,
+            } = match self.check_image(image, faults, request) {
+                Ok(checked) => checked,
+                Err(EngineError::Interrupted) => return Err(EngineError::Interrupted),
+                Err(error) => {
+                    report.fail_with(&format!("image {}", name(image)), &error);
+                    continue;
+                }
+            };
+            reasons.extend(reason.map(|reason| (image.id.clone(), reason)));
+            for flaw in flaws {
+                let is_left = left.contains(&flaw);
+                tell(
+                    report,
+                    &format!("image {}", name(image)),
+                    flaw.words(),
+                    is_left,
+                    || cure(request.repair, image, reasons.get(&image.id)),
+                );
+            }
+        }
+        Ok(reasons)
+    }
+
     fn check_image(
         &mut self,
         image: &ImageRow,
         faults: &Faults,
         request: &CheckRequest<'_>,
-    ) -> Result<(Vec<Flaw>, Vec<Flaw>, Option<Reason>), EngineError> {
+    ) -> Result<Checked, EngineError> {
         let flaws = self.flaws(image)?;
-        if request.repair == Repair::No {
-            return Ok((flaws.clone(), flaws, None));
-        }
-        let (left, reason) = self.mend(image, &flaws, faults, request)?;
-        Ok((flaws, left, reason))
+        let (left, reason) = match request.repair {
+            Repair::No => (flaws.clone(), None),
+            Repair::Yes => self.mend(image, &flaws, faults, request)?,
+        };
+        Ok(Checked {
+            flaws,
+            left,
+            reason,
+        })
     }
 
     fn faults(
