@@ -8,7 +8,7 @@ use rocker_image::registry::{
     self, Endpoint, KnownLayer, PullProgress, PulledImage, RegistryOptions,
 };
 use rocker_image::store::Store;
-use rocker_types::{DiffId, Digest, ImageRef, Platform};
+use rocker_types::{Diagnose as _, DiffId, Digest, ErrorKind, ImageRef, Platform};
 
 use crate::EngineError;
 use crate::clock::now_ns;
@@ -67,7 +67,19 @@ impl Engine {
         let pulled = self.fetch(request, progress, cancelled);
         // who clones a process next has one thread
         older.map(JoinHandle::join);
-        let mut pulled = pulled?;
+        let mut pulled = match pulled {
+            Ok(pulled) => pulled,
+            Err(error) => {
+                drop(using);
+                // its documents may be another pull's by now: only who is alone can tell
+                if error.kind() != ErrorKind::Interrupted
+                    && let Err(error) = self.sweep()
+                {
+                    tracing::debug!(%error, "what a failed pull wrote stays for a later command");
+                }
+                return Err(error);
+            }
+        };
         crash::point(CrashPoint::PullAfterCommit);
         let leftovers = std::mem::take(&mut pulled.leftovers);
         if let Err(error) = self.record(request, &pulled) {
