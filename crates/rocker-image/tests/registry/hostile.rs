@@ -229,17 +229,3 @@ fn a_layer_that_lies_about_its_size_does_not_fill_the_disk() {
     assert!(chain(&error).contains("too large"), "{}", chain(&error));
     ground.assert_store_is_empty();
 }
-
-#[test]
-fn an_image_that_cannot_be_committed_leaves_no_documents() {
-    let ground = Ground::new();
-    let image = ImageBuilder::new()
-        .layer(Layer::new().hardlink("a", "nowhere"))
-        .build();
-    let reference = ground.registry.push("app:1", &image);
-
-    let error = ground.pull(&reference).unwrap_err();
-
-    assert!(chain(&error).contains("nowhere"), "{}", chain(&error));
-    ground.assert_store_is_empty();
-}
