@@ -9,6 +9,27 @@ use serde_json::json;
 use crate::{host, inspect};
 
 #[test]
+fn a_container_shows_its_image_as_it_was_called() {
+    let host = require!(host());
+    let image = host.busybox();
+    host.ok(["tag", &image, "mine:latest"]);
+
+    for (name, called) in [
+        ("aa", "mine"),
+        ("bb", "mine:latest"),
+        ("cc", image.as_str()),
+    ] {
+        host.ok(["create", "--name", name, called, "true"]);
+        assert_eq!(inspect(&host, name, "{{.Config.Image}}"), called);
+        let listed = host.ok(["ps", "-a", "--format", "{{.Names}}={{.Image}}"]);
+        let line = format!("{name}={called}");
+        assert!(listed.lines().any(|listed| listed == line), "{listed}");
+    }
+    host.ok(["rm", "aa", "bb", "cc"]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
 fn an_image_has_as_many_names_as_it_is_given() {
     let host = require!(host());
     let before = host.snapshot();

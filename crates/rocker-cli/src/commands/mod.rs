@@ -19,6 +19,7 @@ pub(crate) mod diff;
 mod error;
 pub(crate) mod exec;
 pub(crate) mod export;
+mod fetch;
 pub(crate) mod generate;
 pub(crate) mod history;
 pub(crate) mod image_exists;

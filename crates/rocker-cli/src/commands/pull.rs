@@ -1,10 +1,10 @@
 //! `rocker pull`.
 
-use rocker_engine::{Endpoint, EngineError, Entry, PullRequest, Pulled, list_tags};
-use rocker_types::{Diagnose as _, ErrorKind, ImageRef, Platform, Signal};
+use rocker_engine::{EngineError, list_tags};
+use rocker_types::{Diagnose as _, ErrorKind, ImageRef, Platform};
 
 use super::container_args::PullWhen;
-use super::policy::policy;
+use super::fetch::{Wish, failure, fetch, places};
 use super::registry::RegistryArgs;
 use super::transfer_args::TransferArgs;
 use super::transport::Place;
@@ -12,8 +12,7 @@ use super::{CommandError, Context, Outcome, image_source, print, short_names};
 use crate::exit_code::Status;
 use crate::report;
 use crate::terminal::StopRequests;
-use crate::ui::events;
-use crate::ui::progress::{Progress, ProgressArgs};
+use crate::ui::progress::ProgressArgs;
 
 /// Fetch an image from a registry
 ///
@@ -74,17 +73,6 @@ impl PullArgs {
     }
 }
 
-/// One image to fetch, and how to tell about it.
-#[derive(Debug)]
-pub(crate) struct Wish {
-    pub(crate) reference: ImageRef,
-    pub(crate) platform: Option<Platform>,
-    pub(crate) quiet: bool,
-    pub(crate) progress: ProgressArgs,
-    pub(crate) registry: RegistryArgs,
-    pub(crate) transfer: TransferArgs,
-}
-
 pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
     let image = match Place::read(&args.image)? {
         Place::Named(image) => image,
@@ -113,48 +101,18 @@ pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
         registry: args.registry.clone(),
         transfer: args.transfer.clone(),
     };
-    let mut meant = short_names::meant(image)?;
     if args.all_tags {
-        return pull_all_tags(context, image, wish(meant.remove(0)));
+        let meant = short_names::meant(image)?.remove(0);
+        return pull_all_tags(context, image, wish(meant));
     }
-    let here = match args.policy {
-        PullWhen::Always => None,
-        PullWhen::Missing | PullWhen::Never | PullWhen::Newer => {
-            image_source::find(context, image, args.platform.as_ref())?
-        }
+    let platform = args.platform.as_ref();
+    let here = image_source::look(context, image, args.policy, platform)?;
+    let found = image_source::obtain(context, image, args.policy, here, wish)?;
+    let Some(name) = found else {
+        return Err(EngineError::NoSuchImage(image.to_owned()).into());
     };
-    let pulled = match (args.policy, here) {
-        (PullWhen::Missing | PullWhen::Never, Some(name)) => name,
-        (PullWhen::Never, None) => return Err(EngineError::NoSuchImage(image.to_owned()).into()),
-        (PullWhen::Newer, Some(name)) => fetch_newer(context, meant, wish, name)?,
-        (PullWhen::Always | PullWhen::Missing | PullWhen::Newer, _) => {
-            fetch_one_of(context, meant, wish)?.canonical()
-        }
-    };
-    print(&format!("{}\n", pulled.parse::<ImageRef>()?.canonical()))?;
+    print(&format!("{}\n", name.parse::<ImageRef>()?.canonical()))?;
     Ok(Status::Success)
-}
-
-/// Fetches the first of several images that can be had, and says which that was. Of the others
-/// it is said why they were not.
-pub(crate) fn fetch_one_of(
-    context: &mut Context,
-    references: Vec<ImageRef>,
-    wish: impl Fn(ImageRef) -> Wish,
-) -> Result<ImageRef, CommandError> {
-    let mut left = references.len();
-    for reference in references {
-        left -= 1;
-        match fetch(context, &wish(reference.clone())) {
-            Ok(_) => return Ok(reference),
-            Err(error) if left > 0 && error.kind() != ErrorKind::Interrupted => {
-                report::note(&report::chain(&error));
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    // a name means at least one image
-    Err(CommandError::NoSuchObject(String::new()))
 }
 
 /// Fetches what every tag of a repository means, and prints each name; one that cannot be had is
@@ -198,87 +156,4 @@ fn pull_all_tags(context: &mut Context, repository: &str, mut wish: Wish) -> Out
         }
     }
     Ok(status)
-}
-
-fn places(wish: &Wish) -> Result<Vec<Endpoint>, CommandError> {
-    let mut places = wish.registry.places(&wish.reference)?;
-    let options = places.iter_mut().map(|place| &mut place.options);
-    options.for_each(|options| wish.transfer.apply(options));
-    Ok(places)
-}
-
-fn failure(source: EngineError, stopped_by: Option<Signal>) -> CommandError {
-    match stopped_by {
-        Some(signal) if source.kind() == ErrorKind::Interrupted => {
-            CommandError::Stopped { signal, source }
-        }
-        _ => source.into(),
-    }
-}
-
-/// Fetches what an image means that is here as `name`, perhaps in an older form: where that fails,
-/// what is here will do. How it is called here.
-pub(crate) fn fetch_newer(
-    context: &mut Context,
-    references: Vec<ImageRef>,
-    wish: impl Fn(ImageRef) -> Wish,
-    name: String,
-) -> Result<String, CommandError> {
-    match fetch_one_of(context, references, wish) {
-        Err(error) if error.kind() != ErrorKind::Interrupted => {
-            report::note(&format!(
-                "{}; the image that is here is used",
-                report::chain(&error)
-            ));
-            Ok(name)
-        }
-        outcome => outcome.map(|reference| reference.familiar()),
-    }
-}
-
-/// Fetches an image. Ctrl-C ends it; nothing half fetched is seen by anybody, and the next pull of
-/// the image goes on with it. One that comes too late for that leaves the image here and is an
-/// error as well.
-pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, CommandError> {
-    if let Some(policy) = policy()? {
-        policy.check(Entry::Registry(&wish.reference))?;
-    }
-    let request = PullRequest {
-        reference: wish.reference.clone(),
-        platform: wish.platform.clone(),
-        places: places(wish)?,
-    };
-    let progress = Progress::of(wish.progress.progress, wish.quiet)?;
-    let engine = context.unpacking_engine()?;
-    let stop = StopRequests::notice().map_err(CommandError::Terminal)?;
-    let tag = wish.reference.tag().unwrap_or("latest");
-    let from = wish.reference.familiar_repository();
-    progress.note(&format!("{tag}: Pulling from {from}"));
-    let pulled = engine.pull(&request, &progress, &|| stop.came().is_some());
-    let stopped_by = stop.end().map_err(CommandError::Terminal)?;
-    match pulled {
-        Ok(pulled) => {
-            progress.finish();
-            tell(&progress, &wish.reference, &pulled);
-            // too late for this image, but not for what was to come after it
-            stopped_by.map_or(Ok(pulled), |signal| Err(CommandError::Ended(signal)))
-        }
-        Err(error) => {
-            progress.clear();
-            Err(failure(error, stopped_by))
-        }
-    }
-}
-
-/// Docker's last two lines.
-fn tell(progress: &Progress, reference: &ImageRef, pulled: &Pulled) {
-    if matches!(progress, Progress::Events) {
-        events::pulled(&reference.canonical(), pulled);
-    }
-    let status = match pulled.newer {
-        true => "Downloaded newer image for",
-        false => "Image is up to date for",
-    };
-    progress.note(&format!("Digest: {}", pulled.digest));
-    progress.note(&format!("Status: {status} {}", reference.familiar()));
 }

@@ -123,6 +123,11 @@ impl TransportArgs {
 }
 
 impl RegistryArgs {
+    /// Whether a login is given on the command line.
+    pub(crate) const fn has_creds(&self) -> bool {
+        self.creds.is_some()
+    }
+
     /// Where to ask for `reference`, in this order, and how: mirrors first, the place itself last.
     ///
     /// # Errors

@@ -1,0 +1,120 @@
+//! Fetching images, for whoever needs one.
+
+use rocker_engine::{Endpoint, EngineError, Entry, PullRequest, Pulled};
+use rocker_types::{Diagnose as _, ErrorKind, ImageRef, Platform, Signal};
+
+use super::policy::policy;
+use super::registry::RegistryArgs;
+use super::transfer_args::TransferArgs;
+use super::{CommandError, Context};
+use crate::report;
+use crate::terminal::StopRequests;
+use crate::ui::events;
+use crate::ui::progress::{Progress, ProgressArgs};
+
+/// One image to fetch, and how to tell about it.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    pub(crate) reference: ImageRef,
+    pub(crate) platform: Option<Platform>,
+    pub(crate) quiet: bool,
+    pub(crate) progress: ProgressArgs,
+    pub(crate) registry: RegistryArgs,
+    pub(crate) transfer: TransferArgs,
+}
+
+/// Fetches the first of several images that its registry has and gives us, and says which that
+/// was; of those before it, it is said why they were not. A registry that does not answer is the
+/// end: what the next has under this name may be somebody else's.
+pub(crate) fn fetch_one_of(
+    context: &mut Context,
+    references: Vec<ImageRef>,
+    wish: impl Fn(ImageRef) -> Wish,
+) -> Result<ImageRef, CommandError> {
+    let mut left = references.len();
+    for wish in references.into_iter().map(wish) {
+        if left > 1 && wish.registry.has_creds() {
+            return Err(CommandError::conflict(
+                "--creds is for one registry, and the image may be at several",
+                "say the registry as well",
+            ));
+        }
+        left -= 1;
+        match fetch(context, &wish) {
+            Ok(_) => return Ok(wish.reference),
+            Err(error)
+                if left > 0 && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Denied) =>
+            {
+                report::note(&report::chain(&error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    // a name means at least one image
+    Err(CommandError::NoSuchObject(String::new()))
+}
+
+/// Fetches an image. Ctrl-C ends it; nothing half fetched is seen by anybody, and the next pull of
+/// the image goes on with it. One that comes too late for that leaves the image here and is an
+/// error as well.
+pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, CommandError> {
+    if let Some(policy) = policy()? {
+        policy.check(Entry::Registry(&wish.reference))?;
+    }
+    let request = PullRequest {
+        reference: wish.reference.clone(),
+        platform: wish.platform.clone(),
+        places: places(wish)?,
+    };
+    let progress = Progress::of(wish.progress.progress, wish.quiet)?;
+    let engine = context.unpacking_engine()?;
+    let stop = StopRequests::notice().map_err(CommandError::Terminal)?;
+    let tag = wish.reference.tag().unwrap_or("latest");
+    let from = wish.reference.familiar_repository();
+    progress.note(&format!("{tag}: Pulling from {from}"));
+    let pulled = engine.pull(&request, &progress, &|| stop.came().is_some());
+    let stopped_by = stop.end().map_err(CommandError::Terminal)?;
+    match pulled {
+        Ok(pulled) => {
+            progress.finish();
+            tell(&progress, &wish.reference, &pulled);
+            // too late for this image, but not for what was to come after it
+            stopped_by.map_or(Ok(pulled), |signal| Err(CommandError::Ended(signal)))
+        }
+        Err(error) => {
+            progress.clear();
+            Err(failure(error, stopped_by))
+        }
+    }
+}
+
+/// Docker's last two lines.
+fn tell(progress: &Progress, reference: &ImageRef, pulled: &Pulled) {
+    if matches!(progress, Progress::Events) {
+        events::pulled(&reference.canonical(), pulled);
+    }
+    let status = match pulled.newer {
+        true => "Downloaded newer image for",
+        false => "Image is up to date for",
+    };
+    progress.note(&format!("Digest: {}", pulled.digest));
+    progress.note(&format!("Status: {status} {}", reference.familiar()));
+}
+
+/// Where the image may be, asked as the command line says.
+pub(crate) fn places(wish: &Wish) -> Result<Vec<Endpoint>, CommandError> {
+    let mut places = wish.registry.places(&wish.reference)?;
+    let options = places.iter_mut().map(|place| &mut place.options);
+    options.for_each(|options| wish.transfer.apply(options));
+    Ok(places)
+}
+
+/// An error of the engine, as that of a signal if one stopped it.
+pub(crate) fn failure(source: EngineError, stopped_by: Option<Signal>) -> CommandError {
+    match stopped_by {
+        Some(signal) if source.kind() == ErrorKind::Interrupted => {
+            CommandError::Stopped { signal, source }
+        }
+        _ => source.into(),
+    }
+}
