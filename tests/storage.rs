@@ -223,7 +223,7 @@ fn few_descriptors_are_an_error_and_never_damage() {
         );
         host.program("sh").arg("-c").arg(&line).run()
     };
-    for limit in [16, 20, 24, 32, 48, 64] {
+    for limit in [16, 18, 20, 22, 24, 28, 32, 48, 64] {
         for words in [
             "images -q".to_owned(),
             format!("pull -q {other}"),
@@ -237,6 +237,8 @@ fn few_descriptors_are_an_error_and_never_damage() {
             if output.exit_code != 0 {
                 assert_one_clear_error(&output, &format!("{limit}: {words}"));
             }
+            let left = fs_err::read_dir(host.root().join("tmp")).unwrap().count();
+            assert!(left < 4, "{limit}: {words}: {left} directories");
         }
         host.rocker(["rm", "-f", "made"]);
         assert_eq!(

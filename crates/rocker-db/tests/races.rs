@@ -206,6 +206,7 @@ fn a_layer_is_orphaned_with_its_last_image() {
         diff_id: rocker_types::DiffId(digest(n)),
         size_bytes: 10,
         blob: Some((digest(n), u64::from(n))),
+        disk_bytes: None,
     };
     let record = |db: &mut DurableDb, n: u8, layers: &[LayerRow], reference: &str| {
         let reference: ImageRef = reference.parse().unwrap();

@@ -17,6 +17,8 @@ pub struct LayerRow {
     pub size_bytes: u64,
     /// The compressed blob that it came from and that blob's length; `None` for an import.
     pub blob: Option<(Digest, u64)>,
+    /// What it takes on disk with all that belongs to it, if that was measured.
+    pub disk_bytes: Option<u64>,
 }
 
 /// What a finished pull or import records.
@@ -214,19 +216,20 @@ impl DurableDb {
         let found = self
             .db
             .query_row(
-                "SELECT size_bytes, blob_digest, blob_size FROM layers WHERE diff_id = ?1",
+                "SELECT size_bytes, blob_digest, blob_size, disk_bytes FROM layers WHERE diff_id = ?1",
                 [id.to_string()],
                 |row| {
                     Ok((
                         row.get::<_, i64>(0)?,
                         row.get::<_, Option<String>>(1)?,
                         row.get::<_, Option<i64>>(2)?,
+                        row.get::<_, Option<i64>>(3)?,
                     ))
                 },
             )
             .optional()
             .map_err(DbError::query("read a layer"))?;
-        let Some((size, blob, blob_size)) = found else {
+        let Some((size, blob, blob_size, disk)) = found else {
             return Ok(None);
         };
         let blob = blob
@@ -237,6 +240,7 @@ impl DurableDb {
             diff_id: id.clone(),
             size_bytes: unsigned(size),
             blob,
+            disk_bytes: disk.map(unsigned),
         }))
     }
 }
@@ -260,8 +264,8 @@ fn insert(tx: &Transaction<'_>, new: &NewImage<'_>) -> Result<(), DbError> {
             .map(|(digest, size)| (digest.to_string(), signed(*size)))
             .unzip();
         tx.execute(
-            "INSERT OR IGNORE INTO layers(diff_id, size_bytes, blob_digest, blob_size) VALUES(?1, ?2, ?3, ?4)",
-            params![diff_id, signed(layer.size_bytes), blob, blob_size],
+            "INSERT OR IGNORE INTO layers(diff_id, size_bytes, blob_digest, blob_size, disk_bytes) VALUES(?1, ?2, ?3, ?4, ?5)",
+            params![diff_id, signed(layer.size_bytes), blob, blob_size, layer.disk_bytes.map(signed)],
         )
         .map_err(&failed)?;
         tx.execute(

@@ -235,6 +235,7 @@ impl Engine {
                 diff_id: layer.clone(),
                 size_bytes: store.layer_size(layer).ok()?,
                 blob: None,
+                disk_bytes: None,
             })
         });
         let Some(layers) = rows.collect::<Option<Vec<_>>>() else {

@@ -152,6 +152,7 @@ pub(crate) fn made_layers(committed: Vec<CommittedLayer>) -> Vec<LayerRow> {
         diff_id: layer.diff_id,
         size_bytes: layer.size_bytes,
         blob: None,
+        disk_bytes: layer.disk_bytes,
     };
     committed.into_iter().map(row).collect()
 }

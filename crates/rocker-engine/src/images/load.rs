@@ -79,6 +79,7 @@ fn layer_rows(image: &LoadedImage) -> Vec<LayerRow> {
         diff_id: layer.diff_id.clone(),
         size_bytes: layer.size_bytes,
         blob: layer.blob.clone(),
+        disk_bytes: None,
     });
     rows.collect()
 }

@@ -158,6 +158,7 @@ impl Engine {
                 diff_id: layer.diff_id.clone(),
                 size_bytes: layer.size_bytes,
                 blob: Some((layer.blob_digest.clone(), layer.blob_size)),
+                disk_bytes: layer.disk_bytes,
             })
             .collect();
         let repo_digest = request.reference.familiar_with_digest(&pulled.digest);

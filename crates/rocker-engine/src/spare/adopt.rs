@@ -88,6 +88,7 @@ impl Engine {
                 diff_id: layer.diff_id.clone(),
                 size_bytes: layer.size_bytes,
                 blob: layer.blob.clone(),
+                disk_bytes: None,
             })
             .collect();
         let named = |reference, repo_digest| NewImage {
@@ -143,6 +144,7 @@ impl Engine {
                     diff_id: layer.clone(),
                     size_bytes,
                     blob: None,
+                    disk_bytes: None,
                 })
             });
             let Some(layers) = sizes

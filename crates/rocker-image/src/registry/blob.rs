@@ -225,6 +225,8 @@ impl<S: Sink> Transfer<'_, S> {
                 }
                 Err(error) => return Err(error.into()),
             };
+            // also what is known already: it moves
+            self.patience.progress(piece.len() as u64);
             let known = skip.min(piece.len() as u64);
             skip -= known;
             let _ = piece.split_to(usize::try_from(known).unwrap_or(piece.len()));
@@ -235,7 +237,6 @@ impl<S: Sink> Transfer<'_, S> {
                 continue;
             }
             self.done += piece.len() as u64;
-            self.patience.progress(piece.len() as u64);
             self.pipe.write(piece).await?;
             (self.on_bytes)(self.done);
         }

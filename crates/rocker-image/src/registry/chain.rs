@@ -2,8 +2,7 @@
 
 use rocker_types::DiffId;
 
-use super::layers::Fetched;
-use crate::store::{ChainLayer, Leftovers, StagedLayer};
+use crate::store::{ChainLayer, StagedLayer};
 
 /// Every layer of an image, base first: those that are staged, and others that are in the store or
 /// still to come.
@@ -23,12 +22,9 @@ impl<'a> Chain<'a> {
     }
 
     /// All of it, once nothing is to come.
-    pub(super) fn into_fetched(mut self, leftovers: Leftovers) -> Fetched {
+    pub(super) fn into_layers(mut self) -> Vec<ChainLayer> {
         let positions = 0..self.ids.len();
-        Fetched {
-            chain: positions.map(|position| self.take(position)).collect(),
-            leftovers,
-        }
+        positions.map(|position| self.take(position)).collect()
     }
 
     /// What can be committed while the layers at `missing` are still to come: everything below

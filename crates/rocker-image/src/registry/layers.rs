@@ -22,21 +22,15 @@ use crate::store::{ChainLayer, Durability, ExpectedLayer, Leftovers, PullStaging
 /// How often it is looked whether another pull has what this one waits for.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The layers of an image, base first, and what has to stay until the image is recorded.
-#[derive(Debug)]
-pub(super) struct Fetched {
-    pub(super) chain: Vec<ChainLayer>,
-    pub(super) leftovers: Leftovers,
-}
-
 impl Pull<'_> {
-    /// Fetches what is missing and puts the chain together.
+    /// Fetches what is missing and puts the chain together; what has to stay until the image is
+    /// recorded comes with it.
     pub(super) async fn layers(
         &self,
         crew: &Crew,
         repository: &Repository<'_>,
         resolved: &Resolved,
-    ) -> Result<Fetched, PullError> {
+    ) -> Result<(Vec<ChainLayer>, Leftovers), PullError> {
         let diff_ids = &resolved.config.rootfs.diff_ids;
         let missing = self.missing(resolved)?;
         let mut chain = Chain::new(diff_ids);
@@ -52,7 +46,7 @@ impl Pull<'_> {
         let fetched = self.fetch_missing(&site, missing, &mut chain).await;
         let came = site.staging.into_inner().leftovers();
         match fetched {
-            Ok(()) => Ok(chain.into_fetched(came)),
+            Ok(()) => Ok((chain.into_layers(), came)),
             Err(error) => {
                 if error.may_pass() {
                     came.keep();

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use rocker_types::{DiffId, Digest, ImageConfig, ImageRef};
+use rocker_types::{DiffId, Digest, ImageConfig, ImageRef, Layout};
+use tokio::sync::oneshot;
 
 use super::crew::Crew;
 use super::fetch::{Errand, Repository};
-use super::layers::Fetched;
 use super::resolve::{Resolved, Resolver};
 use super::retry::Retry;
 use super::{Endpoint, PullError, PullEvent, PullProgress, PullRequest, RegistryError, runtime};
-use crate::store::{CommittedLayer, Durability, Leftovers, Store, StoreError};
+use crate::store::{
+    ChainLayer, CommittedLayer, Durability, Leftovers, StagedBlobs, Store, StoreError,
+};
 
 /// How long a pull that was interrupted waits for its threads. Killing them is as good as
 /// everything that kills this process; only less is left to tidy up if they end in good order.
@@ -55,6 +57,8 @@ pub struct PulledLayer {
     pub size_bytes: u64,
     /// Whether it was in the store before.
     pub was_present: bool,
+    /// What it takes on disk with all that belongs to it, if that was measured.
+    pub disk_bytes: Option<u64>,
 }
 
 /// Fetches an image into `store` and returns what is to be recorded.
@@ -81,6 +85,18 @@ pub fn pull(
     let (resolved, fetched) = pull.fetch()?;
     pull.commit(resolved, fetched)
 }
+
+/// What a pull brought, and what has to stay until the image is recorded.
+#[derive(Debug)]
+struct Fetched {
+    documents: Writing,
+    /// The layers of the image, base first.
+    chain: Vec<ChainLayer>,
+    leftovers: Leftovers,
+}
+
+/// The documents on their way to the disk.
+type Writing = oneshot::Receiver<Result<StagedBlobs, StoreError>>;
 
 /// One pull, and the way its errors name the image.
 #[derive(Clone, Copy)]
@@ -125,7 +141,13 @@ impl<'a> Pull<'a> {
             digest,
             layers: &resolved.manifest.layers,
         });
-        let fetched = self.layers(crew, &repository, &resolved).await?;
+        let documents = self.write_documents(crew, &resolved)?;
+        let (chain, leftovers) = self.layers(crew, &repository, &resolved).await?;
+        let fetched = Fetched {
+            documents,
+            chain,
+            leftovers,
+        };
         Ok((resolved, fetched))
     }
 
@@ -177,13 +199,20 @@ impl<'a> Pull<'a> {
 
     /// Puts the image into the store. Only copying what layers link to can still be interrupted.
     fn commit(&self, resolved: Resolved, fetched: Fetched) -> Result<PulledImage, PullError> {
-        let Fetched { chain, leftovers } = fetched;
+        let Fetched {
+            documents,
+            chain,
+            leftovers,
+        } = fetched;
         if (self.request.cancelled)() {
             leftovers.keep();
             return Err(self.interrupted());
         }
         self.progress.event(PullEvent::Committing);
-        let committed = self.write_documents(&resolved).and_then(|()| {
+        // a thread that panicked: the panic was passed on where it was joined
+        let documents = documents.blocking_recv().map_err(|_| self.interrupted())?;
+        let named = documents.and_then(|documents| self.store.commit_blobs(documents));
+        let committed = named.and_then(|()| {
             // what a power failure takes, the registry still has
             let durability = Durability::Eventual;
             let cancelled = self.request.cancelled;
@@ -202,9 +231,9 @@ impl<'a> Pull<'a> {
         }
     }
 
-    /// Writes the documents that are not whole in the store. Should the pull fail after that, they
-    /// wait for the sweep: another pull may rely on them by then.
-    fn write_documents(&self, resolved: &Resolved) -> Result<(), StoreError> {
+    /// Writes the documents that are not whole in the store, beside the work on the layers: to wait
+    /// for the disk takes longer the more was written before.
+    fn write_documents(&self, crew: &Crew, resolved: &Resolved) -> Result<Writing, PullError> {
         let Resolved {
             index,
             manifest,
@@ -216,13 +245,19 @@ impl<'a> Pull<'a> {
             (&manifest.digest, &manifest.raw),
             (&manifest.config.digest, config_bytes),
         ];
-        for (digest, bytes) in index.chain(others) {
-            // reading verifies: a damaged blob is written anew
-            if self.store.read_blob(digest).is_err() {
-                self.store.write_blob(digest, bytes)?;
-            }
-        }
-        Ok(())
+        let documents = index.chain(others);
+        let documents: Vec<(Digest, Vec<u8>)> = documents
+            .map(|(digest, bytes)| (digest.clone(), bytes.clone()))
+            .collect();
+        let (sender, receiver) = oneshot::channel();
+        let layout = self.store.layout().clone();
+        let write = move || {
+            // nobody listens any more when the pull has failed
+            let _ = sender.send(write_documents(&layout, &documents));
+        };
+        let thread = crew.spawn("documents", write);
+        thread.map_err(|source| self.start_error("thread that writes documents", source))?;
+        Ok(receiver)
     }
 
     fn pulled(
@@ -247,6 +282,7 @@ impl<'a> Pull<'a> {
                 blob_size: blob.size,
                 size_bytes: layer.size_bytes,
                 was_present: layer.was_present,
+                disk_bytes: layer.disk_bytes,
             });
         let layers = layers.collect();
         let index_digest = index.map(|index| index.digest);
@@ -297,6 +333,21 @@ impl<'a> Pull<'a> {
             source,
         }
     }
+}
+
+fn write_documents(
+    layout: &Layout,
+    documents: &[(Digest, Vec<u8>)],
+) -> Result<StagedBlobs, StoreError> {
+    let store = Store::open(layout)?;
+    // reading verifies: a damaged blob is written anew
+    let missing = documents
+        .iter()
+        .filter(|(digest, _)| store.read_blob(digest).is_err());
+    let missing: Vec<_> = missing
+        .map(|(digest, bytes)| (digest, bytes.as_slice()))
+        .collect();
+    store.stage_blobs(&missing)
 }
 
 /// An error with its causes, in one line.

@@ -1,5 +1,6 @@
 //! Configs and manifests, byte for byte.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
 use fs_err::File;
@@ -7,11 +8,19 @@ use rocker_types::Digest;
 use rustix::fs::{AtFlags, Mode, OFlags, fsync, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
+use super::staging::Staging;
 use super::{Store, StoreError};
 use crate::document::digest_of;
 
 /// No config or manifest is larger, so nothing larger is read into memory.
 const BLOB_BYTES_MAX: u64 = 16 << 20;
+
+/// Blobs that are on disk, but not in the store yet.
+#[derive(Debug)]
+pub(crate) struct StagedBlobs {
+    staging: Staging,
+    digests: Vec<Digest>,
+}
 
 impl Store {
     /// Keeps `bytes` under their digest, on disk for good.
@@ -21,36 +30,76 @@ impl Store {
     /// [`StoreError::BlobTampered`] unless the digest is right, [`StoreError::Access`] if
     /// the kernel refuses.
     pub fn write_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
-        check(digest, bytes)?;
-        let path = self.layout().blob(digest);
-        let failed = |attempt| {
-            let path = path.clone();
-            move |errno: Errno| StoreError::access(attempt, path)(errno.into())
-        };
-        let algorithm = digest.algorithm().name();
-        match mkdirat(self.blobs_fd(), algorithm, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(failed("create the directory of")(errno)),
-        }
+        self.commit_blobs(self.stage_blobs(&[(digest, bytes)])?)
+    }
+
+    /// Writes blobs and waits until they are on disk, but gives them no name yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_blob`](Self::write_blob).
+    pub(crate) fn stage_blobs(
+        &self,
+        blobs: &[(&Digest, &[u8])],
+    ) -> Result<StagedBlobs, StoreError> {
         let staging = self.stage()?;
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(staging.fd(), "blob", flags, Mode::RUSR | Mode::WUSR)
-            .map_err(failed("create"))?;
-        let mut file = File::from_parts(std::fs::File::from(file), staging.path().join("blob"));
-        file.write_all(bytes)
-            .and_then(|()| file.sync_all())
-            .map_err(StoreError::access("write", &path))?;
-        renameat(staging.fd(), "blob", self.blobs_fd(), blob_name(digest))
+        for (digest, bytes) in blobs {
+            check(digest, bytes)?;
+            let path = staging.path().join(digest.hex());
+            let flags = OFlags::WRONLY
+                | OFlags::CREATE
+                | OFlags::TRUNC
+                | OFlags::NOFOLLOW
+                | OFlags::CLOEXEC;
+            let file = openat(staging.fd(), digest.hex(), flags, Mode::RUSR | Mode::WUSR)
+                .map_err(|errno| StoreError::access("create", &path)(errno.into()))?;
+            let mut file = File::from_parts(std::fs::File::from(file), path.as_path());
+            file.write_all(bytes)
+                .and_then(|()| file.sync_all())
+                .map_err(StoreError::access("write", self.layout().blob(digest)))?;
+        }
+        let digests = blobs.iter().map(|(digest, _)| (*digest).clone()).collect();
+        Ok(StagedBlobs { staging, digests })
+    }
+
+    /// Gives blobs their names, for good.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Access`] if the kernel refuses.
+    pub(crate) fn commit_blobs(&self, blobs: StagedBlobs) -> Result<(), StoreError> {
+        let StagedBlobs { staging, digests } = blobs;
+        let mut directories = BTreeSet::new();
+        for digest in &digests {
+            let failed = |attempt| {
+                let path = self.layout().blob(digest);
+                move |errno: Errno| StoreError::access(attempt, path)(errno.into())
+            };
+            let algorithm = digest.algorithm().name();
+            if directories.insert(algorithm) {
+                match mkdirat(self.blobs_fd(), algorithm, Mode::RWXU) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(errno) => return Err(failed("create the directory of")(errno)),
+                }
+            }
+            renameat(
+                staging.fd(),
+                digest.hex(),
+                self.blobs_fd(),
+                blob_name(digest),
+            )
             .map_err(failed("move into place"))?;
-        openat(
-            self.blobs_fd(),
-            algorithm,
-            OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .and_then(fsync)
-        .map_err(failed("flush"))
+        }
+        for algorithm in directories {
+            let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+            openat(self.blobs_fd(), algorithm, flags, Mode::empty())
+                .and_then(fsync)
+                .map_err(|errno| {
+                    let path = self.layout().blobs().join(algorithm);
+                    StoreError::access("flush", path)(errno.into())
+                })?;
+        }
+        Ok(())
     }
 
     /// The bytes behind a digest, verified.

@@ -52,6 +52,8 @@ pub struct CommittedLayer {
     pub size_bytes: u64,
     /// Whether it was in the store before.
     pub was_present: bool,
+    /// What it takes on disk with all that belongs to it, if that was measured.
+    pub disk_bytes: Option<u64>,
 }
 
 impl Store {
@@ -112,10 +114,11 @@ impl Store {
             .into_iter()
             .map(|diff_id| {
                 let was_present = !moved.contains(&diff_id);
-                let size_bytes = self.layer_size(&diff_id)?;
+                let record = Record::load(self, &diff_id)?;
                 Ok(CommittedLayer {
+                    size_bytes: record.size_bytes,
+                    disk_bytes: self.measured(&diff_id, &record)?,
                     diff_id,
-                    size_bytes,
                     was_present,
                 })
             })

@@ -52,6 +52,7 @@ mod view;
 pub use crate::document::Compression;
 pub use archive::ArchiveError;
 pub(crate) use archive::{ArchiveReader, ArchiveWriter, Entry, EntryKind};
+pub(crate) use blob::StagedBlobs;
 pub(crate) use budget::Budget;
 pub use commit::{ChainLayer, CommittedLayer};
 pub(crate) use compression::{Decoder, inflate_error, looks_like_tar, recognise};

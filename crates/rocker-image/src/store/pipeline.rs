@@ -171,7 +171,8 @@ fn run<R: Read + Send>(
         // Panics abort release builds; elsewhere the panic goes on where it was awaited.
         Err(panic) => std::panic::resume_unwind(panic),
     }
-    let (unpacked, diff_id) = written?;
+    let (mut unpacked, diff_id) = written?;
+    unpacked.disk_bytes = directory.disk_bytes();
     let blob = match promised {
         Promised::Nothing | Promised::Tar(_) => None,
         Promised::Blob(layer) => Some(VerifiedBlob {

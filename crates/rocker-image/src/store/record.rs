@@ -19,6 +19,9 @@ use super::{Compression, Store, StoreError};
 pub(super) struct Record {
     /// Bytes of file content.
     pub(super) size_bytes: u64,
+    /// What it takes on disk with all that lies beside it but this record, if that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) disk_bytes: Option<u64>,
     /// The layers it was unpacked on, base first; empty if that does not matter.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) base: Vec<DiffId>,

@@ -44,8 +44,11 @@ pub(super) fn settle(
         .iter()
         .map(|path| encode(path))
         .collect();
+    // copies change that; whoever wants to know will measure again
+    let disk_bytes = layer.unpacked.disk_bytes.filter(|_| copied.is_empty());
     let mut record = Record {
         size_bytes: layer.unpacked.bytes + copied_bytes,
+        disk_bytes,
         base: Vec::new(),
         implied,
         copied,

@@ -5,6 +5,7 @@
 //! can be locked is an orphan and may be deleted by anybody.
 
 use std::fmt;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use fs_err::File;
 use rocker_types::DiffId;
 use rustix::fs::{
     AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstat, fstatvfs, mkdirat, openat, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 use rustix::path::Arg;
@@ -23,8 +25,9 @@ use super::recipe::{ATTIC, Attic, RECIPE, RecipeWriter};
 use super::record::VerifiedBlob;
 use super::remove::remove_tree;
 use super::staged::StagedLayer;
-use super::unfinished::is_of_use;
+use super::unfinished::{forget_done, is_of_use};
 use super::unpack::Unpacked;
+use super::usage::usage_at;
 use super::{LimitExceeded, StoreError};
 
 pub(super) const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
@@ -80,14 +83,15 @@ impl Staging {
             }
             // A sweeper may be faster than our lock; then the directory is its prey, and the
             // next one has another name.
-            let Ok(directory) = openat(tmp, &name, OPEN_DIRECTORY, Mode::empty()) else {
-                continue;
+            let directory = match lock_new(tmp, &name) {
+                Ok(Some(directory)) => directory,
+                Ok(None) => continue,
+                Err(errno) => {
+                    // best effort: an empty one is the next sweep's
+                    let _ = unlinkat(tmp, &name, AtFlags::REMOVEDIR);
+                    return Err(failed("lock")(errno));
+                }
             };
-            if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_err()
-                || !is_at(tmp, name.as_str(), &directory)
-            {
-                continue;
-            }
             let tmp = tmp
                 .try_clone_to_owned()
                 .map_err(StoreError::access("keep open", tmp_path))?;
@@ -211,6 +215,19 @@ impl Staging {
     }
 }
 
+/// Locks the directory that we made a moment ago; `None` if a sweeper was faster.
+fn lock_new(tmp: BorrowedFd<'_>, name: &str) -> Result<Option<OwnedFd>, Errno> {
+    let directory = match openat(tmp, name, OPEN_DIRECTORY, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        result => result?,
+    };
+    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => return Ok(None),
+        result => result?,
+    }
+    Ok(Some(directory).filter(|directory| is_at(tmp, name, directory)))
+}
+
 impl StagingDirectory {
     fn has_something_of_use(&self) -> bool {
         let Ok(entries) = Dir::read_from(&self.directory) else {
@@ -296,6 +313,14 @@ impl LayerDirectory {
         format!("{}{RECIPE}", self.name)
     }
 
+    /// What the layer takes on disk. Measured by whoever unpacked it, beside those who unpack
+    /// others.
+    pub(super) fn disk_bytes(&self) -> Option<u64> {
+        let parts = [&self.name, &self.recipe_name(), &self.attic_name()];
+        let used = parts.map(|name| usage_at(self.staging.fd(), name.as_str()));
+        used.into_iter().sum::<io::Result<u64>>().ok()
+    }
+
     pub(super) fn into_layer(
         self,
         diff_id: DiffId,
@@ -316,7 +341,8 @@ impl LayerDirectory {
 impl Drop for LayerDirectory {
     fn drop(&mut self) {
         let is_kept = self.is_done && self.staging.keeps();
-        if !self.is_committed && !is_kept {
+        // whoever sees the note while half of the layer is gone would believe it
+        if !self.is_committed && !is_kept && forget_done(&self.staging, &self.name).is_ok() {
             for name in [&self.name, &self.recipe_name(), &self.attic_name()] {
                 remove_tree(self.staging.fd(), name.as_bytes()).unwrap_or_default();
             }

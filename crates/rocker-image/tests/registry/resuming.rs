@@ -1,13 +1,13 @@
 //! What one pull leaves, and the next one makes of it.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rocker_image::registry::{PullRequest, pull};
 use rocker_testkit::image::{Compression, Image, ImageBuilder, Layer};
 use rocker_testkit::registry::{Action, On};
 
-use crate::ground::{Ground, Recorder, chain, noise, request};
+use crate::ground::{Ground, Recorder, chain, impatient_request, noise, request};
 
 /// Where the last layer's transfer stops.
 const STALL: usize = 1 << 20;
@@ -29,16 +29,13 @@ fn image(last: Compression) -> Image {
 
 /// Whether two layers are whole, and the third has come as far as it comes.
 fn has_stalled(ground: &Ground, image: &Image) -> bool {
-    let last = image.layers[2].digest.replace(':', "-");
-    let Some(directory) = places(ground).pop() else {
-        return false;
-    };
-    let done = names(&directory)
-        .iter()
-        .filter(|name| name.ends_with(".done"))
-        .count();
-    let blob = fs_err::metadata(directory.join(format!("blob-{last}")));
-    done == 2 && blob.is_ok_and(|blob| blob.len() == STALL as u64)
+    let last = format!("blob-{}", image.layers[2].digest.replace(':', "-"));
+    places(ground).iter().any(|directory| {
+        let names = fs_err::read_dir(directory).into_iter().flatten().flatten();
+        let done = names.filter(|entry| entry.path().extension() == Some("done".as_ref()));
+        let blob = fs_err::metadata(directory.join(&last));
+        done.count() == 2 && blob.is_ok_and(|blob| blob.len() == STALL as u64)
+    })
 }
 
 /// A pull of `image` that is interrupted; the bytes that were served until then.
@@ -74,11 +71,18 @@ fn places(ground: &Ground) -> Vec<PathBuf> {
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
-/// The only one.
+/// The one that stays. A pull that is interrupted does not wait for the thread that writes its
+/// documents, which takes along what it made.
 fn left(ground: &Ground) -> PathBuf {
-    let mut places = places(ground);
-    assert_eq!(places.len(), 1);
-    places.remove(0)
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let mut places = places(ground);
+        if places.len() == 1 {
+            return places.remove(0);
+        }
+        assert!(Instant::now() < end, "{places:?}");
+        std::thread::yield_now();
+    }
 }
 
 fn names(directory: &Path) -> Vec<String> {
@@ -253,6 +257,7 @@ fn leftovers_wait_for_a_week_or_for_a_prune() {
     ground.assert_store_is_empty();
 
     interrupt(&ground, &reference, &image);
+    left(&ground);
     assert!(ground.store.remove_unfinished().unwrap() > STALL as u64);
     ground.assert_store_is_empty();
 }
@@ -271,6 +276,24 @@ fn a_server_that_knows_no_ranges_sends_all_of_it_again() {
 
     assert!(ground.registry.bytes_served() > taken + (2 << 20));
     assert_whole(&ground, &pulled);
+}
+
+#[test]
+fn bytes_that_are_known_already_are_progress_as_well() {
+    let ground = Ground::new();
+    let image = image(Compression::Gzip);
+    let (reference, _) = interrupted(&ground, &image);
+    let last = On::Path(image.layers[2].digest.clone());
+    // what is known takes longer to come again than a registry may be silent
+    let slow = Action::IgnoreRangeAt(STALL / 2);
+    ground.registry.fault(last, u32::MAX, slow);
+
+    let pulled = ground.pull_with(&impatient_request(&reference));
+
+    assert_whole(
+        &ground,
+        &pulled.unwrap_or_else(|error| panic!("{}", chain(&error))),
+    );
 }
 
 #[test]

@@ -86,6 +86,8 @@ pub enum Action {
     DigestHeader(String),
     /// A `Range` header is ignored: status 200 and the whole body.
     IgnoreRange,
+    /// The same, and the body comes at this many bytes a second.
+    IgnoreRangeAt(usize),
     /// No `Content-Length`: the body comes in chunks.
     Chunked,
 }

@@ -161,6 +161,7 @@ struct Leniency {
 
 async fn misbehave(shared: &Shared, request: &Head, action: Action) -> io::Result<Answer> {
     let right = || behave(shared, request, Leniency::default());
+    let whole = || behave(shared, request, Leniency { ignore_range: true });
     Ok(match action {
         Action::Status(status) => error(status, "FAULT", "the test asked for this"),
         Action::RetryAfter { status, seconds } => with_header(
@@ -190,7 +191,8 @@ async fn misbehave(shared: &Shared, request: &Head, action: Action) -> io::Resul
         Action::Lengthen(by) => rewritten(right(), |bytes| bytes.resize(bytes.len() + by, 0)),
         Action::ContentType(value) => with_header(right(), CONTENT_TYPE, &value),
         Action::DigestHeader(value) => with_header(right(), DIGEST.clone(), &value),
-        Action::IgnoreRange => behave(shared, request, Leniency { ignore_range: true }),
+        Action::IgnoreRange => whole(),
+        Action::IgnoreRangeAt(rate) => whole().map(|body| body.throttle(rate)),
         Action::Chunked => right().map(ServedBody::chunked),
         Action::CutUploadAfter(_) | Action::StallUploadAfter(_) | Action::ExpireTokens => {
             unreachable!("they are about the request, and done with by now")

@@ -71,6 +71,8 @@ impl Contents {
             }
         }
         names.retain(|name| !contents.has(name.to_bytes()));
+        // in the order in which they are removed: a note must not outlive what it is about
+        names.sort_by_key(|name| !name.to_bytes().ends_with(DONE.as_bytes()));
         contents.rubbish = names;
         Ok(contents)
     }

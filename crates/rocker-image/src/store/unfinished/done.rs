@@ -15,6 +15,7 @@ use crate::store::StoreError;
 use crate::store::merged::Lower;
 use crate::store::record::{VerifiedBlob, decode, encode};
 use crate::store::staged::StagedLayer;
+use crate::store::staging::Staging;
 use crate::store::unpack::{PendingLink, Unpacked};
 use crate::store::unsynced::boot_id;
 
@@ -38,6 +39,7 @@ pub(super) struct Done {
     implied: Vec<String>,
     /// Names and targets, percent-encoded.
     links: Vec<(String, String)>,
+    disk_bytes: Option<u64>,
     pub(super) has_attic: bool,
     /// The layers below, once the layer may have taken something from them.
     settled_on: Option<Vec<DiffId>>,
@@ -57,6 +59,7 @@ impl Done {
             links: links
                 .map(|link| (encode(&link.path), encode(&link.target)))
                 .collect(),
+            disk_bytes: layer.unpacked.disk_bytes,
             has_attic: layer.directory.has_attic(),
             settled_on,
         })
@@ -103,6 +106,7 @@ impl Done {
             bytes: self.bytes,
             implied: implied.collect::<Option<_>>()?,
             links: links.collect::<Option<_>>()?,
+            disk_bytes: self.disk_bytes,
         })
     }
 
@@ -172,14 +176,19 @@ impl StagedLayer {
     }
 
     fn forget_done(&mut self) -> Result<(), StoreError> {
-        let name = format!("{}{DONE}", self.directory.name());
         self.directory.is_done = false;
-        match unlinkat(self.staging().fd(), &name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => {
-                let path = self.staging().path().join(name);
-                Err(StoreError::access("remove", path)(errno.into()))
-            }
+        forget_done(self.staging(), self.directory.name())
+    }
+}
+
+/// Takes the note away that the layer of this name in `staging` is whole.
+pub(in crate::store) fn forget_done(staging: &Staging, layer: &str) -> Result<(), StoreError> {
+    let name = format!("{layer}{DONE}");
+    match unlinkat(staging.fd(), &name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => {
+            let path = staging.path().join(name);
+            Err(StoreError::access("remove", path)(errno.into()))
         }
     }
 }
@@ -192,4 +201,47 @@ fn names_of(lowers: &[Lower]) -> Vec<DiffId> {
 fn this_boot() -> Option<&'static str> {
     static BOOT: OnceLock<Option<String>> = OnceLock::new();
     BOOT.get_or_init(|| boot_id().ok()).as_deref()
+}
+
+#[cfg(test)]
+mod tests {
+    use rocker_types::Layout;
+
+    use super::*;
+    use crate::document::{Compression, digest_of};
+    use crate::store::{ExpectedLayer, Store, UnpackLimits, unpack_layer};
+
+    #[test]
+    fn nothing_of_a_layer_goes_before_its_note() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(&Layout::new(root.path(), root.path())).unwrap();
+        let staging = store.stage().unwrap();
+        staging.set_keeps(true);
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(4);
+        tar.append_data(&mut header, "file", &b"data"[..]).unwrap();
+        let tar = tar.into_inner().unwrap();
+        let digest = digest_of(rocker_types::Algorithm::Sha256, &tar);
+        let expected = ExpectedLayer {
+            blob: digest.clone(),
+            size_bytes: tar.len() as u64,
+            compression: Compression::None,
+            diff_id: DiffId(digest),
+        };
+        let limits = UnpackLimits::default();
+        let mut layer =
+            unpack_layer(&staging, tar.as_slice(), &expected, &limits, &|_| {}).unwrap();
+        assert!(layer.note_done());
+        let file = staging.path().join("layer-0/file");
+        // a note that cannot be removed
+        let note = staging.path().join("layer-0.done");
+        fs_err::remove_file(&note).unwrap();
+        fs_err::create_dir(&note).unwrap();
+
+        staging.set_keeps(false);
+        drop(layer);
+
+        assert_eq!(fs_err::read(&file).unwrap(), b"data");
+    }
 }

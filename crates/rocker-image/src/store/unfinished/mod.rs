@@ -29,6 +29,7 @@ use std::time::Duration;
 use rocker_types::Digest;
 
 pub(crate) use claims::{Claim, Trace, Wants};
+pub(super) use done::forget_done;
 pub use orphans::UnfinishedPull;
 pub(super) use orphans::sweep;
 pub(crate) use partial::PartialBlob;

@@ -197,8 +197,11 @@ impl Drop for Leftovers {
                 continue;
             };
             for name in ours {
-                // what cannot be removed now waits for the sweep
-                remove_tree(staging.fd(), name.as_bytes()).unwrap_or_default();
+                // The note about a layer comes before the layer: should it stay, so must that. What
+                // cannot be removed now waits for the sweep.
+                if remove_tree(staging.fd(), name.as_bytes()).is_err() {
+                    break;
+                }
             }
             release(staging);
         }

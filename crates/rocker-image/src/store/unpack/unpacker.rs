@@ -43,6 +43,8 @@ pub(crate) struct Unpacked {
     pub(crate) implied: Vec<Vec<u8>>,
     /// Hard links into layers below.
     pub(crate) links: Vec<PendingLink>,
+    /// What it takes on disk, if that was measured.
+    pub(crate) disk_bytes: Option<u64>,
 }
 
 /// Writes the entries of one archive below one directory.
@@ -124,6 +126,7 @@ impl<'a> Unpacker<'a> {
             bytes: self.bytes,
             implied: self.directories.finish()?,
             links: self.links,
+            disk_bytes: None,
         };
         Ok((unpacked, self.attic))
     }
