@@ -38,6 +38,7 @@ mod restart;
 mod resume;
 mod roundtrips;
 mod sharing;
+mod short_names;
 mod storage;
 mod store_check;
 mod terminal;

@@ -324,60 +324,6 @@ fn headers_of_dockers_file_go_to_the_registry_and_nowhere_else() {
 }
 
 #[test]
-fn short_names_mean_what_the_files_say() {
-    let host = require!(host());
-    let [first, second] = [Registry::start(), Registry::start()];
-    let image = ImageBuilder::busybox().build();
-    second.push("team/app:1", &image);
-    first.push("known:latest", &image);
-    let text = |mode: &str| {
-        format!(
-            "unqualified-search-registries = ['{}', '{}']\nshort-name-mode = '{mode}'\n[aliases]\nalias = '{}/known'\n",
-            first.host(),
-            second.host(),
-            first.host()
-        )
-    };
-    let file = host.scratch().join("registries.conf");
-    let with = |mode: &str, words: &[&str]| {
-        fs_err::write(&file, text(mode)).expect("a file");
-        host.command(words.iter().copied())
-            .env("CONTAINERS_REGISTRIES_CONF", &file.to_string_lossy())
-    };
-
-    let pulled = with("permissive", &["pull", "-q", "team/app:1"]).run();
-    let name = format!("{}/team/app:1", second.host());
-    assert_eq!(pulled.stdout, format!("{name}\n"), "{pulled:?}");
-    assert!(first.requests().iter().any(|r| r.path.contains("team/app")));
-    let run = with("enforcing", &["run", "--rm", "team/app:1", "echo", "here"]).run();
-    assert_eq!(run.stdout, "here\n", "what is here is found: {run:?}");
-    host.ok(["rmi", &name]);
-
-    let refused = with("enforcing", &["pull", "team/app:1"]).run();
-    assert_eq!(refused.exit_code, 1, "{refused:?}");
-    assert!(
-        refused.stderr.contains("nobody can be asked"),
-        "{refused:?}"
-    );
-    let mut terminal = with("enforcing", &["pull", "-q", "team/app:1"]).at_terminal();
-    terminal.await_text("Number of the one you mean: ");
-    terminal.type_in("7\n");
-    terminal.await_text("Number of the one you mean: ");
-    terminal.type_in("2\n");
-    assert_eq!(terminal.wait(), 0, "{}", terminal.screen());
-    host.ok(["rmi", &name]);
-
-    let all = with("enforcing", &["pull", "-q", "-a", "alias"]).run();
-    let known = format!("{}/known:latest\n", first.host());
-    assert_eq!((all.exit_code, &all.stdout), (0, &known), "{all:?}");
-
-    let alias = with("enforcing", &["run", "--rm", "alias", "echo", "known"]).run();
-    assert_eq!(alias.stdout, "known\n", "{alias:?}");
-    host.ok(["rmi", &format!("{}/known", first.host())]);
-    host.assert_nothing_left_behind();
-}
-
-#[test]
 fn a_policy_that_wants_more_than_we_check_is_a_refusal() {
     let host = require!(host());
     let registry = Registry::start();

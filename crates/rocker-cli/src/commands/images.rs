@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use glob::Pattern;
 use jiff::Timestamp;
-use rocker_engine::ImageSummary;
+use rocker_engine::{Engine, ImageSummary};
 use rocker_types::ImageRef;
 use serde_json::{Value, json};
 
@@ -150,8 +150,9 @@ enum SortKey {
 type Named<'a> = (&'a ImageSummary, Option<&'a ImageRef>);
 
 pub(crate) fn images(context: &mut Context, args: ImagesArgs) -> Outcome {
-    let wanted = args.name.as_deref().map(Wanted::parse).transpose()?;
     let engine = context.engine()?;
+    let wanted = args.name.as_deref();
+    let wanted = wanted.map(|text| Wanted::parse(engine, text)).transpose()?;
     let filters = ImageFilters::new(engine, &args.filter)?;
     let images = engine.images()?;
     let is_wanted = |name: &&ImageRef| {
@@ -198,29 +199,31 @@ fn sort(found: &mut [Named<'_>], key: SortKey) {
 /// The names that were asked for.
 enum Wanted {
     Pattern(Pattern),
-    Repository(String),
-    Name(ImageRef),
+    /// Every tag of one of these.
+    Repositories(Vec<ImageRef>),
+    Names(Vec<ImageRef>),
 }
 
 impl Wanted {
-    fn parse(text: &str) -> Result<Self, CommandError> {
+    fn parse(engine: &Engine, text: &str) -> Result<Self, CommandError> {
         if text.contains(['*', '?', '[']) {
             return image_filter::pattern(text)
                 .map(Self::Pattern)
                 .map_err(|message| CommandError::conflict(message, "quote [ as [[]"));
         }
-        let name: ImageRef = text.parse()?;
+        let _: ImageRef = text.parse()?;
+        let meanings = engine.meanings(text);
         Ok(match names_a_tag(text) {
-            true => Self::Name(name),
-            false => Self::Repository(name.familiar_repository()),
+            true => Self::Names(meanings),
+            false => Self::Repositories(meanings),
         })
     }
 
     fn fits(&self, name: &ImageRef) -> bool {
         match self {
             Self::Pattern(pattern) => image_filter::names(pattern, name),
-            Self::Repository(repository) => name.familiar_repository() == *repository,
-            Self::Name(wanted) => name == wanted,
+            Self::Repositories(all) => all.iter().any(|one| one.is_same_repository(name)),
+            Self::Names(all) => all.contains(name),
         }
     }
 }

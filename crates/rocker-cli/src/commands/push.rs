@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::path::PathBuf;
 
-use rocker_engine::{Elsewhere, Format, PushCompression, PushRequest, PushWatch, Pushed};
+use rocker_engine::{Elsewhere, Format, FoundBy, PushCompression, PushRequest, PushWatch, Pushed};
 use rocker_types::{Diagnose as _, ErrorKind, ImageRef};
 
 use super::registry::RegistryArgs;
@@ -63,7 +63,7 @@ pub(crate) struct PushArgs {
     #[command(flatten)]
     registry: RegistryArgs,
 
-    /// The image: NAME[:TAG]
+    /// The image, by name or ID
     #[arg(value_name = "IMAGE")]
     image: String,
 
@@ -104,7 +104,6 @@ impl From<Documents> for Format {
 
 pub(crate) fn push(context: &mut Context, args: PushArgs) -> Outcome {
     check(&args)?;
-    let source: ImageRef = args.image.parse()?;
     if args.all_tags {
         if !ImageRef::is_bare(&args.image) {
             return Err(CommandError::conflict(
@@ -112,14 +111,14 @@ pub(crate) fn push(context: &mut Context, args: PushArgs) -> Outcome {
                 "leave out the tag, or --all-tags",
             ));
         }
-        for name in context.engine()?.tags_of(&source)? {
-            let pushed = send(context, &args, &name, &name)?;
+        for name in context.engine()?.tags_of(&args.image)? {
+            let pushed = send(context, &args, &name.canonical(), &name)?;
             tell(&args, &name, &pushed)?;
         }
         return Ok(Status::Success);
     }
     let target = match args.destination.as_deref().map(Place::read).transpose()? {
-        None => source.clone(),
+        None => name_here(context, &args.image)?,
         Some(Place::Named(name)) => name.parse()?,
         Some(Place::InFile(file)) => {
             check_for_file(&args)?;
@@ -130,12 +129,24 @@ pub(crate) fn push(context: &mut Context, args: PushArgs) -> Outcome {
     if target.tag().is_none() || target.digest().is_some() {
         return Err(CommandError::PushByDigest(target.familiar()));
     }
-    let pushed = send(context, &args, &source, &target)?;
+    let pushed = send(context, &args, &args.image, &target)?;
     if let Some(path) = &args.digestfile {
         fs_err::write(path, format!("{}", pushed.digest)).map_err(CommandError::DigestFile)?;
     }
     tell(&args, &target, &pushed)?;
     Ok(Status::Success)
+}
+
+/// What the image is called here, and so where it goes if nothing else is said.
+fn name_here(context: &mut Context, image: &str) -> Result<ImageRef, CommandError> {
+    match context.engine()?.image_here(image, None)? {
+        Some(FoundBy::Name(name)) => Ok(name),
+        Some(FoundBy::Id) => Err(CommandError::conflict(
+            "an ID does not say where to push the image",
+            "use rocker push ID NAME",
+        )),
+        None => Ok(image.parse()?),
+    }
 }
 
 /// What no registry could be asked for.
@@ -192,12 +203,12 @@ fn tell(args: &PushArgs, name: &ImageRef, pushed: &Pushed) -> Result<(), Command
 fn send(
     context: &mut Context,
     args: &PushArgs,
-    source: &ImageRef,
+    image: &str,
     reference: &ImageRef,
 ) -> Result<Pushed, CommandError> {
     let engine = context.engine()?;
     let request = PushRequest {
-        image: source.clone(),
+        image: image.to_owned(),
         reference: reference.clone(),
         place: args.registry.own_place(reference)?,
         compression: args.compression.into(),

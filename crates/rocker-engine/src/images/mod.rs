@@ -11,8 +11,8 @@ mod remove;
 mod save;
 mod tree;
 
-pub use find::ImageSummary;
 pub(crate) use find::config;
+pub use find::{FoundBy, ImageSummary};
 pub use history::BuildStep;
 pub use import::ImportOptions;
 pub(crate) use import::made_layers;
