@@ -32,6 +32,7 @@ mod blob;
 mod cause;
 mod certificates;
 mod chain;
+mod challenge;
 mod credentials;
 mod crew;
 mod diagnose;
