@@ -1,6 +1,5 @@
 //! `rocker login` and `rocker logout`.
 
-use std::cell::Cell;
 use std::io::{IsTerminal as _, Read as _, stdin};
 use std::path::PathBuf;
 
@@ -13,7 +12,7 @@ use super::registry::TransportArgs;
 use super::{CommandError, Context, Outcome, print};
 use crate::exit_code::Status;
 use crate::report;
-use crate::terminal::{SignalPlan, Signals, prompt};
+use crate::terminal::{interruptible, prompt};
 
 /// The longest password from standard input, in bytes.
 const MAX_PASSWORD_BYTES: usize = 32 << 10;
@@ -220,24 +219,15 @@ fn check(
     credential: &Credential,
     options: &RegistryOptions,
 ) -> Result<(), CommandError> {
-    let mut signals = Signals::take(SignalPlan::Interrupt).map_err(CommandError::Terminal)?;
-    let stopped_by = Cell::new(None);
-    let cancelled = || {
-        let signal = signals.next().ok().flatten();
-        stopped_by.set(stopped_by.get().or(signal));
-        stopped_by.get().is_some()
-    };
-    let outcome = rocker_engine::check_login(&LoginRequest {
-        server,
-        credential: credential.clone(),
-        registry: options.clone(),
-        cancelled: &cancelled,
+    let outcome = interruptible(|cancelled| {
+        rocker_engine::check_login(&LoginRequest {
+            server,
+            credential: credential.clone(),
+            registry: options.clone(),
+            cancelled,
+        })
     });
-    let signal = stopped_by.get();
-    signals
-        .follow(SignalPlan::Ignore)
-        .map_err(CommandError::Terminal)?;
-    match (outcome, signal) {
+    match outcome.map_err(CommandError::Terminal)? {
         (Err(error), Some(signal)) if error.kind() == ErrorKind::Interrupted => {
             Err(CommandError::Ended(signal))
         }
