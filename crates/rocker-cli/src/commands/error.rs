@@ -47,8 +47,6 @@ pub(crate) enum CommandError {
     },
     #[error("stopped by {signal}")]
     Stopped { signal: Signal, source: EngineError },
-    #[error("cannot read the configuration")]
-    ReadConfig(#[source] io::Error),
     #[error("cannot use the stored credentials")]
     AuthFile(#[source] Box<rocker_engine::AuthFileError>),
     #[error("cannot read the credentials file {0:?}: there is none")]
@@ -67,7 +65,7 @@ pub(crate) enum CommandError {
         source: rocker_engine::RouteError,
     },
     #[error("cannot read {0:?}")]
-    ReadRegistries(PathBuf, #[source] io::Error),
+    ReadSettings(PathBuf, #[source] io::Error),
     #[error("invalid configuration {path:?}")]
     Registries {
         path: PathBuf,
@@ -145,9 +143,8 @@ impl Diagnose for CommandError {
             | Self::Archive { .. }
             | Self::WriteArchive { .. }
             | Self::Generate { .. }
-            | Self::ReadConfig(_)
             | Self::DigestFile(_)
-            | Self::ReadRegistries(..)
+            | Self::ReadSettings(..)
             | Self::Json(..) => ErrorKind::Internal,
         }
     }
@@ -179,7 +176,7 @@ impl Diagnose for CommandError {
             Self::Pump(_)
             | Self::Ended(_)
             | Self::DigestFile(_)
-            | Self::ReadRegistries(..)
+            | Self::ReadSettings(..)
             | Self::NoAuthFile(_)
             | Self::NotLoggedIn(_)
             | Self::PasswordInput(_)
@@ -187,7 +184,6 @@ impl Diagnose for CommandError {
             | Self::Reference(_)
             | Self::Template(_)
             | Self::Config { .. }
-            | Self::ReadConfig(_)
             | Self::Output(_)
             | Self::Terminal(_)
             | Self::Archive { .. }
