@@ -29,6 +29,7 @@ mod one_liners;
 mod parallel;
 mod power_failure;
 mod progress;
+mod proxies;
 mod pulling;
 mod push;
 mod reach;
