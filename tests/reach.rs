@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use rocker_testkit::image::ImageBuilder;
-use rocker_testkit::registry::{Action, Auth, On, Registry, RequestRecord};
+use rocker_testkit::registry::{
+    Action, Auth, Distribution, Entrance, On, Registry, RequestRecord, certificate,
+};
 use rocker_testkit::{Host, require};
 
 use crate::host;
@@ -18,6 +20,58 @@ pub(crate) fn insecure(host: &Host, registry: &str) -> String {
 
 pub(crate) fn away_from_loopback(auth: Auth) -> Registry {
     Registry::listening_on(&format!("{}:0", Host::ADDRESS), auth)
+}
+
+#[test]
+fn an_import_from_the_web_trusts_whom_a_pull_trusts() {
+    let host = require!(host());
+    let tls = require!(certificate(&host.scratch()));
+    let authority = fs_err::read_to_string(&tls.0).expect("a certificate");
+    let entrance = Entrance {
+        tls: Some(tls),
+        ..Entrance::default()
+    };
+    let server = require!(Distribution::start_with(&host.scratch(), 5000, &entrance));
+    let image = ImageBuilder::busybox().build();
+    let origin = Registry::start();
+    let name = format!("{}/app:1", server.host());
+    host.ok(["pull", "-q", &origin.push("app:1", &image)]);
+    host.ok(["tag", &format!("{}/app:1", origin.host()), &name]);
+    host.ok(["push", "-q", "--tls-verify=false", &name]);
+    let id = host.ok(["images", "-q"]);
+    host.ok(["rmi", "-f", &id]);
+    let layer = &image.layers[0].digest;
+    let url = format!("https://{}/v2/app/blobs/{layer}", server.host());
+    let import = |home: &str| {
+        let command = host.command(["import", &url, "web:1"]);
+        command.env("HOME", home)
+    };
+
+    let refused = import("/").run();
+    assert_eq!(refused.exit_code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("certificate"), "{refused:?}");
+    let authorities = format!(".config/containers/certs.d/{}/ca.crt", server.host());
+    let trusting = home(&host, &[(&authorities, &authority)]);
+    let rule = format!(
+        "[[registry]]\nlocation = '{}'\ninsecure = true\n",
+        server.host()
+    );
+    let conf = host.scratch().join("registries.conf");
+    fs_err::write(&conf, rule).expect("a file");
+    let conf = conf.to_string_lossy();
+    let config = insecure(&host, server.host());
+    for command in [
+        import(&trusting),
+        import("/").env("CONTAINERS_REGISTRIES_CONF", &conf),
+        import("/").env("ROCKER_CONFIG", &config),
+    ] {
+        let imported = command.run();
+        assert_eq!(imported.exit_code, 0, "{imported:?}");
+        assert_eq!(host.ok(["run", "--rm", "web:1", "echo", "here"]), "here");
+        host.ok(["rmi", "web:1"]);
+    }
+    drop(server);
+    host.assert_nothing_left_behind();
 }
 
 #[test]

@@ -107,7 +107,7 @@ pub(crate) fn login(_: &mut Context, args: LoginArgs) -> Outcome {
     if args.get_login {
         return get_login(&files, &server);
     }
-    let mut options = args.transport.options_for_login(server.registry())?;
+    let mut options = args.transport.options_without_image(server.registry())?;
     options.headers = files.headers()?;
     if let Some(stored) = stored(&args, &files, &server)? {
         let who = stored.username().unwrap_or("a token");

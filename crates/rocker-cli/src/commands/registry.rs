@@ -93,7 +93,7 @@ impl TransportArgs {
     /// # Errors
     ///
     /// Those of [`options`](Self::options), and a `registries.conf` that cannot be understood.
-    pub(crate) fn options_for_login(
+    pub(crate) fn options_without_image(
         &self,
         registry: &str,
     ) -> Result<RegistryOptions, CommandError> {
