@@ -55,8 +55,10 @@ pub(crate) enum CommandError {
     NoHome,
     #[error("cannot push {0:?}: a digest is the registry's to give")]
     PushByDigest(String),
+    #[error("cannot write {0:?}, so nothing is pushed")]
+    DigestFile(PathBuf, #[source] io::Error),
     #[error("cannot write the digest; the image was pushed")]
-    DigestFile(#[source] io::Error),
+    DigestLost(#[source] io::Error),
     #[error("cannot use the registry's certificates")]
     Certificates(#[source] Box<rocker_engine::CertificateError>),
     #[error("cannot use {image}")]
@@ -143,7 +145,8 @@ impl Diagnose for CommandError {
             | Self::Archive { .. }
             | Self::WriteArchive { .. }
             | Self::Generate { .. }
-            | Self::DigestFile(_)
+            | Self::DigestFile(..)
+            | Self::DigestLost(_)
             | Self::ReadSettings(..)
             | Self::Json(..) => ErrorKind::Internal,
         }
@@ -175,7 +178,8 @@ impl Diagnose for CommandError {
             Self::Stopped { source, .. } => source.hint(),
             Self::Pump(_)
             | Self::Ended(_)
-            | Self::DigestFile(_)
+            | Self::DigestFile(..)
+            | Self::DigestLost(_)
             | Self::ReadSettings(..)
             | Self::NoAuthFile(_)
             | Self::NotLoggedIn(_)
