@@ -1,10 +1,8 @@
 //! `rocker images`.
 
 use std::cmp::Reverse;
-use std::time::SystemTime;
 
 use glob::Pattern;
-use jiff::Timestamp;
 use rocker_engine::{Engine, ImageSummary};
 use rocker_types::ImageRef;
 use serde_json::{Value, json};
@@ -61,74 +59,26 @@ pub(crate) struct ImagesArgs {
 }
 
 const COLUMNS: &[Column] = &[
-    Column {
-        field: "Repository",
-        header: "REPOSITORY",
-    },
-    Column {
-        field: "Tag",
-        header: "TAG",
-    },
-    Column {
-        field: "ID",
-        header: "IMAGE ID",
-    },
-    Column {
-        field: "CreatedSince",
-        header: "CREATED",
-    },
-    Column {
-        field: "Size",
-        header: "SIZE",
-    },
+    Column::new("Repository", "REPOSITORY"),
+    Column::new("Tag", "TAG"),
+    Column::new("ID", "IMAGE ID"),
+    Column::new("CreatedSince", "CREATED"),
+    Column::new("Size", "SIZE"),
 ];
 const WITH_DIGEST: &[Column] = &[
-    Column {
-        field: "Repository",
-        header: "REPOSITORY",
-    },
-    Column {
-        field: "Tag",
-        header: "TAG",
-    },
-    Column {
-        field: "Digest",
-        header: "DIGEST",
-    },
-    Column {
-        field: "ID",
-        header: "IMAGE ID",
-    },
-    Column {
-        field: "CreatedSince",
-        header: "CREATED",
-    },
-    Column {
-        field: "Size",
-        header: "SIZE",
-    },
+    Column::new("Repository", "REPOSITORY"),
+    Column::new("Tag", "TAG"),
+    Column::new("Digest", "DIGEST"),
+    Column::new("ID", "IMAGE ID"),
+    Column::new("CreatedSince", "CREATED"),
+    Column::new("Size", "SIZE"),
 ];
 const HIDDEN: &[Column] = &[
-    Column {
-        field: "Digest",
-        header: "DIGEST",
-    },
-    Column {
-        field: "CreatedAt",
-        header: "CREATED AT",
-    },
-    Column {
-        field: "Containers",
-        header: "CONTAINERS",
-    },
-    Column {
-        field: "VirtualSize",
-        header: "VIRTUAL SIZE",
-    },
-    Column {
-        field: "Labels",
-        header: "LABELS",
-    },
+    Column::new("Digest", "DIGEST"),
+    Column::new("CreatedAt", "CREATED AT"),
+    Column::new("Containers", "CONTAINERS"),
+    Column::new("VirtualSize", "VIRTUAL SIZE"),
+    Column::new("Labels", "LABELS"),
 ];
 
 /// Docker's word for a name that an image does not have.
@@ -257,7 +207,7 @@ fn row(image: &ImageSummary, name: Option<&ImageRef>, whole: bool) -> Value {
         "Tag": name.and_then(ImageRef::tag).unwrap_or(NONE),
         "ID": id,
         "Digest": digest.map_or(NONE, |(_, digest)| digest),
-        "CreatedSince": created.map_or_else(|| "N/A".to_owned(), ago),
+        "CreatedSince": human::ago(created),
         "CreatedAt": created.map_or_else(|| "N/A".to_owned(), |at| {
             local_time(i64::try_from(at.as_nanosecond()).unwrap_or_default())
         }),
@@ -267,11 +217,4 @@ fn row(image: &ImageSummary, name: Option<&ImageRef>, whole: bool) -> Value {
         "Labels": labels_text(labels),
         "_Labels": labels,
     })
-}
-
-fn ago(then: Timestamp) -> String {
-    let age = SystemTime::now()
-        .duration_since(then.into())
-        .unwrap_or_default();
-    format!("{} ago", human::duration(age))
 }
