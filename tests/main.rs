@@ -15,6 +15,7 @@ mod changes;
 mod confinement;
 mod crash;
 mod disk_usage;
+mod examples;
 mod exec;
 mod host_report;
 mod image_names;
