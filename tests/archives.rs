@@ -332,6 +332,52 @@ fn an_index_of_platforms_gives_the_one_that_is_wanted() {
     host.assert_nothing_left_behind();
 }
 
+#[test]
+fn a_name_that_two_images_of_a_layout_have_means_neither() {
+    let host = require!(host());
+    let layout = host.scratch().join("layout");
+    let of = |content: &str| {
+        let layer = Layer::new().file("which", content);
+        ImageBuilder::busybox().layer(layer).build()
+    };
+    let (one, other) = (of("one"), of("other"));
+    let entries = [&one, &other].map(|image| {
+        image.write_oci_layout(&layout, "x").expect("a layout");
+        let mut entry = image.manifest.descriptor();
+        entry["annotations"] = serde_json::json!({ "org.opencontainers.image.ref.name": "1" });
+        entry
+    });
+    let index = |entries: &[serde_json::Value]| {
+        let index = serde_json::json!({ "schemaVersion": 2, "manifests": entries });
+        fs_err::write(layout.join("index.json"), index.to_string()).expect("an index");
+    };
+    let named = format!("oci:{}:1", layout.display());
+
+    index(&entries);
+    let refused = host.rocker(["pull", &named]);
+    assert_eq!(refused.exit_code, 1, "{refused:?}");
+    for image in [&one, &other] {
+        assert!(
+            refused.stderr.contains(&image.manifest.digest),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(host.ok(["images", "-q"]), "");
+    let loaded = host.ok(["load", "-i", &layout.to_string_lossy()]);
+    assert_eq!(loaded.lines().count(), 2, "both can be had: {loaded}");
+
+    index(&[entries[1].clone(), entries[1].clone()]);
+    let pulled = host.ok(["pull", "-q", &named]);
+    assert!(
+        pulled.contains(&other.config.digest),
+        "said twice: {pulled}"
+    );
+    for image in [&one, &other] {
+        host.ok(["rmi", "-f", &image.config.digest]);
+    }
+    host.assert_nothing_left_behind();
+}
+
 /// Unpacks a saved archive, lets a script change it, and packs it again.
 fn bent(host: &Host, script: &str) -> String {
     let script = format!(

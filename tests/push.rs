@@ -543,6 +543,65 @@ fn every_tag_of_a_repository_is_pushed_where_that_is_asked_for() {
 }
 
 #[test]
+fn a_tag_that_cannot_be_pushed_does_not_keep_the_others_from_their_turn() {
+    let host = require!(host());
+    let target = Registry::with_auth(Auth::Basic {
+        user: "ann".to_owned(),
+        password: "secret".to_owned(),
+    });
+    let (_origin, reference) = pulled_for(&host, &ImageBuilder::busybox().build(), &target);
+    let repository = format!("{}/app", target.host());
+    for tag in ["2", "3"] {
+        host.ok(["tag", &reference, &format!("{repository}:{tag}")]);
+    }
+    target.fault(
+        On::Path("/manifests/2".to_owned()),
+        100,
+        Action::Status(400),
+    );
+
+    let mut terminal = host.terminal(["push", "-q", "-a", "--creds", "ann", &repository]);
+    terminal.await_text("Password: ");
+    terminal.type_in("secret\r");
+
+    assert_eq!(terminal.wait(), 1, "{}", terminal.screen());
+    let screen = terminal.screen();
+    assert_eq!(screen.matches("Password: ").count(), 1, "{screen}");
+    assert_eq!(screen.matches("Error: ").count(), 1, "{screen}");
+    let there = ["1", "2", "3"].map(|tag| target.manifest(&format!("app:{tag}")).is_some());
+    assert_eq!(there, [true, false, true], "{screen}");
+    remove(&host, &reference);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_file_for_the_digest_that_cannot_be_written_is_found_out_before_the_push() {
+    let host = require!(host());
+    let target = Registry::start();
+    let (_origin, _) = pulled_for(&host, &ImageBuilder::busybox().build(), &target);
+    let name = format!("{}/app:1", target.host());
+    let before = target.requests().len();
+    let file = host.scratch().join("digest");
+    let digestfile = |path: &str| host.rocker(["push", "-q", "--digestfile", path, &name]);
+
+    for path in ["/proc/no-such-directory/digest", "/"] {
+        let refused = digestfile(path);
+        assert_eq!(refused.exit_code, 1, "{refused:?}");
+        assert!(refused.stderr.contains("nothing is pushed"), "{refused:?}");
+    }
+    assert_eq!(target.requests().len(), before);
+
+    fs_err::write(&file, "old").expect("a file");
+    target.fault(On::Method("PUT"), 1, Action::Status(400));
+    let failed = digestfile(&file.to_string_lossy());
+    assert_eq!(failed.exit_code, 1, "{failed:?}");
+    let left = fs_err::read_to_string(&file).expect("a file");
+    assert_eq!(left, "old", "as it was");
+    remove(&host, &name);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
 fn the_registry_gets_the_documents_that_are_asked_for() {
     let host = require!(host());
     let target = Registry::start();

@@ -1,9 +1,6 @@
-//! The way to a registry: proxies, IPv6, names with several addresses, files that say which image
-//! is meant and whether it may come in.
+//! The way to a registry: certificates, IPv6, names with several addresses, headers, and the policy
+//! that says whether an image may come in.
 
-use std::io::{BufRead as _, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rocker_testkit::image::ImageBuilder;
@@ -14,198 +11,66 @@ use rocker_testkit::{Host, require};
 
 use crate::host;
 
-/// What a proxy of the tests does with `CONNECT`.
-#[derive(Clone)]
-enum Tunnel {
-    /// Leads all to this address.
-    To(String),
-    /// Answers with this status.
-    Refuse(&'static str),
-}
-
-/// A proxy on an address of this host that is not loopback, and the first lines that it hears.
-fn proxy(tunnel: Tunnel) -> (String, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind((Host::ADDRESS, 0)).expect("a free port");
-    let address = listener.local_addr().expect("an address").to_string();
-    let heard = Arc::new(Mutex::default());
-    let lines: Arc<Mutex<Vec<String>>> = Arc::clone(&heard);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let (tunnel, lines) = (tunnel.clone(), Arc::clone(&lines));
-            std::thread::spawn(move || carry(stream, &tunnel, &lines));
-        }
-    });
-    (format!("http://{address}"), heard)
-}
-
-fn carry(stream: TcpStream, tunnel: &Tunnel, heard: &Mutex<Vec<String>>) {
-    let mut reader = BufReader::new(stream.try_clone().expect("a copy"));
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).is_ok_and(|read| read > 0) {}
-    let first = head.lines().next().unwrap_or_default().to_owned();
-    heard.lock().expect("nobody panicked").push(first.clone());
-    let mut client = stream;
-    let mut words = first.split(' ');
-    let (method, target) = (
-        words.next().unwrap_or_default(),
-        words.next().unwrap_or_default(),
-    );
-    if method != "CONNECT" {
-        // a request for what it names whole
-        let rest = target.trim_start_matches("http://");
-        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let mut server = TcpStream::connect(host).expect("the registry");
-        let head = head.replacen(target, &format!("/{path}"), 1);
-        let head = head.replacen("\r\n", "\r\nConnection: close\r\n", 1);
-        server.write_all(head.as_bytes()).expect("it reads");
-        pass(server, client);
-        return;
-    }
-    match tunnel {
-        Tunnel::Refuse(status) => {
-            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
-            let _gone = client.write_all(answer.as_bytes());
-        }
-        Tunnel::To(address) => {
-            let server = TcpStream::connect(address).expect("the registry");
-            client
-                .write_all(b"HTTP/1.1 200 OK\r\n\r\n")
-                .expect("it reads");
-            let (from, to) = (client.try_clone(), server.try_clone());
-            let (from, to) = (from.expect("a copy"), to.expect("a copy"));
-            std::thread::spawn(move || pass(from, to));
-            pass(server, client);
-        }
-    }
-}
-
-/// Until one side has enough.
-fn pass(mut from: impl Read, mut to: impl Write) {
-    let _end = std::io::copy(&mut from, &mut to);
-}
-
 /// A configuration of rocker's own that lets it speak plain HTTP to this host's address.
-fn insecure(host: &Host, registry: &str) -> String {
+pub(crate) fn insecure(host: &Host, registry: &str) -> String {
     let file = host.scratch().join("config.toml");
     fs_err::write(&file, format!("insecure = ['{registry}']\n")).expect("a file");
     file.to_string_lossy().into_owned()
 }
 
-fn away_from_loopback(auth: Auth) -> Registry {
+pub(crate) fn away_from_loopback(auth: Auth) -> Registry {
     Registry::listening_on(&format!("{}:0", Host::ADDRESS), auth)
 }
 
 #[test]
-fn a_proxy_is_used_for_what_is_not_excepted() {
-    let host = require!(host());
-    let registry = away_from_loopback(Auth::Open);
-    let reference = registry.push("app:1", &ImageBuilder::busybox().build());
-    let config = insecure(&host, &registry.host());
-    let (address, heard) = proxy(Tunnel::Refuse("403 Forbidden"));
-    let (address, subnet) = (address.as_str(), format!("{}/24", Host::ADDRESS));
-    for (variables, used) in [
-        (&[("HTTP_PROXY", address)][..], true),
-        (&[("http_proxy", address)], true),
-        (&[("ALL_PROXY", address)], true),
-        (&[("HTTPS_PROXY", address)], false),
-        (&[("HTTP_PROXY", address), ("NO_PROXY", "192.0.2.1")], false),
-        (
-            &[("HTTP_PROXY", address), ("no_proxy", subnet.as_str())],
-            false,
-        ),
-        (&[("http_proxy", address), ("NO_PROXY", "*")], false),
-    ] {
-        heard.lock().expect("nobody panicked").clear();
-        let command = host
-            .command(["pull", "-q", &reference])
-            .env("ROCKER_CONFIG", &config);
-        let command = variables
-            .iter()
-            .fold(command, |command, (name, value)| command.env(name, value));
-        let pulled = command.run();
-        assert_eq!(pulled.exit_code, 0, "{variables:?} {pulled:?}");
-        let count = heard.lock().expect("nobody panicked").len();
-        assert_eq!(count > 0, used, "{variables:?}");
-        host.ok(["rmi", &reference]);
-    }
-    host.assert_nothing_left_behind();
-}
-
-#[test]
-fn tls_goes_through_a_proxy_that_learns_the_name_alone() {
+fn an_import_from_the_web_trusts_whom_a_pull_trusts() {
     let host = require!(host());
     let tls = require!(certificate(&host.scratch()));
-    let certificates = host.scratch().join("certs");
-    fs_err::create_dir(&certificates).expect("a directory");
-    fs_err::copy(&tls.0, certificates.join("ca.crt")).expect("a copy");
+    let authority = fs_err::read_to_string(&tls.0).expect("a certificate");
     let entrance = Entrance {
         tls: Some(tls),
         ..Entrance::default()
     };
     let server = require!(Distribution::start_with(&host.scratch(), 5000, &entrance));
-    // nobody but the proxy knows where that is
-    let name = "registry.test:5000/app:1";
-    let directory = certificates.to_string_lossy().into_owned();
-    let through = |proxy: &str, words: &[&str]| {
-        let command = host.command(words.iter().copied());
-        let command = command.args(["--cert-dir", &directory]);
-        command.env("HTTPS_PROXY", proxy).run()
-    };
     let image = ImageBuilder::busybox().build();
     let origin = Registry::start();
+    let name = format!("{}/app:1", server.host());
     host.ok(["pull", "-q", &origin.push("app:1", &image)]);
-    host.ok(["tag", &format!("{}/app:1", origin.host()), name]);
-    let (address, heard) = proxy(Tunnel::To(server.host().to_owned()));
-
-    let pushed = through(&address, &["push", name]);
-    assert!(pushed.stdout.contains(&image.manifest.digest), "{pushed:?}");
+    host.ok(["tag", &format!("{}/app:1", origin.host()), &name]);
+    host.ok(["push", "-q", "--tls-verify=false", &name]);
     let id = host.ok(["images", "-q"]);
     host.ok(["rmi", "-f", &id]);
-    let pulled = through(&address, &["pull", "-q", name]);
-    assert_eq!(pulled.exit_code, 0, "{pulled:?}");
-    let heard = heard.lock().expect("nobody panicked").clone();
-    let all = heard
-        .iter()
-        .all(|line| line.starts_with("CONNECT registry.test:5000 "));
-    assert!(all && !heard.is_empty(), "{heard:?}");
-    host.ok(["rmi", name]);
-
-    drop(server);
-    host.assert_nothing_left_behind();
-}
-
-#[test]
-fn a_proxy_that_leads_nowhere_is_told_once_and_without_its_password() {
-    let host = require!(host());
-    let through = |proxy: &str| {
-        let command = host.command(["pull", "registry.test:5000/app:1"]);
-        command.env("HTTPS_PROXY", proxy).run()
+    let layer = &image.layers[0].digest;
+    let url = format!("https://{}/v2/app/blobs/{layer}", server.host());
+    let import = |home: &str| {
+        let command = host.command(["import", &url, "web:1"]);
+        command.env("HOME", home)
     };
-    for (status, says) in [
-        ("403 Forbidden", "proxy"),
-        ("407 Proxy Authentication Required", "proxy"),
+
+    let refused = import("/").run();
+    assert_eq!(refused.exit_code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("certificate"), "{refused:?}");
+    let authorities = format!(".config/containers/certs.d/{}/ca.crt", server.host());
+    let trusting = home(&host, &[(&authorities, &authority)]);
+    let rule = format!(
+        "[[registry]]\nlocation = '{}'\ninsecure = true\n",
+        server.host()
+    );
+    let conf = host.scratch().join("registries.conf");
+    fs_err::write(&conf, rule).expect("a file");
+    let conf = conf.to_string_lossy();
+    let config = insecure(&host, server.host());
+    for command in [
+        import(&trusting),
+        import("/").env("CONTAINERS_REGISTRIES_CONF", &conf),
+        import("/").env("ROCKER_CONFIG", &config),
     ] {
-        let (address, heard) = proxy(Tunnel::Refuse(status));
-        let refused = through(&address);
-        assert_eq!(refused.exit_code, 1, "{refused:?}");
-        assert!(refused.stderr.contains(says), "{status} {refused:?}");
-        assert!(refused.stderr.contains("hint: "), "{status} {refused:?}");
-        assert_eq!(
-            heard.lock().expect("nobody panicked").len(),
-            1,
-            "{refused:?}"
-        );
+        let imported = command.run();
+        assert_eq!(imported.exit_code, 0, "{imported:?}");
+        assert_eq!(host.ok(["run", "--rm", "web:1", "echo", "here"]), "here");
+        host.ok(["rmi", "web:1"]);
     }
-    for (value, says) in [
-        ("socks5://127.0.0.1:1", "HTTPS_PROXY"),
-        ("http://", "HTTPS_PROXY"),
-        ("http://user:hunter2@127.0.0.1:1", "refused"),
-    ] {
-        let refused = through(value);
-        assert_eq!(refused.exit_code, 1, "{refused:?}");
-        assert!(refused.stderr.contains(says), "{value} {refused:?}");
-        assert!(!refused.stderr.contains("hunter2"), "{refused:?}");
-    }
+    drop(server);
     host.assert_nothing_left_behind();
 }
 
@@ -320,60 +185,6 @@ fn headers_of_dockers_file_go_to_the_registry_and_nowhere_else() {
     assert_eq!(refused.exit_code, 1, "{refused:?}");
     assert!(refused.stderr.contains("\"X-Meta-A b\""), "{refused:?}");
     assert!(!refused.stderr.contains("kept-secret"), "{refused:?}");
-    host.assert_nothing_left_behind();
-}
-
-#[test]
-fn short_names_mean_what_the_files_say() {
-    let host = require!(host());
-    let [first, second] = [Registry::start(), Registry::start()];
-    let image = ImageBuilder::busybox().build();
-    second.push("team/app:1", &image);
-    first.push("known:latest", &image);
-    let text = |mode: &str| {
-        format!(
-            "unqualified-search-registries = ['{}', '{}']\nshort-name-mode = '{mode}'\n[aliases]\nalias = '{}/known'\n",
-            first.host(),
-            second.host(),
-            first.host()
-        )
-    };
-    let file = host.scratch().join("registries.conf");
-    let with = |mode: &str, words: &[&str]| {
-        fs_err::write(&file, text(mode)).expect("a file");
-        host.command(words.iter().copied())
-            .env("CONTAINERS_REGISTRIES_CONF", &file.to_string_lossy())
-    };
-
-    let pulled = with("permissive", &["pull", "-q", "team/app:1"]).run();
-    let name = format!("{}/team/app:1", second.host());
-    assert_eq!(pulled.stdout, format!("{name}\n"), "{pulled:?}");
-    assert!(first.requests().iter().any(|r| r.path.contains("team/app")));
-    let run = with("enforcing", &["run", "--rm", "team/app:1", "echo", "here"]).run();
-    assert_eq!(run.stdout, "here\n", "what is here is found: {run:?}");
-    host.ok(["rmi", &name]);
-
-    let refused = with("enforcing", &["pull", "team/app:1"]).run();
-    assert_eq!(refused.exit_code, 1, "{refused:?}");
-    assert!(
-        refused.stderr.contains("nobody can be asked"),
-        "{refused:?}"
-    );
-    let mut terminal = with("enforcing", &["pull", "-q", "team/app:1"]).at_terminal();
-    terminal.await_text("Number of the one you mean: ");
-    terminal.type_in("7\n");
-    terminal.await_text("Number of the one you mean: ");
-    terminal.type_in("2\n");
-    assert_eq!(terminal.wait(), 0, "{}", terminal.screen());
-    host.ok(["rmi", &name]);
-
-    let all = with("enforcing", &["pull", "-q", "-a", "alias"]).run();
-    let known = format!("{}/known:latest\n", first.host());
-    assert_eq!((all.exit_code, &all.stdout), (0, &known), "{all:?}");
-
-    let alias = with("enforcing", &["run", "--rm", "alias", "echo", "known"]).run();
-    assert_eq!(alias.stdout, "known\n", "{alias:?}");
-    host.ok(["rmi", &format!("{}/known", first.host())]);
     host.assert_nothing_left_behind();
 }
 

@@ -56,6 +56,14 @@ fn bytes_once(images: &[Image]) -> u64 {
     all.map(|blob| blob.bytes.len() as u64).sum()
 }
 
+/// Has every blob come at this rate, and makes the data directory.
+fn slow_down(host: &Host, bytes_a_second: usize) {
+    let slow = Action::Throttle(bytes_a_second);
+    let blobs = On::Path("/blobs/".to_owned());
+    host.registry().fault(blobs, u32::MAX, slow);
+    host.ok(["ps"]);
+}
+
 fn pull_all(host: &Host, references: &[String]) -> Vec<Spawned> {
     let pull = |reference: &String| {
         let limit = Duration::from_secs(60) * patience();
@@ -83,12 +91,7 @@ fn pulls_at_the_same_time_fetch_each_layer_once() {
     let host = require!(host());
     let images = four_images();
     let references = push_all(&host, &images);
-    host.registry().fault(
-        On::Path("/blobs/".to_owned()),
-        u32::MAX,
-        Action::Throttle(RATE),
-    );
-    host.ok(["ps"]);
+    slow_down(&host, RATE);
 
     let pulls = pull_all(&host, &references);
     let outputs: Vec<_> = pulls.into_iter().map(Spawned::finish).collect();
@@ -111,12 +114,7 @@ fn what_a_killed_pull_was_fetching_is_taken_over_by_those_who_wait_for_it() {
     let host = require!(host());
     let images = four_images();
     let references = push_all(&host, &images);
-    host.registry().fault(
-        On::Path("/blobs/".to_owned()),
-        u32::MAX,
-        Action::Throttle(RATE),
-    );
-    host.ok(["ps"]);
+    slow_down(&host, RATE);
 
     // the first gets all that it needs; the others come to wait for it
     let first = host.command(["pull", &references[3]]).quiet().spawn();
@@ -146,10 +144,7 @@ fn what_a_killed_pull_was_fetching_is_taken_over_by_those_who_wait_for_it() {
 fn what_a_stopped_pull_was_fetching_is_fetched_by_those_who_wait_for_it() {
     let host = require!(host());
     let reference = host.registry().push("app:1", &image(&[1, 2]));
-    let slow = Action::Throttle(RATE / 4);
-    host.registry()
-        .fault(On::Path("/blobs/".to_owned()), u32::MAX, slow);
-    host.ok(["ps"]);
+    slow_down(&host, RATE / 4);
 
     let stopped = host.command(["pull", &reference]).quiet().spawn();
     await_that(&stopped, || host.registry().bytes_served() > 300_000);
@@ -174,12 +169,7 @@ fn two_images_with_the_same_layers_in_another_order_do_not_wait_for_each_other_f
     let host = require!(host());
     let images = [image(&[1, 2]), image(&[2, 1])];
     let references = push_all(&host, &images);
-    host.registry().fault(
-        On::Path("/blobs/".to_owned()),
-        u32::MAX,
-        Action::Throttle(RATE),
-    );
-    host.ok(["ps"]);
+    slow_down(&host, RATE);
 
     for output in pull_all(&host, &references)
         .into_iter()

@@ -9,6 +9,7 @@ mod exit_code;
 mod logging;
 mod output_file;
 mod report;
+mod settings_file;
 mod template;
 mod terminal;
 mod ui;

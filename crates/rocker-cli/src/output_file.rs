@@ -29,12 +29,12 @@ enum Name {
 }
 
 impl OutputFile {
-    /// Begins a file that only its owner may read: images hold what they hold.
+    /// Begins a file with this mode, of which the umask takes its part.
     ///
     /// # Errors
     ///
     /// What the kernel says.
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path, mode: Mode) -> io::Result<Self> {
         // what a link leads to is replaced, not the link
         let path = fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let is_special = fs_err::metadata(&path).is_ok_and(|found| !found.is_file());
@@ -47,7 +47,7 @@ impl OutputFile {
         }
         let directory = directory_of(&path);
         let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
-        match openat(CWD, directory, flags, Mode::RUSR | Mode::WUSR) {
+        match openat(CWD, directory, flags, mode) {
             Ok(file) => Ok(Self {
                 file: File::from_parts(std::fs::File::from(file), &path),
                 name: Name::Give(path),
@@ -55,7 +55,7 @@ impl OutputFile {
             Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
                 let from = beside(&path);
                 let mut options = OpenOptions::new();
-                options.write(true).create_new(true).mode(0o600);
+                options.write(true).create_new(true).mode(mode.bits());
                 Ok(Self {
                     file: options.open(&from)?,
                     name: Name::Change { from, to: path },
@@ -138,13 +138,13 @@ mod tests {
         let path = dir.path().join("f");
         for content in ["one", "two"] {
             let before = fs_err::read_to_string(&path).ok();
-            let mut output = OutputFile::create(&path).unwrap();
+            let mut output = OutputFile::create(&path, Mode::RUSR | Mode::WUSR).unwrap();
             output.file().write_all(content.as_bytes()).unwrap();
             assert_eq!(fs_err::read_to_string(&path).ok(), before);
             output.finish().unwrap();
             assert_eq!(fs_err::read_to_string(&path).unwrap(), content);
         }
-        OutputFile::create(&path).unwrap().discard();
+        OutputFile::create(&path, Mode::RUSR).unwrap().discard();
         let names = fs_err::read_dir(dir.path()).unwrap().count();
         assert_eq!(
             (names, fs_err::read_to_string(&path).unwrap()),
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn devices_are_written_as_they_are() {
-        let mut output = OutputFile::create(Path::new("/dev/null")).unwrap();
+        let mut output = OutputFile::create(Path::new("/dev/null"), Mode::WUSR).unwrap();
         output.file().write_all(b"x").unwrap();
         output.finish().unwrap();
     }

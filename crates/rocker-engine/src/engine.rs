@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rocker_db::{DurableDb, LiveDb};
 use rocker_image::store::{Store, UnpackLimits};
-use rocker_types::{ContainerId, Layout, VolumeName};
+use rocker_types::{ContainerId, ImageRef, Layout, VolumeName};
 
 use crate::EngineError;
 use crate::spare::names_in;
@@ -23,6 +23,7 @@ pub struct Engine {
     store: Option<Store>,
     pub(crate) trash: Vec<PendingTrash>,
     pub(crate) limits: UnpackLimits,
+    pub(crate) short_names: fn(&str) -> Vec<ImageRef>,
 }
 
 impl Engine {
@@ -59,12 +60,18 @@ impl Engine {
             store: None,
             trash: Vec::new(),
             limits: UnpackLimits::default(),
+            short_names: |_| Vec::new(),
         })
     }
 
     /// What a layer may cost that comes from now on.
     pub fn set_limits(&mut self, limits: UnpackLimits) {
         self.limits = limits;
+    }
+
+    /// Has a name without a registry mean first the images that `meant` says, in that order.
+    pub fn set_short_names(&mut self, meant: fn(&str) -> Vec<ImageRef>) {
+        self.short_names = meant;
     }
 
     /// Where this installation lies.

@@ -49,8 +49,8 @@ pub use disk_usage::{DetailedUsage, DiskUsage, ImageUsage, Share};
 pub use engine::Engine;
 pub use error::EngineError;
 pub use images::{
-    BuildStep, ImageSummary, ImageTree, ImportOptions, PullRequest, Pulled, PushRequest, PushWatch,
-    Pushed, RemovedImage, TreeLayer,
+    BuildStep, FoundBy, ImageSummary, ImageTree, ImportOptions, PullRequest, Pulled, PushRequest,
+    PushWatch, Pushed, RemovedImage, TreeLayer, WebArchive,
 };
 pub use lifecycle::monitor_main;
 pub use report::MonitorFailure;
@@ -65,7 +65,7 @@ pub use rocker_image::registry::{
     NoProgress, NoPushProgress, PullError, PullEvent, PullProgress, PushCompression, PushEvent,
     PushProgress, PushState, RegistryOptions, RemoteDocument, RouteError, Routes, SavedIn, Server,
     Stop, TlsPolicy, Way, check_login, fetch_document, forget_all_logins, forget_login, list_tags,
-    save_login,
+    save_login, server_of,
 };
 pub use rocker_image::store::{Change, ChangeKind, Depth, UnpackLimits};
 pub use rocker_runtime::{ExitStatus, Running, executable, main_init};

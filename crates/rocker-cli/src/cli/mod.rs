@@ -16,4 +16,6 @@ pub(crate) use table::{Entry, Failures};
 pub(crate) use usage_error::{Fault, UsageError};
 
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use super::CommandError;
 use super::auth_files::variable;
-use crate::report;
+use crate::{report, settings_file};
 
 /// The system's configuration; `ROCKER_CONFIG` names another file.
 const CONFIG: &str = "/etc/rocker/config.toml";
@@ -38,13 +38,12 @@ struct Unusable {
 pub(crate) fn read() -> Result<Config, CommandError> {
     let own = variable("ROCKER_CONFIG");
     let path: PathBuf = own.clone().unwrap_or_else(|| CONFIG.into());
-    let text = match fs_err::read_to_string(&path) {
-        Ok(text) => text,
-        // Only the default one may be missing.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && own.is_none() => {
-            return Ok(Config::default());
-        }
-        Err(source) => return Err(CommandError::ReadConfig(source)),
+    let text = match own {
+        Some(_) => Some(settings_file::read_existing(&path)?),
+        None => settings_file::read(&path)?,
+    };
+    let Some(text) = text else {
+        return Ok(Config::default());
     };
     let table = text.parse::<Table>();
     let table = table.map_err(|error| misread(&path, &text, &error))?;

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use rocker_engine::{Engine, EngineError};
 use rocker_types::Layout;
 
-use super::{CommandError, Outcome, config};
+use super::{CommandError, Outcome, config, short_names};
 use crate::exit_code::Status;
 use crate::report;
 
@@ -32,7 +32,11 @@ impl Context {
     pub(crate) fn engine(&mut self) -> Result<&mut Engine, EngineError> {
         match &mut self.engine {
             Some(engine) => Ok(engine),
-            empty => Ok(empty.insert(Engine::open(&self.layout)?)),
+            empty => {
+                let mut engine = Engine::open(&self.layout)?;
+                engine.set_short_names(short_names::perhaps_meant);
+                Ok(empty.insert(engine))
+            }
         }
     }
 

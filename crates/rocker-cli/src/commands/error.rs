@@ -47,8 +47,6 @@ pub(crate) enum CommandError {
     },
     #[error("stopped by {signal}")]
     Stopped { signal: Signal, source: EngineError },
-    #[error("cannot read the configuration")]
-    ReadConfig(#[source] io::Error),
     #[error("cannot use the stored credentials")]
     AuthFile(#[source] Box<rocker_engine::AuthFileError>),
     #[error("cannot read the credentials file {0:?}: there is none")]
@@ -57,8 +55,10 @@ pub(crate) enum CommandError {
     NoHome,
     #[error("cannot push {0:?}: a digest is the registry's to give")]
     PushByDigest(String),
+    #[error("cannot write {0:?}, so nothing is pushed")]
+    DigestFile(PathBuf, #[source] io::Error),
     #[error("cannot write the digest; the image was pushed")]
-    DigestFile(#[source] io::Error),
+    DigestLost(#[source] io::Error),
     #[error("cannot use the registry's certificates")]
     Certificates(#[source] Box<rocker_engine::CertificateError>),
     #[error("cannot use {image}")]
@@ -67,7 +67,7 @@ pub(crate) enum CommandError {
         source: rocker_engine::RouteError,
     },
     #[error("cannot read {0:?}")]
-    ReadRegistries(PathBuf, #[source] io::Error),
+    ReadSettings(PathBuf, #[source] io::Error),
     #[error("invalid configuration {path:?}")]
     Registries {
         path: PathBuf,
@@ -145,9 +145,9 @@ impl Diagnose for CommandError {
             | Self::Archive { .. }
             | Self::WriteArchive { .. }
             | Self::Generate { .. }
-            | Self::ReadConfig(_)
-            | Self::DigestFile(_)
-            | Self::ReadRegistries(..)
+            | Self::DigestFile(..)
+            | Self::DigestLost(_)
+            | Self::ReadSettings(..)
             | Self::Json(..) => ErrorKind::Internal,
         }
     }
@@ -178,8 +178,9 @@ impl Diagnose for CommandError {
             Self::Stopped { source, .. } => source.hint(),
             Self::Pump(_)
             | Self::Ended(_)
-            | Self::DigestFile(_)
-            | Self::ReadRegistries(..)
+            | Self::DigestFile(..)
+            | Self::DigestLost(_)
+            | Self::ReadSettings(..)
             | Self::NoAuthFile(_)
             | Self::NotLoggedIn(_)
             | Self::PasswordInput(_)
@@ -187,7 +188,6 @@ impl Diagnose for CommandError {
             | Self::Reference(_)
             | Self::Template(_)
             | Self::Config { .. }
-            | Self::ReadConfig(_)
             | Self::Output(_)
             | Self::Terminal(_)
             | Self::Archive { .. }

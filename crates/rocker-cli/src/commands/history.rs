@@ -1,7 +1,5 @@
 //! `rocker history`.
 
-use std::time::SystemTime;
-
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rocker_engine::BuildStep;
@@ -42,31 +40,13 @@ pub(crate) struct HistoryArgs {
 }
 
 const SHOWN: &[Column] = &[
-    Column {
-        field: "ID",
-        header: "IMAGE",
-    },
-    Column {
-        field: "CreatedSince",
-        header: "CREATED",
-    },
-    Column {
-        field: "CreatedBy",
-        header: "CREATED BY",
-    },
-    Column {
-        field: "Size",
-        header: "SIZE",
-    },
-    Column {
-        field: "Comment",
-        header: "COMMENT",
-    },
+    Column::new("ID", "IMAGE"),
+    Column::new("CreatedSince", "CREATED"),
+    Column::new("CreatedBy", "CREATED BY"),
+    Column::new("Size", "SIZE"),
+    Column::new("Comment", "COMMENT"),
 ];
-const HIDDEN: &[Column] = &[Column {
-    field: "CreatedAt",
-    header: "CREATED AT",
-}];
+const HIDDEN: &[Column] = &[Column::new("CreatedAt", "CREATED AT")];
 
 /// How many characters of an instruction fit into the table.
 const INSTRUCTION_WIDTH: usize = 45;
@@ -103,16 +83,13 @@ fn row(step: &BuildStep, id: &str, args: &HistoryArgs) -> Value {
         let local = at.to_zoned(TimeZone::system());
         local.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
     });
-    let since = created.map(|at| {
-        let age = SystemTime::now().duration_since(at.into());
-        format!("{} ago", human::duration(age.unwrap_or_default()))
-    });
+    let at = at.unwrap_or_else(|| "N/A".to_owned());
     let human = args.human.unwrap_or(true);
     let instruction = visible(&text(&step.entry.created_by));
     json!({
         "ID": id,
-        "CreatedSince": if human { since } else { at.clone() }.unwrap_or_else(|| "N/A".to_owned()),
-        "CreatedAt": at.unwrap_or_else(|| "N/A".to_owned()),
+        "CreatedSince": if human { human::ago(created) } else { at.clone() },
+        "CreatedAt": at,
         "CreatedBy": if args.no_trunc { instruction } else { shortened(&instruction, INSTRUCTION_WIDTH) },
         "Size": if human { human::size(step.size_bytes) } else { step.size_bytes.to_string() },
         "Comment": visible(&text(&step.entry.comment)),

@@ -1,5 +1,6 @@
 //! Where `run` and `create` get their image from.
 
+use rocker_engine::FoundBy;
 use rocker_types::{Diagnose as _, ErrorKind, ImageRef, Platform};
 
 use super::container_args::PullWhen;
@@ -24,6 +25,8 @@ pub(crate) fn ensure(
 ) -> Result<String, CommandError> {
     let here = look(context, image, when, None)?;
     if when == PullWhen::Missing && here.is_none() {
+        // what is no name is nowhere to be found
+        let _: ImageRef = image.parse()?;
         report::note(&format!("Unable to find image '{image}' locally"));
     }
     let wish = |reference| Wish {
@@ -47,7 +50,10 @@ pub(super) fn look(
 ) -> Result<Option<String>, CommandError> {
     match when {
         PullWhen::Always => Ok(None),
-        PullWhen::Missing | PullWhen::Never | PullWhen::Newer => find(context, image, platform),
+        PullWhen::Missing | PullWhen::Never | PullWhen::Newer => {
+            let found = context.engine()?.image_here(image, platform)?;
+            Ok(found.map(|found| called(image, found)))
+        }
     }
 }
 
@@ -66,7 +72,11 @@ pub(super) fn obtain(
     }
     let meant = short_names::meant(image)?;
     match (fetch_one_of(context, meant, wish), here) {
-        (Ok(reference), _) => Ok(Some(called(image, &reference))),
+        (Ok(reference), _) => Ok(Some(match context.engine()?.image_here(image, None)? {
+            Some(found) if found == FoundBy::Name(reference.clone()) => called(image, found),
+            // the name that was typed means first another image that is here too
+            _ => reference.canonical(),
+        })),
         // newer: what is here will do
         (Err(error), Some(name)) if error.kind() != ErrorKind::Interrupted => {
             report::note(&format!(
@@ -79,31 +89,12 @@ pub(super) fn obtain(
     }
 }
 
-/// As the user called it, where that is its name: so `ps` shows it.
-fn called(image: &str, reference: &ImageRef) -> String {
-    match image.parse::<ImageRef>() {
-        Ok(plain) if plain == *reference => image.to_owned(),
-        _ => reference.familiar(),
-    }
-}
-
-/// How an image is called here, if it is: by its own name, or by one that a short name may mean.
-fn find(
-    context: &mut Context,
-    image: &str,
-    platform: Option<&Platform>,
-) -> Result<Option<String>, CommandError> {
-    if ImageRef::names_registry(image) {
-        let is_here = context.engine()?.has_image(image, platform)?;
-        return Ok(is_here.then(|| image.to_owned()));
-    }
-    // what it means when it is pulled is what it means here
-    for name in short_names::perhaps_meant(image).unwrap_or_default() {
-        if context.engine()?.has_image(&name.canonical(), platform)? {
-            return Ok(Some(called(image, &name)));
+/// As the user called it, where that is its name or id: so `ps` shows it.
+fn called(image: &str, found: FoundBy) -> String {
+    match found {
+        FoundBy::Name(name) if image.parse().is_ok_and(|plain: ImageRef| plain != name) => {
+            name.canonical()
         }
+        FoundBy::Name(_) | FoundBy::Id => image.to_owned(),
     }
-    // an id, or a name that was given here
-    let is_here = context.engine()?.has_image(image, platform)?;
-    Ok(is_here.then(|| image.to_owned()))
 }

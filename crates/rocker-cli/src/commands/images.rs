@@ -1,11 +1,9 @@
 //! `rocker images`.
 
 use std::cmp::Reverse;
-use std::time::SystemTime;
 
 use glob::Pattern;
-use jiff::Timestamp;
-use rocker_engine::ImageSummary;
+use rocker_engine::{Engine, ImageSummary};
 use rocker_types::ImageRef;
 use serde_json::{Value, json};
 
@@ -61,74 +59,26 @@ pub(crate) struct ImagesArgs {
 }
 
 const COLUMNS: &[Column] = &[
-    Column {
-        field: "Repository",
-        header: "REPOSITORY",
-    },
-    Column {
-        field: "Tag",
-        header: "TAG",
-    },
-    Column {
-        field: "ID",
-        header: "IMAGE ID",
-    },
-    Column {
-        field: "CreatedSince",
-        header: "CREATED",
-    },
-    Column {
-        field: "Size",
-        header: "SIZE",
-    },
+    Column::new("Repository", "REPOSITORY"),
+    Column::new("Tag", "TAG"),
+    Column::new("ID", "IMAGE ID"),
+    Column::new("CreatedSince", "CREATED"),
+    Column::new("Size", "SIZE"),
 ];
 const WITH_DIGEST: &[Column] = &[
-    Column {
-        field: "Repository",
-        header: "REPOSITORY",
-    },
-    Column {
-        field: "Tag",
-        header: "TAG",
-    },
-    Column {
-        field: "Digest",
-        header: "DIGEST",
-    },
-    Column {
-        field: "ID",
-        header: "IMAGE ID",
-    },
-    Column {
-        field: "CreatedSince",
-        header: "CREATED",
-    },
-    Column {
-        field: "Size",
-        header: "SIZE",
-    },
+    Column::new("Repository", "REPOSITORY"),
+    Column::new("Tag", "TAG"),
+    Column::new("Digest", "DIGEST"),
+    Column::new("ID", "IMAGE ID"),
+    Column::new("CreatedSince", "CREATED"),
+    Column::new("Size", "SIZE"),
 ];
 const HIDDEN: &[Column] = &[
-    Column {
-        field: "Digest",
-        header: "DIGEST",
-    },
-    Column {
-        field: "CreatedAt",
-        header: "CREATED AT",
-    },
-    Column {
-        field: "Containers",
-        header: "CONTAINERS",
-    },
-    Column {
-        field: "VirtualSize",
-        header: "VIRTUAL SIZE",
-    },
-    Column {
-        field: "Labels",
-        header: "LABELS",
-    },
+    Column::new("Digest", "DIGEST"),
+    Column::new("CreatedAt", "CREATED AT"),
+    Column::new("Containers", "CONTAINERS"),
+    Column::new("VirtualSize", "VIRTUAL SIZE"),
+    Column::new("Labels", "LABELS"),
 ];
 
 /// Docker's word for a name that an image does not have.
@@ -150,8 +100,9 @@ enum SortKey {
 type Named<'a> = (&'a ImageSummary, Option<&'a ImageRef>);
 
 pub(crate) fn images(context: &mut Context, args: ImagesArgs) -> Outcome {
-    let wanted = args.name.as_deref().map(Wanted::parse).transpose()?;
     let engine = context.engine()?;
+    let wanted = args.name.as_deref();
+    let wanted = wanted.map(|text| Wanted::parse(engine, text)).transpose()?;
     let filters = ImageFilters::new(engine, &args.filter)?;
     let images = engine.images()?;
     let is_wanted = |name: &&ImageRef| {
@@ -198,29 +149,31 @@ fn sort(found: &mut [Named<'_>], key: SortKey) {
 /// The names that were asked for.
 enum Wanted {
     Pattern(Pattern),
-    Repository(String),
-    Name(ImageRef),
+    /// Every tag of one of these.
+    Repositories(Vec<ImageRef>),
+    Names(Vec<ImageRef>),
 }
 
 impl Wanted {
-    fn parse(text: &str) -> Result<Self, CommandError> {
+    fn parse(engine: &Engine, text: &str) -> Result<Self, CommandError> {
         if text.contains(['*', '?', '[']) {
             return image_filter::pattern(text)
                 .map(Self::Pattern)
                 .map_err(|message| CommandError::conflict(message, "quote [ as [[]"));
         }
-        let name: ImageRef = text.parse()?;
+        let _: ImageRef = text.parse()?;
+        let meanings = engine.meanings(text);
         Ok(match names_a_tag(text) {
-            true => Self::Name(name),
-            false => Self::Repository(name.familiar_repository()),
+            true => Self::Names(meanings),
+            false => Self::Repositories(meanings),
         })
     }
 
     fn fits(&self, name: &ImageRef) -> bool {
         match self {
             Self::Pattern(pattern) => image_filter::names(pattern, name),
-            Self::Repository(repository) => name.familiar_repository() == *repository,
-            Self::Name(wanted) => name == wanted,
+            Self::Repositories(all) => all.iter().any(|one| one.is_same_repository(name)),
+            Self::Names(all) => all.contains(name),
         }
     }
 }
@@ -254,7 +207,7 @@ fn row(image: &ImageSummary, name: Option<&ImageRef>, whole: bool) -> Value {
         "Tag": name.and_then(ImageRef::tag).unwrap_or(NONE),
         "ID": id,
         "Digest": digest.map_or(NONE, |(_, digest)| digest),
-        "CreatedSince": created.map_or_else(|| "N/A".to_owned(), ago),
+        "CreatedSince": human::ago(created),
         "CreatedAt": created.map_or_else(|| "N/A".to_owned(), |at| {
             local_time(i64::try_from(at.as_nanosecond()).unwrap_or_default())
         }),
@@ -264,11 +217,4 @@ fn row(image: &ImageSummary, name: Option<&ImageRef>, whole: bool) -> Value {
         "Labels": labels_text(labels),
         "_Labels": labels,
     })
-}
-
-fn ago(then: Timestamp) -> String {
-    let age = SystemTime::now()
-        .duration_since(then.into())
-        .unwrap_or_default();
-    format!("{} ago", human::duration(age))
 }

@@ -1,20 +1,22 @@
 //! `rocker import`.
 
 use std::io::{IsTerminal as _, stdin};
-use std::sync::{Mutex, PoisonError};
 
-use rocker_engine::{Entry, ImportOptions};
+use rocker_engine::{EngineError, Entry, ImportOptions, WebArchive, server_of};
 use rocker_types::{ConfigChange, Diagnose as _, Digest, ErrorKind, ImageRef, Platform};
 
 use super::policy::policy;
+use super::registry::TransportArgs;
 use super::{CommandError, Context, Outcome, print};
 use crate::exit_code::Status;
 use crate::report;
-use crate::terminal::{SignalPlan, Signals};
+use crate::terminal::interruptible;
 
 /// Make an image from an archive of a root file system
 ///
-/// The archive is a tar file, plain or compressed with gzip or zstd. Prints the image's ID.
+/// The archive is a tar file, plain or compressed with gzip or zstd. From a web server it comes as
+/// images come from registries: with the certificates, insecure hosts and proxies that are
+/// configured. Prints the image's ID.
 #[derive(clap::Args, Debug)]
 #[command(
     after_long_help = "Examples:\n  rocker import rootfs.tar.gz debian:mine\n  rocker import -c 'CMD [\"bash\"]' -c 'ENV LANG=C.UTF-8' rootfs.tar debian:mine\n  mmdebstrap trixie - | rocker import - trixie"
@@ -97,22 +99,19 @@ fn fetch(
     name: Option<&ImageRef>,
     options: &ImportOptions,
 ) -> Result<Digest, CommandError> {
+    let server = server_of(url).map_err(|error| EngineError::Download(Box::new(error)))?;
+    let access = TransportArgs::default().options_without_image(&server)?;
     let engine = context.unpacking_engine()?;
-    let mut signals = Signals::take(SignalPlan::Interrupt).map_err(CommandError::Terminal)?;
-    report::note(&format!("Downloading from {}", without_secrets(url)));
-    let stopped_by = Mutex::new(None);
-    let cancelled = || {
-        let signal = signals.next().ok().flatten();
-        let mut stopped_by = stopped_by.lock().unwrap_or_else(PoisonError::into_inner);
-        *stopped_by = stopped_by.or(signal);
-        stopped_by.is_some()
-    };
-    let imported = engine.import_from(url, &cancelled, name, options);
-    let signal = *stopped_by.lock().unwrap_or_else(PoisonError::into_inner);
-    signals
-        .follow(SignalPlan::Ignore)
-        .map_err(CommandError::Terminal)?;
-    match (imported, signal) {
+    let imported = interruptible(|cancelled| {
+        report::note(&format!("Downloading from {}", without_secrets(url)));
+        let source = WebArchive {
+            url,
+            access,
+            cancelled,
+        };
+        engine.import_from(&source, name, options)
+    });
+    match imported.map_err(CommandError::Terminal)? {
         (Err(source), Some(signal)) if source.kind() == ErrorKind::Interrupted => {
             Err(CommandError::Stopped { signal, source })
         }

@@ -1,6 +1,5 @@
 //! `rocker login` and `rocker logout`.
 
-use std::cell::Cell;
 use std::io::{IsTerminal as _, Read as _, stdin};
 use std::path::PathBuf;
 
@@ -13,7 +12,7 @@ use super::registry::TransportArgs;
 use super::{CommandError, Context, Outcome, print};
 use crate::exit_code::Status;
 use crate::report;
-use crate::terminal::{SignalPlan, Signals, prompt};
+use crate::terminal::{interruptible, prompt};
 
 /// The longest password from standard input, in bytes.
 const MAX_PASSWORD_BYTES: usize = 32 << 10;
@@ -108,7 +107,7 @@ pub(crate) fn login(_: &mut Context, args: LoginArgs) -> Outcome {
     if args.get_login {
         return get_login(&files, &server);
     }
-    let mut options = args.transport.options_for_login(server.registry())?;
+    let mut options = args.transport.options_without_image(server.registry())?;
     options.headers = files.headers()?;
     if let Some(stored) = stored(&args, &files, &server)? {
         let who = stored.username().unwrap_or("a token");
@@ -220,24 +219,15 @@ fn check(
     credential: &Credential,
     options: &RegistryOptions,
 ) -> Result<(), CommandError> {
-    let mut signals = Signals::take(SignalPlan::Interrupt).map_err(CommandError::Terminal)?;
-    let stopped_by = Cell::new(None);
-    let cancelled = || {
-        let signal = signals.next().ok().flatten();
-        stopped_by.set(stopped_by.get().or(signal));
-        stopped_by.get().is_some()
-    };
-    let outcome = rocker_engine::check_login(&LoginRequest {
-        server,
-        credential: credential.clone(),
-        registry: options.clone(),
-        cancelled: &cancelled,
+    let outcome = interruptible(|cancelled| {
+        rocker_engine::check_login(&LoginRequest {
+            server,
+            credential: credential.clone(),
+            registry: options.clone(),
+            cancelled,
+        })
     });
-    let signal = stopped_by.get();
-    signals
-        .follow(SignalPlan::Ignore)
-        .map_err(CommandError::Terminal)?;
-    match (outcome, signal) {
+    match outcome.map_err(CommandError::Terminal)? {
         (Err(error), Some(signal)) if error.kind() == ErrorKind::Interrupted => {
             Err(CommandError::Ended(signal))
         }

@@ -52,9 +52,9 @@ const FILES: &[(&str, &str)] = &[
     (
         "/etc/containers/registries.conf, /etc/containers/registries.conf.d/*.conf, ~/.config/containers/...",
         "The container tools' rules about registries (version 2): prefix, location, insecure, blocked and \
-         mirrors of [[registry]] are followed. In pull, run and create a name without a registry \
-         means what [aliases] says, else an image of unqualified-search-registries (short-name-mode \
-         says who decides which), else one of Docker Hub.",
+         mirrors of [[registry]] are followed. A name without a registry means what [aliases] says, \
+         else an image of unqualified-search-registries (short-name-mode says who decides which \
+         when it is fetched), else one of Docker Hub; of what is here, also what was tagged so.",
     ),
     (
         "~/.config/containers/policy.json, /etc/containers/policy.json",

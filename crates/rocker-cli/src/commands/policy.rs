@@ -6,6 +6,7 @@ use rocker_engine::Policy;
 
 use super::CommandError;
 use super::auth_files::{home, variable};
+use crate::settings_file;
 
 /// What `policy.json` of the container tools says, the user's or else the system's; `None` where
 /// there is none.
@@ -18,11 +19,9 @@ pub(super) fn policy() -> Result<Option<Policy>, CommandError> {
     let system = PathBuf::from("/etc");
     for directory in user.into_iter().chain([system]) {
         let path = directory.join("containers/policy.json");
-        return match fs_err::read(&path) {
-            Ok(text) => Ok(Some(Policy::parse(&text, &path)?)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => Err(CommandError::ReadRegistries(path, error)),
-        };
+        if let Some(text) = settings_file::read(&path)? {
+            return Ok(Some(Policy::parse(text.as_bytes(), &path)?));
+        }
     }
     Ok(None)
 }

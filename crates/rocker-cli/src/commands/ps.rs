@@ -36,77 +36,26 @@ pub(crate) struct PsArgs {
 }
 
 const SHOWN: &[Column] = &[
-    Column {
-        field: "ID",
-        header: "CONTAINER ID",
-    },
-    Column {
-        field: "Image",
-        header: "IMAGE",
-    },
-    Column {
-        field: "Command",
-        header: "COMMAND",
-    },
-    Column {
-        field: "RunningFor",
-        header: "CREATED",
-    },
-    Column {
-        field: "Status",
-        header: "STATUS",
-    },
-    Column {
-        field: "Ports",
-        header: "PORTS",
-    },
-    Column {
-        field: "Names",
-        header: "NAMES",
-    },
+    Column::new("ID", "CONTAINER ID"),
+    Column::new("Image", "IMAGE"),
+    Column::new("Command", "COMMAND"),
+    Column::new("RunningFor", "CREATED"),
+    Column::new("Status", "STATUS"),
+    Column::new("Ports", "PORTS"),
+    Column::new("Names", "NAMES"),
 ];
 
 const HIDDEN: &[Column] = &[
-    Column {
-        field: "CreatedAt",
-        header: "CREATED AT",
-    },
-    Column {
-        field: "State",
-        header: "STATE",
-    },
-    Column {
-        field: "Labels",
-        header: "LABELS",
-    },
-    Column {
-        field: "Mounts",
-        header: "MOUNTS",
-    },
-    Column {
-        field: "LocalVolumes",
-        header: "LOCAL VOLUMES",
-    },
-    Column {
-        field: "Networks",
-        header: "NETWORKS",
-    },
-    Column {
-        field: "Platform",
-        header: "PLATFORM",
-    },
-    Column {
-        field: "Pid",
-        header: "PID",
-    },
-    Column {
-        field: "ExitCode",
-        header: "EXIT CODE",
-    },
-    Column {
-        field: "RestartCount",
-        header: "RESTARTS",
-    },
+    Column::new("CreatedAt", "CREATED AT"),
+    Column::new("State", "STATE"),
+    Column::new("Labels", "LABELS"),
+    Column::new("Mounts", "MOUNTS"),
+    Column::new("LocalVolumes", "LOCAL VOLUMES"),
+    Column::new("Networks", "NETWORKS"),
+    Column::new("Platform", "PLATFORM"),
+    Column::new("Pid", "PID"),
+    Column::new("ExitCode", "EXIT CODE"),
+    Column::new("RestartCount", "RESTARTS"),
 ];
 
 /// How many characters of a command fit into the table.

@@ -125,6 +125,7 @@ fn pull_all_tags(context: &mut Context, repository: &str, mut wish: Wish) -> Out
             "leave one of them out",
         ));
     }
+    wish.registry.ask_password()?;
     let places = places(&wish)?;
     let stop = StopRequests::notice().map_err(CommandError::Terminal)?;
     let cancelled = || stop.came().is_some();

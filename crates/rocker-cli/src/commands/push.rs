@@ -1,16 +1,19 @@
 //! `rocker push`.
 
-use std::cell::Cell;
-use std::path::PathBuf;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
-use rocker_engine::{Elsewhere, Format, PushCompression, PushRequest, PushWatch, Pushed};
+use rocker_engine::{Elsewhere, Format, FoundBy, PushCompression, PushRequest, PushWatch, Pushed};
 use rocker_types::{Diagnose as _, ErrorKind, ImageRef};
+use rustix::fs::Mode;
 
 use super::registry::RegistryArgs;
 use super::transport::Place;
 use super::{CommandError, Context, Outcome, print};
 use crate::exit_code::Status;
-use crate::terminal::{SignalPlan, Signals};
+use crate::output_file::OutputFile;
+use crate::report;
+use crate::terminal::interruptible;
 use crate::ui::events;
 use crate::ui::progress::{Progress, ProgressArgs};
 
@@ -63,7 +66,7 @@ pub(crate) struct PushArgs {
     #[command(flatten)]
     registry: RegistryArgs,
 
-    /// The image: NAME[:TAG]
+    /// The image, by name or ID
     #[arg(value_name = "IMAGE")]
     image: String,
 
@@ -104,7 +107,6 @@ impl From<Documents> for Format {
 
 pub(crate) fn push(context: &mut Context, args: PushArgs) -> Outcome {
     check(&args)?;
-    let source: ImageRef = args.image.parse()?;
     if args.all_tags {
         if !ImageRef::is_bare(&args.image) {
             return Err(CommandError::conflict(
@@ -112,14 +114,10 @@ pub(crate) fn push(context: &mut Context, args: PushArgs) -> Outcome {
                 "leave out the tag, or --all-tags",
             ));
         }
-        for name in context.engine()?.tags_of(&source)? {
-            let pushed = send(context, &args, &name, &name)?;
-            tell(&args, &name, &pushed)?;
-        }
-        return Ok(Status::Success);
+        return push_all_tags(context, args);
     }
     let target = match args.destination.as_deref().map(Place::read).transpose()? {
-        None => source.clone(),
+        None => name_here(context, &args.image)?,
         Some(Place::Named(name)) => name.parse()?,
         Some(Place::InFile(file)) => {
             check_for_file(&args)?;
@@ -130,12 +128,63 @@ pub(crate) fn push(context: &mut Context, args: PushArgs) -> Outcome {
     if target.tag().is_none() || target.digest().is_some() {
         return Err(CommandError::PushByDigest(target.familiar()));
     }
-    let pushed = send(context, &args, &source, &target)?;
-    if let Some(path) = &args.digestfile {
-        fs_err::write(path, format!("{}", pushed.digest)).map_err(CommandError::DigestFile)?;
+    // found out before the upload, not after it
+    let digestfile = args.digestfile.as_deref().map(begin_digest).transpose()?;
+    let pushed = send(context, &args, &args.image, &target);
+    match (digestfile, &pushed) {
+        (Some(file), Ok(pushed)) => write_digest(file, pushed).map_err(CommandError::DigestLost)?,
+        (Some(file), Err(_)) => file.discard(),
+        (None, _) => {}
     }
+    let pushed = pushed?;
     tell(&args, &target, &pushed)?;
     Ok(Status::Success)
+}
+
+/// Sends what every tag of a repository means; one that cannot be sent is reported and does not
+/// keep the others from their turn.
+fn push_all_tags(context: &mut Context, mut args: PushArgs) -> Outcome {
+    let names = context.engine()?.tags_of(&args.image)?;
+    args.registry.ask_password()?;
+    let mut status = Status::Success;
+    for name in names {
+        match send(context, &args, &name.canonical(), &name) {
+            Ok(pushed) => tell(&args, &name, &pushed)?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
+            Err(error) => {
+                report::error(&error);
+                status = Status::SomeFailed;
+            }
+        }
+    }
+    Ok(status)
+}
+
+/// What the image is called here, and so where it goes if nothing else is said.
+fn name_here(context: &mut Context, image: &str) -> Result<ImageRef, CommandError> {
+    match context.engine()?.image_here(image, None)? {
+        Some(FoundBy::Name(name)) => Ok(name),
+        Some(FoundBy::Id) => Err(CommandError::conflict(
+            "an ID does not say where to push the image",
+            "use rocker push ID NAME",
+        )),
+        None => Ok(image.parse()?),
+    }
+}
+
+fn begin_digest(path: &Path) -> Result<OutputFile, CommandError> {
+    let file = OutputFile::create(path, Mode::from_raw_mode(0o666));
+    file.map_err(|source| CommandError::DigestFile(path.to_owned(), source))
+}
+
+fn write_digest(mut file: OutputFile, pushed: &Pushed) -> io::Result<()> {
+    match file.file().write_all(pushed.digest.to_string().as_bytes()) {
+        Ok(()) => file.finish(),
+        Err(error) => {
+            file.discard();
+            Err(error)
+        }
+    }
 }
 
 /// What no registry could be asked for.
@@ -192,12 +241,12 @@ fn tell(args: &PushArgs, name: &ImageRef, pushed: &Pushed) -> Result<(), Command
 fn send(
     context: &mut Context,
     args: &PushArgs,
-    source: &ImageRef,
+    image: &str,
     reference: &ImageRef,
 ) -> Result<Pushed, CommandError> {
     let engine = context.engine()?;
     let request = PushRequest {
-        image: source.clone(),
+        image: image.to_owned(),
         reference: reference.clone(),
         place: args.registry.own_place(reference)?,
         compression: args.compression.into(),
@@ -205,30 +254,22 @@ fn send(
         format: args.format.map(Into::into),
     };
     let progress = Progress::of(args.progress.progress, args.quiet)?;
-    let mut signals = Signals::take(SignalPlan::Interrupt).map_err(CommandError::Terminal)?;
     let (registry, repository) = (reference.registry(), reference.repository());
-    progress.note(&format!(
-        "The push refers to repository [{registry}/{repository}]"
-    ));
-    let stopped_by = Cell::new(None);
-    let cancelled = || {
-        let signal = signals.next().ok().flatten();
-        stopped_by.set(stopped_by.get().or(signal));
-        stopped_by.get().is_some()
-    };
-    let registry = args.registry.clone();
+    let access = args.registry.clone();
     // a registry whose credentials cannot be read is one that is not asked
-    let elsewhere = Elsewhere::new(move |origin| registry.place_elsewhere(origin).ok());
-    let watch = PushWatch {
-        progress: &progress,
-        elsewhere: &elsewhere,
-        cancelled: &cancelled,
-    };
-    let pushed = engine.push(&request, watch);
-    signals
-        .follow(SignalPlan::Ignore)
-        .map_err(CommandError::Terminal)?;
-    match (pushed, stopped_by.get()) {
+    let elsewhere = Elsewhere::new(move |origin| access.place_elsewhere(origin).ok());
+    let pushed = interruptible(|cancelled| {
+        progress.note(&format!(
+            "The push refers to repository [{registry}/{repository}]"
+        ));
+        let watch = PushWatch {
+            progress: &progress,
+            elsewhere: &elsewhere,
+            cancelled,
+        };
+        engine.push(&request, watch)
+    });
+    match pushed.map_err(CommandError::Terminal)? {
         (Ok(pushed), _) => {
             progress.finish();
             if matches!(progress, Progress::Events) {

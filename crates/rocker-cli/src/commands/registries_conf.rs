@@ -1,15 +1,13 @@
 //! The files that say where registries really are: `registries.conf` and its drop-ins.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rocker_engine::Routes;
 
 use super::CommandError;
 use super::auth_files::{home, variable};
-
-/// The largest file, in bytes.
-const MAX_BYTES: u64 = 1 << 20;
+use crate::settings_file;
 
 /// What the container tools' files say, the later over the earlier: the main file, of the user
 /// or else of the system, then what the system and the user dropped in. A file that
@@ -18,13 +16,19 @@ const MAX_BYTES: u64 = 1 << 20;
 /// # Errors
 ///
 /// A file that is there and cannot be understood.
-pub(crate) fn routes() -> Result<Routes, CommandError> {
+pub(crate) fn routes() -> Result<&'static Routes, CommandError> {
+    // every name of a command line is looked up there
+    static ROUTES: OnceLock<Routes> = OnceLock::new();
+    match ROUTES.get() {
+        Some(routes) => Ok(routes),
+        None => read().map(|routes| ROUTES.get_or_init(|| routes)),
+    }
+}
+
+fn read() -> Result<Routes, CommandError> {
     let mut routes = Routes::default();
     if let Some(path) = variable("CONTAINERS_REGISTRIES_CONF") {
-        let text = read(&path)?.ok_or_else(|| {
-            let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-            CommandError::ReadRegistries(path.clone(), missing)
-        })?;
+        let text = settings_file::read_existing(&path)?;
         add(&mut routes, &path, &text)?;
         return Ok(routes);
     }
@@ -36,14 +40,14 @@ pub(crate) fn routes() -> Result<Routes, CommandError> {
         .chain([&system])
         .map(|dir| dir.join("registries.conf"));
     for path in main {
-        if let Some(text) = read(&path)? {
+        if let Some(text) = settings_file::read(&path)? {
             add(&mut routes, &path, &text)?;
             break;
         }
     }
     for directory in [&system].into_iter().chain(&user) {
         for path in drop_ins(&directory.join("registries.conf.d"))? {
-            if let Some(text) = read(&path)? {
+            if let Some(text) = settings_file::read(&path)? {
                 add(&mut routes, &path, &text)?;
             }
         }
@@ -59,24 +63,9 @@ fn add(routes: &mut Routes, path: &Path, text: &str) -> Result<(), CommandError>
     })
 }
 
-/// The file's text; `None` if there is none.
-fn read(path: &Path) -> Result<Option<String>, CommandError> {
-    let failed = |source| CommandError::ReadRegistries(path.to_owned(), source);
-    let file = match fs_err::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut text = String::new();
-    file.take(MAX_BYTES)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
-    Ok(Some(text))
-}
-
 /// `*.conf` of a directory, by name.
 fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, CommandError> {
-    let failed = |source| CommandError::ReadRegistries(directory.to_owned(), source);
+    let failed = |source| CommandError::ReadSettings(directory.to_owned(), source);
     let entries = match fs_err::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

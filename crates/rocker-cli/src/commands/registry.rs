@@ -93,7 +93,7 @@ impl TransportArgs {
     /// # Errors
     ///
     /// Those of [`options`](Self::options), and a `registries.conf` that cannot be understood.
-    pub(crate) fn options_for_login(
+    pub(crate) fn options_without_image(
         &self,
         registry: &str,
     ) -> Result<RegistryOptions, CommandError> {
@@ -123,6 +123,20 @@ impl TransportArgs {
 }
 
 impl RegistryArgs {
+    /// Asks for the password that --creds leaves out, so that it is asked for once.
+    ///
+    /// # Errors
+    ///
+    /// A password that cannot be asked for.
+    pub(crate) fn ask_password(&mut self) -> Result<(), CommandError> {
+        if let Some(creds) = &mut self.creds
+            && creds.password.is_none()
+        {
+            creds.password = Some(prompt::password()?);
+        }
+        Ok(())
+    }
+
     /// Whether a login is given on the command line.
     pub(crate) const fn has_creds(&self) -> bool {
         self.creds.is_some()

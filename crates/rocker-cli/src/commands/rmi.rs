@@ -91,7 +91,7 @@ fn names_like(engine: &mut Engine, text: &str) -> Result<Vec<String>, CommandErr
     let images = engine.images()?;
     let names = images.iter().flat_map(|image| &image.tags);
     let names = names.filter(|name| image_filter::names(&pattern, name));
-    let names: Vec<_> = names.map(ImageRef::familiar).collect();
+    let names: Vec<_> = names.map(ImageRef::canonical).collect();
     if names.is_empty() {
         return Err(EngineError::NoSuchImage(text.to_owned()).into());
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rocker_engine::{ArchiveFormat, EngineError};
 use rocker_types::DiffId;
+use rustix::fs::Mode;
 
 use super::{CommandError, Context, Outcome};
 use crate::exit_code::Status;
@@ -14,6 +15,9 @@ use crate::ui::human;
 
 /// What is written at once.
 const BUFFER_BYTES: usize = 256 << 10;
+
+/// An archive is its owner's alone: images hold what they hold.
+const OWN: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// What `save` writes.
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +149,7 @@ pub(crate) fn write_archive(
         path: name.to_owned(),
         source,
     };
-    let mut output = OutputFile::create(Path::new(name)).map_err(failed)?;
+    let mut output = OutputFile::create(Path::new(name), OWN).map_err(failed)?;
     let mut buffered = BufWriter::with_capacity(BUFFER_BYTES, output.file());
     let written = match write(&mut buffered) {
         Ok(()) => buffered.flush().map_err(failed),

@@ -24,15 +24,16 @@ pub(super) fn meant(text: &str) -> Result<Vec<ImageRef>, CommandError> {
     }
 }
 
-/// The images that `text` may mean, for who looks which of them is here.
-///
-/// # Errors
-///
-/// As [`meant`].
-pub(super) fn perhaps_meant(text: &str) -> Result<Vec<ImageRef>, CommandError> {
-    match meaning(text, true)? {
-        Meaning::One(one) => Ok(vec![one]),
-        Meaning::FirstOf(all) | Meaning::ChoiceOf(all) => Ok(all),
+/// The images that `text` may mean, for who looks which of them is here; none where the files
+/// cannot be understood, which is for who fetches an image to complain about.
+pub(super) fn perhaps_meant(text: &str) -> Vec<ImageRef> {
+    match meaning(text, true) {
+        Ok(Meaning::One(one)) => vec![one],
+        Ok(Meaning::FirstOf(all) | Meaning::ChoiceOf(all)) => all,
+        Err(error) => {
+            tracing::debug!(%error, "a short name means what it means by itself");
+            Vec::new()
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::registry::RegistryArgs;
 use super::{CommandError, Context, Outcome, config, print};
 use crate::exit_code::Status;
 use crate::report;
-use crate::terminal::{SignalPlan, Signals};
+use crate::terminal::interruptible;
 use crate::ui::progress::Progress;
 
 /// Check what the host offers, and whether the installation is whole
@@ -38,18 +38,8 @@ pub(crate) struct CheckArgs {
 
 pub(crate) fn check(context: &mut Context, args: CheckArgs) -> Outcome {
     let limits = config::read()?.limits;
-    let mut signals = Signals::take(SignalPlan::Interrupt).map_err(CommandError::Terminal)?;
-    let stopped_by = std::cell::Cell::new(None);
-    let cancelled = || {
-        let signal = signals.next().ok().flatten();
-        stopped_by.set(stopped_by.get().or(signal));
-        stopped_by.get().is_some()
-    };
-    let found = look(context.layout(), &args, limits, &cancelled);
-    signals
-        .follow(SignalPlan::Ignore)
-        .map_err(CommandError::Terminal)?;
-    let report = match (found, stopped_by.get()) {
+    let found = interruptible(|cancelled| look(context.layout(), &args, limits, cancelled));
+    let report = match found.map_err(CommandError::Terminal)? {
         (Err(source), Some(signal)) => return Err(CommandError::Stopped { signal, source }),
         (Ok(report), _) => report,
         (Err(error), None) => of_host_and(&error),

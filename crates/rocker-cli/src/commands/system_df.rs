@@ -1,7 +1,6 @@
 //! `rocker system df`.
 
 use std::io::IsTerminal as _;
-use std::time::{Duration, SystemTime};
 
 use rocker_engine::{DetailedUsage, DiskUsage, ImageUsage, Share};
 use rocker_types::ImageRef;
@@ -37,108 +36,36 @@ pub(crate) struct DfArgs {
 }
 
 const SHOWN: &[Column] = &[
-    Column {
-        field: "Type",
-        header: "TYPE",
-    },
-    Column {
-        field: "TotalCount",
-        header: "TOTAL",
-    },
-    Column {
-        field: "Active",
-        header: "ACTIVE",
-    },
-    Column {
-        field: "Size",
-        header: "SIZE",
-    },
-    Column {
-        field: "Reclaimable",
-        header: "RECLAIMABLE",
-    },
+    Column::new("Type", "TYPE"),
+    Column::new("TotalCount", "TOTAL"),
+    Column::new("Active", "ACTIVE"),
+    Column::new("Size", "SIZE"),
+    Column::new("Reclaimable", "RECLAIMABLE"),
 ];
 const IMAGES: &[Column] = &[
-    Column {
-        field: "Repository",
-        header: "REPOSITORY",
-    },
-    Column {
-        field: "Tag",
-        header: "TAG",
-    },
-    Column {
-        field: "ID",
-        header: "IMAGE ID",
-    },
-    Column {
-        field: "CreatedSince",
-        header: "CREATED",
-    },
-    Column {
-        field: "Size",
-        header: "SIZE",
-    },
-    Column {
-        field: "SharedSize",
-        header: "SHARED SIZE",
-    },
-    Column {
-        field: "UniqueSize",
-        header: "UNIQUE SIZE",
-    },
-    Column {
-        field: "Containers",
-        header: "CONTAINERS",
-    },
+    Column::new("Repository", "REPOSITORY"),
+    Column::new("Tag", "TAG"),
+    Column::new("ID", "IMAGE ID"),
+    Column::new("CreatedSince", "CREATED"),
+    Column::new("Size", "SIZE"),
+    Column::new("SharedSize", "SHARED SIZE"),
+    Column::new("UniqueSize", "UNIQUE SIZE"),
+    Column::new("Containers", "CONTAINERS"),
 ];
 const CONTAINERS: &[Column] = &[
-    Column {
-        field: "ID",
-        header: "CONTAINER ID",
-    },
-    Column {
-        field: "Image",
-        header: "IMAGE",
-    },
-    Column {
-        field: "Command",
-        header: "COMMAND",
-    },
-    Column {
-        field: "LocalVolumes",
-        header: "LOCAL VOLUMES",
-    },
-    Column {
-        field: "Size",
-        header: "SIZE",
-    },
-    Column {
-        field: "RunningFor",
-        header: "CREATED",
-    },
-    Column {
-        field: "Status",
-        header: "STATUS",
-    },
-    Column {
-        field: "Names",
-        header: "NAMES",
-    },
+    Column::new("ID", "CONTAINER ID"),
+    Column::new("Image", "IMAGE"),
+    Column::new("Command", "COMMAND"),
+    Column::new("LocalVolumes", "LOCAL VOLUMES"),
+    Column::new("Size", "SIZE"),
+    Column::new("RunningFor", "CREATED"),
+    Column::new("Status", "STATUS"),
+    Column::new("Names", "NAMES"),
 ];
 const VOLUMES: &[Column] = &[
-    Column {
-        field: "Name",
-        header: "VOLUME NAME",
-    },
-    Column {
-        field: "Links",
-        header: "LINKS",
-    },
-    Column {
-        field: "Size",
-        header: "SIZE",
-    },
+    Column::new("Name", "VOLUME NAME"),
+    Column::new("Links", "LINKS"),
+    Column::new("Size", "SIZE"),
 ];
 
 pub(crate) fn df(context: &mut Context, args: DfArgs) -> Outcome {
@@ -273,18 +200,11 @@ fn images(detailed: &DetailedUsage) -> Vec<Value> {
 }
 
 fn image(usage: &ImageUsage, name: Option<&ImageRef>) -> Value {
-    let age = created(&usage.image).map(|then| {
-        SystemTime::now()
-            .duration_since(then.into())
-            .unwrap_or_default()
-    });
     json!({
         "Repository": name.map_or_else(|| "<none>".to_owned(), ImageRef::familiar_repository),
         "Tag": name.and_then(ImageRef::tag).unwrap_or("<none>"),
         "ID": usage.image.id.short(),
-        "CreatedSince": age.map_or_else(|| "N/A".to_owned(), |age: Duration| {
-            format!("{} ago", human::duration(age))
-        }),
+        "CreatedSince": human::ago(created(&usage.image)),
         "Size": human::size(usage.shared_bytes + usage.unique_bytes),
         "SharedSize": human::size(usage.shared_bytes),
         "UniqueSize": human::size(usage.unique_bytes),

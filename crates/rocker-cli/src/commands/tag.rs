@@ -1,8 +1,6 @@
 //! `rocker tag` and `rocker untag`.
 
-use rocker_types::ImageRef;
-
-use super::{CommandError, Context, Outcome};
+use super::{Context, Outcome};
 use crate::exit_code::Status;
 
 /// Give an image one more name
@@ -46,8 +44,6 @@ pub(crate) struct UntagArgs {
 }
 
 pub(crate) fn untag(context: &mut Context, args: UntagArgs) -> Outcome {
-    let names = args.names.iter().map(|name| Ok(name.parse()?));
-    let names = names.collect::<Result<Vec<ImageRef>, CommandError>>()?;
-    context.engine()?.untag_image(&args.image, &names)?;
+    context.engine()?.untag_image(&args.image, &args.names)?;
     Ok(Status::Success)
 }

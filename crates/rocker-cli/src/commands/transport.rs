@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use rocker_engine::{ArchiveFormat, LoadRequest};
+use rocker_engine::{ArchiveFormat, FoundBy, LoadRequest};
 use rocker_types::{DiffId, ImageRef, Platform};
 
 use super::policy::policy;
@@ -124,8 +124,13 @@ impl InFile {
         image: &str,
         quiet: bool,
     ) -> Result<(), CommandError> {
-        let name = self.name.as_deref().map(|name| in_archive(image, name));
-        let images = context.engine()?.one_to_save(image, name.transpose()?)?;
+        let engine = context.engine()?;
+        let here = match engine.image_here(image, None)? {
+            Some(FoundBy::Name(name)) => name.canonical(),
+            Some(FoundBy::Id) | None => image.to_owned(),
+        };
+        let name = self.name.as_deref().map(|name| in_archive(&here, name));
+        let images = engine.one_to_save(&here, name.transpose()?)?;
         let tell = teller("Saving", quiet);
         match self.kind {
             Kind::OciDirectory => {

@@ -48,28 +48,13 @@ pub(crate) struct LsArgs {
 }
 
 const SHOWN: &[Column] = &[
-    Column {
-        field: "Driver",
-        header: "DRIVER",
-    },
-    Column {
-        field: "Name",
-        header: "VOLUME NAME",
-    },
+    Column::new("Driver", "DRIVER"),
+    Column::new("Name", "VOLUME NAME"),
 ];
 const HIDDEN: &[Column] = &[
-    Column {
-        field: "Scope",
-        header: "SCOPE",
-    },
-    Column {
-        field: "Mountpoint",
-        header: "MOUNTPOINT",
-    },
-    Column {
-        field: "Labels",
-        header: "LABELS",
-    },
+    Column::new("Scope", "SCOPE"),
+    Column::new("Mountpoint", "MOUNTPOINT"),
+    Column::new("Labels", "LABELS"),
 ];
 
 pub(crate) fn ls(context: &mut Context, args: LsArgs) -> Outcome {

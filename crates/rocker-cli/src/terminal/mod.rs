@@ -6,6 +6,7 @@
 mod child;
 mod detach_keys;
 pub(crate) mod guard;
+mod interrupt;
 mod program;
 pub(crate) mod prompt;
 mod pump;
@@ -15,6 +16,7 @@ mod stop;
 
 pub(crate) use child::Child;
 pub(crate) use detach_keys::{DetachKeys, DetachWatch};
+pub(crate) use interrupt::interruptible;
 pub(crate) use program::Program;
 pub(crate) use pump::{End, Pump, PumpError, Streams};
 pub(crate) use raw_mode::RawMode;

@@ -1,10 +1,21 @@
 //! Durations and sizes in words, spelt as docker spells them (its package `go-units`).
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY_HOURS: u64 = 24;
+
+/// `2 hours ago`; `N/A` for a time that nobody knows.
+pub(crate) fn ago(then: Option<Timestamp>) -> String {
+    let Some(then) = then else {
+        return "N/A".to_owned();
+    };
+    let age = SystemTime::now().duration_since(then.into());
+    format!("{} ago", duration(age.unwrap_or_default()))
+}
 
 /// `About a minute`, `3 hours`, `2 weeks`.
 pub(crate) fn duration(duration: Duration) -> String {

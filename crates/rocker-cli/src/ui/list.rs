@@ -13,6 +13,12 @@ pub(crate) struct Column {
     pub(crate) header: &'static str,
 }
 
+impl Column {
+    pub(crate) const fn new(field: &'static str, header: &'static str) -> Self {
+        Self { field, header }
+    }
+}
+
 /// What a listing consists of, whatever the format.
 ///
 /// Each row is an object of docker's template fields. `shown` are the columns of the plain
@@ -176,23 +182,14 @@ mod tests {
     use super::*;
 
     const SHOWN: &[Column] = &[
-        Column {
-            field: "ID",
-            header: "CONTAINER ID",
-        },
-        Column {
-            field: "Names",
-            header: "NAMES",
-        },
+        Column::new("ID", "CONTAINER ID"),
+        Column::new("Names", "NAMES"),
     ];
 
     fn listing() -> Listing<'static> {
         Listing {
             shown: SHOWN,
-            hidden: &[Column {
-                field: "Image",
-                header: "IMAGE",
-            }],
+            hidden: const { &[Column::new("Image", "IMAGE")] },
             rows: vec![
                 json!({"Names": "web", "ID": "4c01db0b339c", "Image": "nginx", "_Labels": {"a": "1"}}),
                 json!({"Names": "db", "ID": "d7886598dbe2", "Image": "pg", "_Labels": {}}),

@@ -29,6 +29,15 @@ pub struct ImageSummary {
     pub config: ImageConfig,
 }
 
+/// What a user's word for an image turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FoundBy {
+    /// One of its names, or the digest that it was pulled by.
+    Name(ImageRef),
+    /// Its id, or the beginning of that.
+    Id,
+}
+
 impl Engine {
     /// Every image, newest arrival first.
     ///
@@ -50,30 +59,47 @@ impl Engine {
         self.summary(row)
     }
 
-    /// Whether a pull is needed to run `query`: it names no image that is here, or the one
-    /// here is for another platform than the one asked for.
+    /// Whether the image that `query` means is here, for the platform if one is asked for, and
+    /// what it is called here.
     ///
     /// # Errors
     ///
-    /// What the database says.
-    pub fn has_image(
+    /// [`EngineError::AmbiguousImage`], and what the database says.
+    pub fn image_here(
         &mut self,
         query: &str,
         platform: Option<&Platform>,
-    ) -> Result<bool, EngineError> {
-        match self.image_row(query) {
-            Ok(row) => {
+    ) -> Result<Option<FoundBy>, EngineError> {
+        match self.image_meant(query) {
+            Ok((row, found_by)) => {
                 let config = config(&row)?;
                 let found = Platform {
                     os: config.os,
                     architecture: config.architecture,
                     variant: config.variant,
                 };
-                Ok(platform.is_none_or(|wanted| found.satisfies(wanted)))
+                let fits = platform.is_none_or(|wanted| found.satisfies(wanted));
+                Ok(fits.then_some(found_by))
             }
-            Err(EngineError::NoSuchImage(_)) => Ok(false),
+            Err(EngineError::NoSuchImage(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The names that a user's word may mean, the first choice first. Last comes what it means by
+    /// itself, since that name may have been given here.
+    #[must_use]
+    pub fn meanings(&self, word: &str) -> Vec<ImageRef> {
+        let mut names = match ImageRef::names_registry(word) {
+            true => Vec::new(),
+            false => (self.short_names)(word),
+        };
+        if let Ok(plain) = word.parse()
+            && !names.contains(&plain)
+        {
+            names.push(plain);
+        }
+        names
     }
 
     pub(crate) fn local_image(&mut self, query: &str) -> Result<LocalImage, EngineError> {
@@ -121,15 +147,19 @@ impl Engine {
         Ok(())
     }
 
-    /// A name first, as in docker: `beef` may be both an image and the prefix of an id.
+    /// The image that `query` means.
     pub(crate) fn image_row(&mut self, query: &str) -> Result<ImageRow, EngineError> {
+        Ok(self.image_meant(query)?.0)
+    }
+
+    /// The image that `query` means, and how it says so. A name first, as in docker: `beef` may be
+    /// both an image and the prefix of an id.
+    pub(crate) fn image_meant(&mut self, query: &str) -> Result<(ImageRow, FoundBy), EngineError> {
         let missing = || EngineError::NoSuchImage(query.chars().take(300).collect());
-        let by_name = match query.parse::<ImageRef>() {
-            Ok(reference) => self.durable()?.image_by_reference(&reference)?,
-            Err(_) => None,
-        };
-        if let Some(row) = by_name {
-            return Ok(row);
+        for name in self.meanings(query) {
+            if let Some(row) = self.durable()?.image_by_reference(&name)? {
+                return Ok((row, FoundBy::Name(name)));
+            }
         }
         let prefix = query.strip_prefix("sha256:").unwrap_or(query);
         let is_prefix = !prefix.is_empty()
@@ -143,12 +173,31 @@ impl Engine {
         let mut rows = self.durable()?.images_by_prefix(prefix)?;
         match rows.len() {
             0 => Err(missing()),
-            1 => Ok(rows.remove(0)),
+            1 => Ok((rows.remove(0), FoundBy::Id)),
             _ => Err(EngineError::AmbiguousImage {
                 query: query.to_owned(),
                 candidates: rows.iter().map(|row| row.id.short().to_owned()).collect(),
             }),
         }
+    }
+
+    /// The tags that a repository has here, sorted, with their images: of the first repository
+    /// with any that the word may mean.
+    pub(crate) fn tagged(&mut self, word: &str) -> Result<Vec<(ImageRef, ImageRow)>, EngineError> {
+        let rows = self.durable()?.images()?;
+        for repository in self.meanings(word) {
+            let mut found: Vec<_> = rows
+                .iter()
+                .flat_map(|row| row.tags.iter().map(move |tag| (tag, row)))
+                .filter(|(tag, _)| repository.is_same_repository(tag))
+                .map(|(tag, row)| (tag.clone(), row.clone()))
+                .collect();
+            if !found.is_empty() {
+                found.sort_by(|(one, _), (other, _)| one.cmp(other));
+                return Ok(found);
+            }
+        }
+        Ok(Vec::new())
     }
 
     fn summary(&mut self, row: ImageRow) -> Result<ImageSummary, EngineError> {
@@ -170,4 +219,54 @@ pub(crate) fn config(row: &ImageRow) -> Result<ImageConfig, EngineError> {
         source,
     };
     serde_json::from_str(&row.config).map_err(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, installation};
+
+    fn meant_elsewhere(word: &str) -> Vec<ImageRef> {
+        let names = ["one.example", "other.example"].map(|at| format!("{at}/{word}"));
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_short_name_is_looked_for_where_images_come_from_and_then_here() {
+        let (_dir, mut engine) = installation();
+        engine.set_short_names(meant_elsewhere);
+        let found = |engine: &mut Engine, word: &str| match engine.image_meant(word).unwrap() {
+            (_, FoundBy::Name(name)) => name.canonical(),
+            (row, FoundBy::Id) => row.id.to_string(),
+        };
+
+        let given = testing::image(&mut engine, "docker.io/library/app:1");
+        assert_eq!(found(&mut engine, "app:1"), "docker.io/library/app:1");
+        testing::image(&mut engine, "other.example/app:1");
+        assert_eq!(found(&mut engine, "app:1"), "other.example/app:1");
+        testing::image(&mut engine, "one.example/app:1");
+        assert_eq!(found(&mut engine, "app:1"), "one.example/app:1");
+
+        let in_full = "docker.io/library/app:1";
+        assert_eq!(found(&mut engine, in_full), in_full);
+        let id = given.to_string();
+        assert_eq!(found(&mut engine, &id), id);
+        let missing = engine.image_here("app:2", None).unwrap();
+        assert_eq!(missing, None);
+    }
+
+    #[test]
+    fn the_tags_of_a_short_name_are_those_of_one_repository() {
+        let (_dir, mut engine) = installation();
+        engine.set_short_names(meant_elsewhere);
+        for name in ["app:1", "other.example/app:3", "other.example/app:2"] {
+            testing::image(&mut engine, name);
+        }
+        let tags = engine.tags_of("app").unwrap();
+        let tags: Vec<_> = tags.iter().map(ImageRef::canonical).collect();
+        assert_eq!(tags, ["other.example/app:2", "other.example/app:3"]);
+
+        let archived = engine.images_to_save(&["app".to_owned()]).unwrap();
+        assert_eq!(archived.len(), 2);
+    }
 }

@@ -15,6 +15,22 @@ use crate::clock::{now_ns, rfc3339};
 use crate::crash::{self, CrashPoint};
 use crate::engine::Engine;
 
+/// An archive at a web server.
+pub struct WebArchive<'a> {
+    /// Its http or https URL.
+    pub url: &'a str,
+    /// How to talk to that server.
+    pub access: RegistryOptions,
+    /// Asked while the network is waited for.
+    pub cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl std::fmt::Debug for WebArchive<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WebArchive")
+    }
+}
+
 /// What an imported image says about itself.
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
@@ -58,15 +74,14 @@ impl Engine {
         Ok(id)
     }
 
-    /// Makes an image of the root file system in the archive that is at `url`, while it comes.
+    /// Makes an image of the root file system in an archive, while that comes from the web.
     ///
     /// # Errors
     ///
     /// Those of [`import`](Self::import), and [`EngineError::Download`].
     pub fn import_from(
         &mut self,
-        url: &str,
-        cancelled: &(dyn Fn() -> bool + Sync),
+        source: &WebArchive<'_>,
         reference: Option<&ImageRef>,
         options: &ImportOptions,
     ) -> Result<Digest, EngineError> {
@@ -75,7 +90,8 @@ impl Engine {
         let failure = Mutex::default();
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                let outcome = download(url, &RegistryOptions::default(), &mut output, cancelled);
+                let cancelled = source.cancelled;
+                let outcome = download(source.url, &source.access, &mut output, cancelled);
                 // nobody listens where the archive was refused before its end
                 let _ = tell.send(outcome);
             });

@@ -11,11 +11,11 @@ mod remove;
 mod save;
 mod tree;
 
-pub use find::ImageSummary;
 pub(crate) use find::config;
+pub use find::{FoundBy, ImageSummary};
 pub use history::BuildStep;
-pub use import::ImportOptions;
 pub(crate) use import::made_layers;
+pub use import::{ImportOptions, WebArchive};
 pub use pull::{PullRequest, Pulled};
 pub use push::{PushRequest, PushWatch, Pushed};
 pub use remove::RemovedImage;

@@ -39,23 +39,26 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoSuchImage`], and [`EngineError::NotItsName`] if one of the names is not
-    /// the image's: then it keeps all.
-    pub fn untag_image(&mut self, query: &str, names: &[ImageRef]) -> Result<(), EngineError> {
+    /// [`EngineError::NoSuchImage`], and [`EngineError::NotItsName`] if one of the words is not
+    /// a name of the image: then it keeps all.
+    pub fn untag_image(&mut self, query: &str, words: &[String]) -> Result<(), EngineError> {
         let row = self.image_row(query)?;
+        let meanings: Vec<_> = words.iter().map(|word| self.meanings(word)).collect();
         let layout = self.layout.clone();
         let (live, durable) = self.databases()?;
         let tx = live.begin()?;
         let now = durable
             .image(&row.id.to_string())?
             .ok_or_else(|| EngineError::NoSuchImage(query.to_owned()))?;
-        if let Some(stranger) = names.iter().find(|name| !now.tags.contains(name)) {
-            return Err(EngineError::NotItsName {
-                name: stranger.familiar(),
+        let mut names = Vec::with_capacity(words.len());
+        for (word, meanings) in words.iter().zip(meanings) {
+            let its = meanings.into_iter().find(|name| now.tags.contains(name));
+            names.push(its.ok_or_else(|| EngineError::NotItsName {
+                name: word.chars().take(300).collect(),
                 image: now.id.short().to_owned(),
-            });
+            })?);
         }
-        durable.remove_names(&now.id, (!names.is_empty()).then_some(names))?;
+        durable.remove_names(&now.id, (!names.is_empty()).then_some(&names))?;
         spare::keep_image(&layout, durable, &now.id);
         drop(tx);
         Ok(())
@@ -77,16 +80,15 @@ mod tests {
         }
         testing::image(&mut engine, "other:1");
 
-        let refused = engine.untag_image("a:1", &[name("b:1"), name("other:1")]);
+        let words = |words: [&str; 2]| words.map(str::to_owned);
+        let refused = engine.untag_image("a:1", &words(["b:1", "other:1"]));
         assert!(
             matches!(refused, Err(EngineError::NotItsName { .. })),
             "{refused:?}"
         );
         assert_eq!(engine.image_row("a:1").unwrap().tags.len(), 4);
 
-        engine
-            .untag_image("a:1", &[name("b:1"), name("c:1")])
-            .unwrap();
+        engine.untag_image("a:1", &words(["b:1", "c:1"])).unwrap();
         let left = engine.image_row("a:1").unwrap().tags;
         assert_eq!(left, [name("a:1"), name("d:1")]);
 

@@ -15,8 +15,8 @@ use crate::engine::Engine;
 /// What to send where.
 #[derive(Clone, Debug)]
 pub struct PushRequest {
-    /// The image's name here.
-    pub image: ImageRef,
+    /// The image, by name or id.
+    pub image: String,
     /// The name that it is to have there.
     pub reference: ImageRef,
     /// Where that registry is, and how to talk to it.
@@ -56,22 +56,19 @@ impl std::fmt::Debug for PushWatch<'_> {
 }
 
 impl Engine {
-    /// Sends the image of a name to the registry that the name says.
+    /// Sends an image to the registry that its name there says.
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoSuchImage`], [`EngineError::Push`]; the name means at the registry
-    /// what it meant before.
+    /// [`EngineError::NoSuchImage`], [`EngineError::AmbiguousImage`], [`EngineError::Push`]; the
+    /// name means at the registry what it meant before.
     pub fn push(
         &mut self,
         request: &PushRequest,
         watch: PushWatch<'_>,
     ) -> Result<Pushed, EngineError> {
         let reference = &request.reference;
-        let row = self
-            .durable()?
-            .image_by_reference(&request.image)?
-            .ok_or_else(|| EngineError::NoSuchImage(request.image.familiar()))?;
+        let row = self.image_row(&request.image)?;
         // nobody sweeps the layers away meanwhile
         let using = crate::sweep::using_images(&self.layout)?;
         let known = self.known_blobs(&row)?;
@@ -103,24 +100,18 @@ impl Engine {
         })
     }
 
-    /// The names of images here that are tags of the repository of `name`, sorted.
+    /// The names of images here that are tags of a repository, sorted.
     ///
     /// # Errors
     ///
     /// [`EngineError::NoSuchImage`] if there is none.
-    pub fn tags_of(&mut self, name: &ImageRef) -> Result<Vec<ImageRef>, EngineError> {
-        let mut tags: Vec<ImageRef> = Vec::new();
-        for row in self.durable()?.images()? {
-            tags.extend(
-                row.tags
-                    .into_iter()
-                    .filter(|tag| name.is_same_repository(tag)),
-            );
-        }
-        tags.sort();
+    pub fn tags_of(&mut self, repository: &str) -> Result<Vec<ImageRef>, EngineError> {
+        let tags = self.tagged(repository)?;
         match tags.is_empty() {
-            true => Err(EngineError::NoSuchImage(name.familiar_repository())),
-            false => Ok(tags),
+            true => Err(EngineError::NoSuchImage(
+                repository.chars().take(300).collect(),
+            )),
+            false => Ok(tags.into_iter().map(|(tag, _)| tag).collect()),
         }
     }
 

@@ -6,7 +6,7 @@ use rocker_types::{Digest, ImageRef};
 use crate::EngineError;
 use crate::crash::{self, CrashPoint};
 use crate::engine::Engine;
-use crate::images::ImageSummary;
+use crate::images::{FoundBy, ImageSummary};
 use crate::spare;
 
 /// What `rmi` did.
@@ -41,11 +41,11 @@ impl Engine {
     /// [`EngineError::ImageInUse`], [`EngineError::ImageHasNames`],
     /// [`EngineError::NoSuchImage`].
     pub fn remove_image(&mut self, query: &str, force: bool) -> Result<RemovedImage, EngineError> {
-        let row = self.image_row(query)?;
+        let (row, found_by) = self.image_meant(query)?;
         let image_id = row.id.clone();
         self.wait_for_outgoing(|row| row.image_id.as_ref() == Some(&image_id))?;
         self.want_sweep()?;
-        let gone = self.untag(query, &row, force)?;
+        let gone = self.untag(query, (&row, &found_by), force)?;
         crash::point(CrashPoint::RmiAfterRecord);
         self.sweep_after_images()?;
         crash::point(CrashPoint::RmiAfterLayers);
@@ -108,17 +108,20 @@ impl Engine {
     fn untag(
         &mut self,
         query: &str,
-        found: &ImageRow,
+        (found, found_by): (&ImageRow, &FoundBy),
         force: bool,
     ) -> Result<Untagged, EngineError> {
-        let named = name_in(query, found);
+        let named = match found_by {
+            FoundBy::Name(name) => Some(name),
+            FoundBy::Id => None,
+        };
         let layout = self.layout.clone();
         let (live, durable) = self.databases()?;
         // while this is held, no container can be made from the image and no name given
         let tx = live.begin()?;
         let now = durable
             .image(&found.id.to_string())?
-            .filter(|now| named.is_none() || name_in(query, now).is_some())
+            .filter(|now| named.is_none_or(|name| is_name_of(name, now)))
             .ok_or_else(|| EngineError::NoSuchImage(query.to_owned()))?;
         if named.is_none() && now.tags.len() > 1 && !force {
             let names = now.tags.iter().map(ImageRef::familiar).collect();
@@ -128,7 +131,7 @@ impl Engine {
             });
         }
         let another = |name: &ImageRef| now.tags.iter().any(|tag| tag != name);
-        let stays = named.as_ref().is_some_and(another);
+        let stays = named.is_some_and(another);
         let users = tx.users_of_image(&now.id)?;
         if !stays && !users.is_empty() {
             return Err(EngineError::ImageInUse {
@@ -136,7 +139,7 @@ impl Engine {
                 users,
             });
         }
-        let gone = match &named {
+        let gone = match named {
             Some(reference) => durable.untag(reference)?,
             None => durable.delete_image(&now.id)?,
         };
@@ -146,16 +149,14 @@ impl Engine {
     }
 }
 
-/// The name of `image` that `query` is, rather than an id.
-fn name_in(query: &str, image: &ImageRow) -> Option<ImageRef> {
-    let reference: ImageRef = query.parse().ok()?;
+/// Whether the image is called so, or was pulled by this digest.
+fn is_name_of(name: &ImageRef, image: &ImageRow) -> bool {
     let is_pulled = |digest| {
         image
             .repo_digests
-            .contains(&reference.familiar_with_digest(digest))
+            .contains(&name.familiar_with_digest(digest))
     };
-    (image.tags.contains(&reference) || reference.digest().is_some_and(is_pulled))
-        .then_some(reference)
+    image.tags.contains(name) || name.digest().is_some_and(is_pulled)
 }
 
 #[cfg(test)]
@@ -171,9 +172,9 @@ mod tests {
         engine.tag("a:1", &b).unwrap();
         testing::container(&mut engine, "web", Some(&id));
 
-        let seen_by_another = engine.image_row("b:1").unwrap();
+        let (seen, found_by) = engine.image_meant("b:1").unwrap();
         engine.remove_image("a:1", false).unwrap();
-        let last = engine.untag("b:1", &seen_by_another, false);
+        let last = engine.untag("b:1", (&seen, &found_by), false);
 
         assert!(
             matches!(last, Err(EngineError::ImageInUse { .. })),
@@ -186,10 +187,10 @@ mod tests {
     fn a_name_that_means_another_image_by_now_is_left_alone() {
         let (_dir, mut engine) = installation();
         testing::image(&mut engine, "a:1");
-        let seen = engine.image_row("a:1").unwrap();
+        let (seen, found_by) = engine.image_meant("a:1").unwrap();
         let newer = testing::image(&mut engine, "a:1");
 
-        let gone = engine.untag("a:1", &seen, false);
+        let gone = engine.untag("a:1", (&seen, &found_by), false);
 
         assert!(matches!(gone, Err(EngineError::NoSuchImage(_))), "{gone:?}");
         assert_eq!(engine.image_row("a:1").unwrap().id, newer);

@@ -14,6 +14,7 @@ use rustix::fs::rename;
 use crate::EngineError;
 use crate::crash::{self, CrashPoint};
 use crate::engine::{Engine, new_id};
+use crate::images::FoundBy;
 
 /// How a directory is called while it is written; a random word follows.
 const UNFINISHED: &str = ".rocker-save-";
@@ -160,25 +161,18 @@ impl Engine {
 
     /// The images that `query` means, by which name.
     fn meant(&mut self, query: &str) -> Result<Vec<(ImageRow, Option<ImageRef>)>, EngineError> {
-        let name = query.parse::<ImageRef>().ok();
-        if let Some(repository) = name.as_ref().filter(|_| ImageRef::is_bare(query)) {
-            let mut found = Vec::new();
-            for row in self.durable()?.images()? {
-                let tags: Vec<_> = row
-                    .tags
-                    .iter()
-                    .filter(|tag| repository.is_same_repository(tag))
-                    .cloned()
-                    .collect();
-                found.extend(tags.into_iter().map(|tag| (row.clone(), Some(tag))));
-            }
-            found.sort_by(|(_, one), (_, other)| one.cmp(other));
+        if ImageRef::is_bare(query) {
+            let found = self.tagged(query)?;
             if !found.is_empty() {
-                return Ok(found);
+                let named = found.into_iter().map(|(tag, row)| (row, Some(tag)));
+                return Ok(named.collect());
             }
         }
-        let row = self.image_row(query)?;
-        let name = name.filter(|name| row.tags.contains(name));
+        let (row, found_by) = self.image_meant(query)?;
+        let name = match found_by {
+            FoundBy::Name(name) => Some(name).filter(|name| row.tags.contains(name)),
+            FoundBy::Id => None,
+        };
         Ok(vec![(row, name)])
     }
 }

@@ -20,6 +20,8 @@ const MAX_IMAGES: usize = 1000;
 /// An image as an archive describes it; its layers are not read yet.
 pub(super) struct ArchivedImage {
     pub(super) id: Digest,
+    /// What the archive lists it by: its manifest's digest, or its config's in docker's archives.
+    pub(super) listed_as: Digest,
     pub(super) config: Vec<u8>,
     pub(super) names: Vec<ImageRef>,
     /// What else it is called there, which may be no name of an image.
@@ -171,6 +173,7 @@ fn docker_image(
     });
     let names = image.repo_tags.unwrap_or_default();
     Ok(ArchivedImage {
+        listed_as: id.clone(),
         id,
         layers: layers.collect(),
         labels: Vec::new(),

@@ -146,6 +146,7 @@ impl Layout<'_> {
         });
         Ok(ArchivedImage {
             id: manifest.config.digest.clone(),
+            listed_as: manifest.digest.clone(),
             layers: layers.collect(),
             names: Vec::new(),
             labels: Vec::new(),

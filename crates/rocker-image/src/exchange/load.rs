@@ -128,19 +128,23 @@ fn the_one(images: Vec<ArchivedImage>, name: &str) -> Result<ArchivedImage, Load
     let mut found = images.into_iter().filter(|image| {
         image.names.iter().any(is_name) || image.labels.iter().any(|label| label == name)
     });
-    match found.next() {
-        Some(mut image) => {
-            image.names.retain(is_name);
-            Ok(image)
-        }
-        None => Err(LoadError::NoSuchName {
+    let Some(mut image) = found.next() else {
+        return Err(LoadError::NoSuchName {
             name: printable(name.as_bytes()),
             there: there
                 .iter()
                 .map(|name| printable(name.as_bytes()))
                 .collect(),
-        }),
+        });
+    };
+    if let Some(other) = found.find(|other| other.id != image.id) {
+        return Err(LoadError::AmbiguousName {
+            name: printable(name.as_bytes()),
+            digests: [image.listed_as, other.listed_as],
+        });
     }
+    image.names.retain(is_name);
+    Ok(image)
 }
 
 struct Loader<'a> {

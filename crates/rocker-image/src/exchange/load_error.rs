@@ -58,6 +58,14 @@ pub enum LoadError {
         /// What there is, escaped.
         there: Vec<String>,
     },
+    /// Several images of that name.
+    #[error("{name:?} there means both {} and {}", digests[0], digests[1])]
+    AmbiguousName {
+        /// What was asked for, escaped.
+        name: String,
+        /// What two of them are listed by.
+        digests: [Digest; 2],
+    },
     /// The directory cannot be used.
     #[error("cannot open {path:?}")]
     Open {
@@ -146,6 +154,7 @@ impl Diagnose for LoadError {
             | Self::Limit(_)
             | Self::NotImages
             | Self::Empty { .. }
+            | Self::AmbiguousName { .. }
             | Self::Twice { .. }
             | Self::Missing { .. }
             | Self::Syntax { .. }
@@ -165,6 +174,9 @@ impl Diagnose for LoadError {
             }
             Self::NoSuchName { there, .. } if !there.is_empty() => {
                 Some(format!("there is {}", there.join(", ")))
+            }
+            Self::AmbiguousName { .. } => {
+                Some("`rocker load` takes all images that are there".to_owned())
             }
             Self::Spool { source } => io_hint(source),
             Self::Document { source, .. } => source.hint(),

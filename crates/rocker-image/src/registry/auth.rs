@@ -15,6 +15,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_A
 use reqwest::{Method, Request, Response, StatusCode, Url};
 use serde::Deserialize;
 
+use super::challenge::{Challenge, choose_challenge};
 use super::http::{HttpClient, read_body};
 use super::origin::{InsecureHosts, Origin, shown};
 use super::patience::Patience;
@@ -25,16 +26,6 @@ use super::{Credential, RegistryError};
 
 /// The largest answer of a token service, in bytes. Real ones are a few KiB.
 const MAX_TOKEN_BYTES: u64 = 1 << 20;
-
-/// What a registry wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Challenge {
-    Basic,
-    Bearer {
-        realm: String,
-        service: Option<String>,
-    },
-}
 
 /// Who we are at one registry, and what we want there.
 #[derive(Clone, Debug)]
@@ -300,15 +291,6 @@ impl Authenticator {
     }
 }
 
-/// The best challenge of several headers: a token is narrower than a password.
-fn choose_challenge<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Challenge> {
-    let challenges: Vec<Challenge> = headers.flat_map(parse_challenges).collect();
-    let bearer = challenges
-        .iter()
-        .find(|challenge| matches!(challenge, Challenge::Bearer { .. }));
-    bearer.or(challenges.first()).cloned()
-}
-
 /// What the fuzz target `challenge` reads; see [`super::token_service`].
 #[cfg(any(test, fuzzing))]
 pub(super) fn token_service(header: &str) -> Option<String> {
@@ -326,41 +308,6 @@ pub(super) fn token_service(header: &str) -> Option<String> {
             asked.realm_url(&realm).ok().map(Into::into)
         }
     }
-}
-
-/// The challenges of one header that we know; what follows a syntax error is not looked at.
-fn parse_challenges(header: &str) -> Vec<Challenge> {
-    /// Challenges in one header; more are noise.
-    const MOST: usize = 16;
-    let parsed = http_auth::parser::ChallengeParser::new(header)
-        .take(MOST)
-        .map_while(Result::ok);
-    parsed
-        .filter_map(|challenge| known_challenge(&challenge))
-        .collect()
-}
-
-fn known_challenge(challenge: &http_auth::ChallengeRef<'_>) -> Option<Challenge> {
-    if challenge.scheme.eq_ignore_ascii_case("basic") {
-        return Some(Challenge::Basic);
-    }
-    let parameter = |name: &str| {
-        let mut named = challenge
-            .params
-            .iter()
-            .filter(|(key, _)| key.eq_ignore_ascii_case(name));
-        let value = named.next().map(|(_, value)| value.to_unescaped());
-        // twice is ambiguous, and so worth nothing
-        if named.next().is_some() { None } else { value }
-    };
-    let is_bearer = challenge.scheme.eq_ignore_ascii_case("bearer");
-    is_bearer
-        .then(|| parameter("realm"))
-        .flatten()
-        .map(|realm| Challenge::Bearer {
-            realm,
-            service: parameter("service"),
-        })
 }
 
 /// Takes the token out of a token service's answer.
@@ -405,161 +352,4 @@ fn form_body(parameters: &[(&str, &str)]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn bearer(realm: &str, service: Option<&str>) -> Option<Challenge> {
-        Some(Challenge::Bearer {
-            realm: realm.to_owned(),
-            service: service.map(str::to_owned),
-        })
-    }
-
-    #[test]
-    fn challenges_are_read() {
-        let cases: &[(&[&str], Option<Challenge>)] = &[
-            (&["Basic realm=\"x\""], Some(Challenge::Basic)),
-            (&["basic"], Some(Challenge::Basic)),
-            (
-                &["Bearer realm=\"https://a/t\""],
-                bearer("https://a/t", None),
-            ),
-            (
-                &[
-                    "Bearer realm=\"https://auth.docker.io/token\",service=\"registry.docker.io\",scope=\"repository:x:pull\"",
-                ],
-                bearer("https://auth.docker.io/token", Some("registry.docker.io")),
-            ),
-            (
-                &["bearer realm=\"https://a/t\" , service=s"],
-                bearer("https://a/t", Some("s")),
-            ),
-            (
-                &["Bearer realm=\"https://a/\\\"q\\\"\""],
-                bearer("https://a/\"q\"", None),
-            ),
-            (
-                &["Basic realm=\"x\", Bearer realm=\"https://a/t\""],
-                bearer("https://a/t", None),
-            ),
-            (
-                &["Basic realm=\"x\"", "Bearer realm=\"https://a/t\""],
-                bearer("https://a/t", None),
-            ),
-            (&["Negotiate", "Basic realm=\"x\""], Some(Challenge::Basic)),
-            (&["Bearer service=\"s\""], None),
-            (&["Bearer realm=\"https://a\", realm=\"https://b\""], None),
-            (&["Digest realm=\"x\""], None),
-            (&[""], None),
-            (&[], None),
-            (&["Bearer realm=\"https://a"], None),
-        ];
-        for (headers, expected) in cases {
-            assert_eq!(
-                &choose_challenge(headers.iter().copied()),
-                expected,
-                "{headers:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn tokens_are_read() {
-        let cases = [
-            (r#"{"token":"t"}"#, Some("t")),
-            (r#"{"access_token":"a","expires_in":300}"#, Some("a")),
-            (r#"{"token":"","access_token":"a"}"#, Some("a")),
-            (r#"{"token":"t","access_token":"a"}"#, Some("t")),
-            (r#"{"token":1}"#, None),
-            (r#"{"token":""}"#, None),
-            (r#"{"token":null}"#, None),
-            ("{}", None),
-            ("[]", None),
-            ("<html>", None),
-            ("", None),
-        ];
-        for (body, token) in cases {
-            assert_eq!(
-                parse_token(body.as_bytes()).ok().as_deref(),
-                token,
-                "{body}"
-            );
-        }
-    }
-
-    fn realm(registry: &str, realm: &str) -> Result<Url, RegistryError> {
-        let origin = Origin::of(&Url::parse(registry).unwrap()).unwrap();
-        let identity = Identity {
-            registry: "r".to_owned(),
-            repository: "x".to_owned(),
-            scopes: Vec::new(),
-            credential: None,
-        };
-        Authenticator::new(origin, identity, InsecureHosts::default()).realm_url(realm)
-    }
-
-    #[test]
-    fn realms_are_https_or_the_same_insecure_host() {
-        let good = [
-            ("https://quay.io/", "https://auth.quay.io/token"),
-            ("https://quay.io/", "https://quay.io/v2/auth?x=1"),
-            ("http://127.0.0.1:5000/", "http://127.0.0.1:5001/token"),
-            ("http://127.0.0.1:5000/", "https://auth.example.com/token"),
-        ];
-        for (registry, url) in good {
-            assert!(realm(registry, url).is_ok(), "{registry} {url}");
-        }
-        let bad = [
-            ("https://quay.io/", "http://quay.io/token"),
-            ("https://quay.io/", "http://auth.quay.io/token"),
-            ("http://127.0.0.1:5000/", "http://127.0.0.2:5000/token"),
-            ("http://127.0.0.1:5000/", "http://evil.example.com/token"),
-            ("https://quay.io/", "https://169.254.169.254/token"),
-            ("https://quay.io/", "https://127.0.0.1/token"),
-            ("https://quay.io/", "https://10.0.0.1/token"),
-            ("https://quay.io/", "https://user:pw@auth.quay.io/token"),
-            ("https://quay.io/", "file:///etc/passwd"),
-            ("https://quay.io/", "token"),
-            ("https://quay.io/", ""),
-        ];
-        for (registry, url) in bad {
-            assert!(realm(registry, url).is_err(), "{registry} {url}");
-        }
-    }
-
-    #[test]
-    fn forms_are_encoded() {
-        assert_eq!(
-            form_body(&[("a", "b c"), ("d", "&=+/é")]),
-            "a=b+c&d=%26%3D%2B%2F%C3%A9"
-        );
-    }
-
-    #[test]
-    fn the_corpus_of_challenges_leads_to_https_only() {
-        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/challenge");
-        let mut services = 0;
-        for entry in fs_err::read_dir(corpus).unwrap() {
-            let bytes = fs_err::read(entry.unwrap().path()).unwrap();
-            if let Some(service) = token_service(&String::from_utf8_lossy(&bytes)) {
-                assert!(service.starts_with("https://"), "{service}");
-                services += 1;
-            }
-        }
-        assert!(services > 0);
-    }
-
-    proptest! {
-        #[test]
-        fn no_header_makes_the_parser_panic(header in ".{0,200}") {
-            let _ = parse_challenges(&header);
-        }
-
-        #[test]
-        fn no_body_makes_the_token_parser_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parse_token(&body);
-        }
-    }
-}
+mod tests;

@@ -159,14 +159,19 @@ fn list(directory: &Path) -> Result<Option<Vec<PathBuf>>, CertificateError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
+    let failed = |source| CertificateError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let mut bytes = Vec::new();
     fs_err::File::open(path)
-        .and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes))
-        .map_err(|source| CertificateError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-    Ok(bytes)
+        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(failed)?;
+    // half of a bundle would be believed without a word
+    match bytes.len() as u64 > MAX_BYTES {
+        true => Err(failed(std::io::ErrorKind::FileTooLarge.into())),
+        false => Ok(bytes),
+    }
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
@@ -223,6 +228,16 @@ mod tests {
             Certificates::read(Path::new("/nonexistent"))
                 .unwrap()
                 .is_none()
+        );
+    }
+
+    #[test]
+    fn a_bundle_is_read_whole_or_not_at_all() {
+        let bundle = pem("CERTIFICATE").repeat(20_000);
+        let refused = read_files(&[("ca.crt", bundle)]);
+        assert!(
+            matches!(refused, Err(CertificateError::Read { .. })),
+            "{refused:?}"
         );
     }
 

@@ -1,7 +1,9 @@
 //! The threads that unpack what a pull fetches.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -11,19 +13,50 @@ const LOOK: Duration = Duration::from_millis(2);
 /// The threads of one pull. They own what they work with, so that a pull that is interrupted need
 /// not wait until one of them has finished what it is about.
 #[derive(Debug, Default)]
-pub(super) struct Crew(RefCell<Vec<JoinHandle<()>>>);
+pub(super) struct Crew {
+    threads: RefCell<Vec<JoinHandle<()>>>,
+    is_over: Arc<AtomicBool>,
+}
+
+/// What a thread of a crew reads.
+#[derive(Debug)]
+pub(super) struct Supply<R> {
+    reader: R,
+    is_over: Arc<AtomicBool>,
+}
+
+impl<R: Read> Read for Supply<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.is_over.load(Ordering::Relaxed) {
+            let why = "the pull has ended";
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, why));
+        }
+        self.reader.read(buffer)
+    }
+}
 
 impl Crew {
     /// Starts a thread.
     pub(super) fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let thread = thread::Builder::new().name(name.to_owned()).spawn(work)?;
-        self.0.borrow_mut().push(thread);
+        self.threads.borrow_mut().push(thread);
         Ok(())
+    }
+
+    /// What a thread is to read, as long as anybody wants it.
+    pub(super) fn supply<R: Read>(&self, reader: R) -> Supply<R> {
+        let is_over = Arc::clone(&self.is_over);
+        Supply { reader, is_over }
+    }
+
+    /// Has nobody read on: what has come but for its unpacking is not worth the wait any more.
+    pub(super) fn stop(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
     }
 
     /// Waits until all have ended.
     pub(super) fn join(self) {
-        for thread in self.0.into_inner() {
+        for thread in self.threads.into_inner() {
             if let Err(panic) = thread.join() {
                 // panics abort release builds; elsewhere the panic goes on here
                 std::panic::resume_unwind(panic);
@@ -31,10 +64,11 @@ impl Crew {
         }
     }
 
-    /// Waits until all have ended, or for `grace`.
+    /// Stops, and waits until all have ended, or for `grace`.
     pub(super) fn leave(self, grace: Duration) {
+        self.stop();
         let end = Instant::now() + grace;
-        let threads = self.0.into_inner();
+        let threads = self.threads.into_inner();
         while Instant::now() < end && !threads.iter().all(JoinHandle::is_finished) {
             thread::sleep(LOOK);
         }
@@ -42,5 +76,28 @@ impl Crew {
             // it ended one way or the other, and what it made is not used
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_told_to_stop_does_not_read_to_the_end() {
+        let crew = Crew::default();
+        let mut endless = crew.supply(io::repeat(0));
+        let (tell, told) = std::sync::mpsc::channel();
+        crew.spawn("endless", move || {
+            let mut buffer = [0; 4096];
+            while endless.read(&mut buffer).is_ok() {
+                let _ = tell.send(());
+            }
+        })
+        .unwrap();
+        told.recv().unwrap();
+
+        crew.stop();
+        crew.join();
     }
 }

@@ -11,7 +11,7 @@ use super::http::HttpClient;
 use super::origin::{InsecureHosts, Origin, shown};
 use super::patience::Patience;
 use super::redirect::Trail;
-use super::{RegistryOptions, runtime};
+use super::{RegistryOptions, TlsPolicy, runtime};
 
 /// Why a file did not come.
 #[derive(Debug, thiserror::Error)]
@@ -84,10 +84,33 @@ impl Diagnose for DownloadError {
     }
 }
 
+/// The server that a URL is about, as `HOST[:PORT]`.
+///
+/// # Errors
+///
+/// [`DownloadError::Url`].
+pub fn server_of(url: &str) -> Result<String, DownloadError> {
+    let (parsed, _) = parse(url)?;
+    let host = parsed.host_str().unwrap_or_default();
+    Ok(match parsed.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    })
+}
+
+fn parse(url: &str) -> Result<(Url, Origin), DownloadError> {
+    let parsed = Url::parse(url).ok();
+    let parsed = parsed.and_then(|url| Some((Origin::of(&url)?, url)));
+    let (origin, parsed) = parsed.ok_or_else(|| DownloadError::Url {
+        url: crate::document::shorten(url),
+    })?;
+    Ok((parsed, origin))
+}
+
 /// Fetches what is at `url` into `output`. Blocks; `cancelled` is asked about every 50 ms.
 ///
 /// Who names an `http` URL wants plain HTTP with that host; redirects are followed by the rules
-/// for registries. No credential is shown to anybody.
+/// for registries. Of an insecure host any certificate will do. No credential is shown to anybody.
 ///
 /// # Errors
 ///
@@ -98,12 +121,7 @@ pub fn download(
     output: &mut dyn Write,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<(), DownloadError> {
-    let parsed = Url::parse(url).ok();
-    let parsed = parsed.and_then(|url| Some((Origin::of(&url)?, url)));
-    let Some((origin, parsed)) = parsed else {
-        let url = crate::document::shorten(url);
-        return Err(DownloadError::Url { url });
-    };
+    let (parsed, origin) = parse(url)?;
     let url = shown(&parsed);
     if !parsed.username().is_empty() || parsed.password().is_some() {
         return Err(DownloadError::Login { url });
@@ -134,8 +152,13 @@ async fn fetch(
         url: name.clone(),
         source: Box::new(source),
     };
-    let http = HttpClient::new(options.clone(), origin);
+    let mut options = options.clone();
+    let insecure = InsecureHosts::new(&options.insecure_hosts);
+    if options.tls == TlsPolicy::Usual && insecure.names(&origin.host, origin.port) {
+        options.tls = TlsPolicy::Unverified;
+    }
     let mut patience = Patience::new(options.timeouts);
+    let http = HttpClient::new(options, origin);
     let mut response = open(&http, url, origin, &mut patience)
         .await
         .map_err(failed)?;

@@ -135,6 +135,7 @@ impl Pull<'_> {
         let (sender, receiver) = oneshot::channel();
         let (staging, limits) = (site.staging.borrow().staging(), self.request.limits);
         let expected = layer.expected.clone();
+        let reader = site.crew.supply(reader);
         let unpack = move || {
             let mut outcome = unpack_layer(&staging, reader, &expected, &limits, &|_| {});
             if let Ok(layer) = &mut outcome

@@ -32,6 +32,7 @@ mod blob;
 mod cause;
 mod certificates;
 mod chain;
+mod challenge;
 mod credentials;
 mod crew;
 mod diagnose;
@@ -69,7 +70,7 @@ pub use credentials::{
     AuthFile, AuthFileError, Credential, Credentials, HelperError, InvalidServer, KeyStyle,
     SavedIn, Server, forget_all_logins, forget_login, save_login,
 };
-pub use download::{DownloadError, download};
+pub use download::{DownloadError, download, server_of};
 pub use error::{PullError, RegistryError};
 pub use headers::ExtraHeaders;
 pub use login::{LoginError, LoginRequest, check_login};

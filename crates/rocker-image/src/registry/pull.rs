@@ -121,7 +121,11 @@ impl<'a> Pull<'a> {
         });
         match &outcome {
             Ok(Err(PullError::Interrupted { .. })) => crew.leave(GRACE),
-            Ok(_) | Err(_) => crew.join(),
+            Ok(Ok(_)) => crew.join(),
+            Ok(Err(_)) | Err(_) => {
+                crew.stop();
+                crew.join();
+            }
         }
         outcome.map_err(|source| self.start_error("network client", source))?
     }

@@ -297,19 +297,9 @@ impl<'a> Push<'a> {
             .filter(|(position, id)| ids.iter().position(|other| other == *id) == Some(*position));
         let mut uploads: FuturesUnordered<_> = firsts
             .map(|(position, id)| {
-                let mut blobs = known.get(position).cloned().unwrap_or_default();
-                // what the image's own manifest says comes first
-                if let Some(own) = original.and_then(|manifest| manifest.layers.get(position)) {
-                    let seen = blobs.iter().filter(|known| known.blob.digest == own.digest);
-                    let seen_in = seen.flat_map(|known| known.seen_in.clone()).collect();
-                    blobs.retain(|known| known.blob.digest != own.digest);
-                    let blob = own.clone();
-                    blobs.insert(0, KnownBlob { blob, seen_in });
-                }
-                if self.request.format == Some(Format::Docker) {
-                    // its manifests know no zstd
-                    blobs.retain(|known| known.blob.compression() != Some(Compression::Zstd));
-                }
+                let known = known.get(position).cloned().unwrap_or_default();
+                let own = original.and_then(|manifest| manifest.layers.get(position));
+                let blobs = self.choices(known, own);
                 async move { Ok((position, self.layer(site, id, &blobs).await?)) }
             })
             .collect();
@@ -324,6 +314,22 @@ impl<'a> Push<'a> {
         let all = ids.iter().enumerate();
         let all = all.filter_map(|(position, id)| Some((id.clone(), brought.remove(&position)?)));
         Ok(all.collect())
+    }
+
+    /// Which blobs will do for a layer. The one that the image's own manifest says comes first.
+    fn choices(&self, mut known: Vec<KnownBlob>, own: Option<&Descriptor>) -> Vec<KnownBlob> {
+        if let Some(own) = own {
+            let seen = known.iter().filter(|known| known.blob.digest == own.digest);
+            let seen_in = seen.flat_map(|known| known.seen_in.clone()).collect();
+            known.retain(|known| known.blob.digest != own.digest);
+            let blob = own.clone();
+            known.insert(0, KnownBlob { blob, seen_in });
+        }
+        if self.request.format == Some(Format::Docker) {
+            // its manifests know no zstd
+            known.retain(|known| known.blob.compression() != Some(Compression::Zstd));
+        }
+        known
     }
 
     async fn config(&self, site: &Site<'_, '_, '_>, config: &[u8]) -> Result<(), PushError> {
