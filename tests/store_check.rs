@@ -6,8 +6,10 @@ use rocker_testkit::Host;
 use rocker_testkit::host::run_program;
 use rocker_testkit::image::{ImageBuilder, Layer};
 use rocker_testkit::require;
+use rustix::fs::{FlockOperation, flock};
 
 use crate::host;
+use crate::resume::await_that;
 
 fn remove(path: &Path) {
     run_program(&["rm", "-r", &path.to_string_lossy()]);
@@ -493,6 +495,37 @@ fn what_cannot_be_put_right_says_why_and_what_to_do() {
     }
     host.ok(["rmi", "own:1"]);
     assert_eq!(host.rocker(["system", "check"]).exit_code, 0);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_layer_is_not_replaced_under_a_container_that_was_started_meanwhile() {
+    let host = require!(host());
+    let image = ImageBuilder::busybox().layer(Layer::new().file("f", "x"));
+    let image = host.pulled("meanwhile:1", image);
+    let hex = crate::inspect(&host, &image, "{{index .RootFS.Layers 1}}");
+    let hex = hex.trim_start_matches("sha256:");
+    let layer = host.root().join("layers").join(hex);
+    fs_err::write(layer.join("extra"), "").expect("written");
+    let downloads = host.registry().blob_downloads();
+    // nobody renames anything in there meanwhile
+    let layers = fs_err::File::open(host.root().join("layers")).expect("the layers");
+    flock(&layers, FlockOperation::LockExclusive).expect("the store's lock");
+
+    let repair = host.command(["system", "check", "--repair"]).spawn();
+    await_that(&repair, || host.registry().blob_downloads() > downloads);
+    let words = ["run", "-d", "--name", "busy", "--network", "none", &image];
+    host.ok(words.iter().copied().chain(["sleep", "1000"]));
+    drop(layers);
+    let repaired = repair.finish();
+
+    assert_eq!(repaired.exit_code, 1, "{repaired:?}");
+    assert!(repaired.stdout.contains("rocker stop busy"), "{repaired:?}");
+    host.ok(["exec", "busy", "test", "-e", "/extra"]);
+    host.ok(["rm", "-f", "busy"]);
+    assert_eq!(host.rocker(["system", "check", "--repair"]).exit_code, 0);
+    assert!(!layer.join("extra").exists());
+    host.ok(["rmi", &image]);
     host.assert_nothing_left_behind();
 }
 

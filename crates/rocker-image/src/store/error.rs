@@ -96,6 +96,14 @@ pub enum StoreError {
         /// Which limit.
         source: LimitExceeded,
     },
+    /// Another layer may not take the place of a damaged one now.
+    #[error("layer {layer} cannot be replaced")]
+    Kept {
+        /// The layer.
+        layer: DiffId,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The caller did not want the layers any more.
     #[error("interrupted")]
     Interrupted,
@@ -137,7 +145,7 @@ impl Diagnose for StoreError {
             Self::BlobTampered { .. } | Self::Record { .. } => ErrorKind::Tampered,
             Self::LinkTargetMissing { .. } | Self::TooLarge { .. } => ErrorKind::Invalid,
             Self::Interrupted => ErrorKind::Interrupted,
-            Self::OtherBase { .. } => ErrorKind::Conflict,
+            Self::OtherBase { .. } | Self::Kept { .. } => ErrorKind::Conflict,
         }
     }
 
@@ -158,6 +166,7 @@ impl Diagnose for StoreError {
             Self::NoLayer { .. }
             | Self::NoBlob { .. }
             | Self::LinkTargetMissing { .. }
+            | Self::Kept { .. }
             | Self::Interrupted => None,
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use rocker_image::store::{ChainLayer, Depth, LayerFault, Store};
+use rocker_image::store::{ChainLayer, Depth, LayerFault, Store, StoreError};
 use rustix::fs::{XattrFlags, setxattr};
 
 use super::archive::{Member, archive};
@@ -211,8 +211,27 @@ fn a_distrusted_layer_is_replaced_by_the_same_once_more() {
         root.commit(vec![ChainLayer::Staged(believed)]).is_err(),
         "its record is damaged"
     );
-    let store: Store = root.distrusting([id.clone()].into());
+    let damaged = listed();
+    let store: Store = root.distrusting(
+        [id.clone()].into(),
+        Box::new(|layer, _| {
+            Err(StoreError::Kept {
+                layer: layer.clone(),
+                source: "somebody runs on it".into(),
+            })
+        }),
+    );
     assert!(!store.has_layer(&id));
+    let refused = store.commit(vec![ChainLayer::Staged(host.unpack(&ordinary()).unwrap())]);
+    assert!(
+        matches!(refused, Err(StoreError::Kept { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(listed(), damaged);
+    let record = fs_err::read_to_string(layer.with_extension("json")).unwrap();
+    assert_eq!(record, "{\n", "what lies beside it stays too");
+
+    let store: Store = store.distrusting([id.clone()].into(), Box::new(|_, exchange| exchange()));
     let again = host.unpack(&ordinary()).unwrap();
     let committed = store.commit(vec![ChainLayer::Staged(again)]).unwrap();
 
