@@ -146,8 +146,12 @@ fn spare_image(durable: &DurableDb, id: &Digest) -> Result<Option<Spare<SpareIma
             blob: layer.blob,
         }));
     }
+    let generation = match durable.image_generation(id)? {
+        Some(generation) => generation,
+        None => durable.generation()?,
+    };
     Ok(Some(Spare {
-        generation: durable.generation()?,
+        generation,
         row: SpareImage {
             id: row.id,
             manifest_digest: row.manifest_digest,

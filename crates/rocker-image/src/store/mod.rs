@@ -53,6 +53,7 @@ mod view;
 pub use crate::document::Compression;
 pub use archive::ArchiveError;
 pub(crate) use archive::{ArchiveReader, ArchiveWriter, Entry, EntryKind};
+pub use blob::is_content;
 pub(crate) use budget::Budget;
 pub use commit::{ChainLayer, CommittedLayer};
 pub(crate) use compression::{Decoder, inflate_error, looks_like_tar, recognise};
