@@ -34,6 +34,7 @@ mod push;
 mod reach;
 mod registry;
 mod remote;
+mod repair;
 mod restart;
 mod resume;
 mod roundtrips;
