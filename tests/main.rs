@@ -36,6 +36,7 @@ mod push;
 mod reach;
 mod registry;
 mod remote;
+mod repair;
 mod restart;
 mod resume;
 mod roundtrips;

@@ -3,11 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use rocker_testkit::Host;
+use rocker_testkit::database::alter;
 use rocker_testkit::host::run_program;
 use rocker_testkit::image::{ImageBuilder, Layer};
 use rocker_testkit::require;
+use rustix::fs::{FlockOperation, flock};
 
 use crate::host;
+use crate::resume::await_that;
 
 fn remove(path: &Path) {
     run_program(&["rm", "-r", &path.to_string_lossy()]);
@@ -493,6 +496,131 @@ fn what_cannot_be_put_right_says_why_and_what_to_do() {
     }
     host.ok(["rmi", "own:1"]);
     assert_eq!(host.rocker(["system", "check"]).exit_code, 0);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn rows_that_are_gone_or_untrue_are_found_and_come_back() {
+    let host = require!(host());
+    let image = furnish(&host);
+    host.await_monitors();
+    let digests = crate::inspect(&host, &image, "{{.RepoDigests}}");
+    let cases = [
+        (
+            "DELETE FROM tags WHERE reference LIKE '%second:name'",
+            "FAIL   image",
+            "has lost names of it",
+        ),
+        (
+            "DELETE FROM repo_digests",
+            "FAIL   image",
+            "has lost names of it",
+        ),
+        (
+            "UPDATE images SET config = replace(config, 'linux', 'plan9')",
+            "FAIL   image",
+            "another config",
+        ),
+        (
+            "UPDATE images SET config = '{'",
+            "FAIL   image",
+            "another config",
+        ),
+        (
+            "DELETE FROM image_layers WHERE position = 1",
+            "FAIL   image",
+            "lost which layers",
+        ),
+        (
+            "INSERT INTO image_layers SELECT image_id, 2, diff_id FROM image_layers WHERE position = 0",
+            "FAIL   image",
+            "lost which layers",
+        ),
+        (
+            "DELETE FROM containers",
+            "FAIL   container web",
+            "has lost it",
+        ),
+    ];
+    for (statement, what, said) in cases {
+        alter(&database(&host), statement);
+
+        let found = host.rocker(["system", "check"]);
+        assert_eq!(found.exit_code, 1, "{statement}: {found:?}");
+        let line = found.stdout.lines().find(|line| line.starts_with(what));
+        assert!(
+            line.is_some_and(|line| line.contains(said)),
+            "{statement}: {found:?}"
+        );
+        let requests = host.registry().requests().len();
+        let repaired = host.rocker(["system", "check", "--repair"]);
+        assert_eq!(repaired.exit_code, 0, "{statement}: {repaired:?}");
+        let more = host.registry().requests().len() - requests;
+        assert_eq!(more, 0, "{statement}: nothing has to be fetched for it");
+        assert_eq!(host.rocker(["system", "check"]).exit_code, 0, "{statement}");
+        assert_eq!(
+            crate::inspect(&host, &image, "{{.RepoDigests}}"),
+            digests,
+            "{statement}"
+        );
+    }
+    forget_what_is_live(&host);
+    assert_furnished(&host, &image, "rows");
+    clear(&host, &image);
+}
+
+#[test]
+fn a_copy_of_an_earlier_change_is_no_loss() {
+    let host = require!(host());
+    let image = host.busybox();
+    host.ok(["tag", &image, "second:name"]);
+    let id = crate::inspect(&host, &image, "{{.Id}}");
+    let copy = host.root().join("images");
+    let copy = copy.join(format!("{}.json", id.trim_start_matches("sha256:")));
+    let earlier = fs_err::read(&copy).expect("the copy");
+    host.ok(["untag", &image, "second:name"]);
+    // as if its writer had been killed before the copy
+    fs_err::write(&copy, earlier).expect("written");
+
+    let found = host.rocker(["system", "check"]);
+    assert_eq!(found.exit_code, 0, "{found:?}");
+    host.ok(["system", "check", "--repair"]);
+    let listed = host.ok(["images", "--format", "{{.Repository}}:{{.Tag}}"]);
+    assert_eq!(listed, image);
+    let copy = fs_err::read_to_string(&copy).expect("the copy");
+    assert!(!copy.contains("second"), "{copy}");
+    host.ok(["rmi", &image]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_layer_is_not_replaced_under_a_container_that_was_started_meanwhile() {
+    let host = require!(host());
+    let image = ImageBuilder::busybox().layer(Layer::new().file("f", "x"));
+    let image = host.pulled("meanwhile:1", image);
+    let hex = crate::inspect(&host, &image, "{{index .RootFS.Layers 1}}");
+    let hex = hex.trim_start_matches("sha256:");
+    let layer = host.root().join("layers").join(hex);
+    fs_err::write(layer.join("extra"), "").expect("written");
+    let downloads = host.registry().blob_downloads();
+    // nobody renames anything in there meanwhile
+    let layers = fs_err::File::open(host.root().join("layers")).expect("the layers");
+    flock(&layers, FlockOperation::LockExclusive).expect("the store's lock");
+
+    let repair = host.command(["system", "check", "--repair"]).spawn();
+    await_that(&repair, || host.registry().blob_downloads() > downloads);
+    let words = ["run", "-d", "--name", "busy", "--network", "none", &image];
+    host.ok(words.iter().copied().chain(["sleep", "1000"]));
+    drop(layers);
+    let repaired = repair.finish();
+
+    assert_eq!(repaired.exit_code, 1, "{repaired:?}");
+    assert!(repaired.stdout.contains("rocker stop busy"), "{repaired:?}");
+    host.ok(["exec", "busy", "test", "-e", "/extra"]);
+    host.ok(["rm", "-f", "busy"]);
+    assert_eq!(host.rocker(["system", "check", "--repair"]).exit_code, 0);
+    assert!(!layer.join("extra").exists());
+    host.ok(["rmi", &image]);
     host.assert_nothing_left_behind();
 }
 

@@ -34,6 +34,16 @@ pub(crate) fn image(engine: &mut Engine, name: &str) -> Digest {
 
 /// Records a kept container that has never been started.
 pub(crate) fn container(engine: &mut Engine, name: &str, image_id: Option<&Digest>) -> ContainerId {
+    container_of(engine, name, image_id, "{}")
+}
+
+/// The same of a given definition.
+pub(crate) fn container_of(
+    engine: &mut Engine,
+    name: &str,
+    image_id: Option<&Digest>,
+    definition: &str,
+) -> ContainerId {
     let id = new_id().unwrap();
     let tx = engine.live.begin().unwrap();
     tx.insert(&NewContainer {
@@ -41,7 +51,7 @@ pub(crate) fn container(engine: &mut Engine, name: &str, image_id: Option<&Diges
         name: &name.parse().unwrap(),
         kept: true,
         image_id,
-        definition: "{}",
+        definition,
         created_ns: 1,
         volumes: &[],
     })

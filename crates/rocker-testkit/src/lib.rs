@@ -11,6 +11,7 @@
     reason = "this crate runs in tests only, where a broken precondition must fail the test at once"
 )]
 
+pub mod database;
 pub mod host;
 pub mod http;
 pub mod image;

@@ -3,8 +3,8 @@
 use rocker_types::{DiffId, Digest, ImageRef};
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::names::{names_of, set_tag};
-use super::{DurableDb, count_change};
+use super::names::{names_of, set_repo_digest, set_tag};
+use super::{DurableDb, count_change, note_image};
 use crate::DbError;
 use crate::live::{parse, strings};
 
@@ -30,7 +30,7 @@ pub struct NewImage<'a> {
     pub config: &'a str,
     /// Digest of the manifest, `None` for an import.
     pub manifest_digest: Option<&'a Digest>,
-    /// Its layers, base first; the directories exist.
+    /// Its layers, base first; the directories exist. Empty for those that it is recorded with.
     pub layers: &'a [LayerRow],
     /// The name to give it.
     pub reference: Option<&'a ImageRef>,
@@ -63,7 +63,8 @@ pub struct ImageRow {
 
 impl DurableDb {
     /// Records an image, its layers and its name in one transaction: visible as a whole or
-    /// not at all. A name that meant another image means this one from then on.
+    /// not at all. A name that meant another image means this one from then on. What is recorded
+    /// already of its config and its layers is written over: its id says what they are.
     ///
     /// # Errors
     ///
@@ -79,8 +80,8 @@ impl DurableDb {
     /// [`DbError::Query`].
     pub fn record_images(&mut self, new: &[NewImage<'_>]) -> Result<(), DbError> {
         let tx = self.begin()?;
-        new.iter().try_for_each(|new| insert(&tx, new))?;
         count_change(&tx)?;
+        new.iter().try_for_each(|new| insert(&tx, new))?;
         tx.commit().map_err(DbError::query("record an image"))
     }
 
@@ -251,8 +252,9 @@ fn insert(tx: &Transaction<'_>, new: &NewImage<'_>) -> Result<(), DbError> {
     let total: u64 = new.layers.iter().map(|layer| layer.size_bytes).sum();
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     tx.execute(
-        "INSERT INTO images VALUES(?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT(id) DO UPDATE SET manifest_digest = coalesce(excluded.manifest_digest, manifest_digest)",
+        "INSERT INTO images(id, config, manifest_digest, size_bytes, pulled_ns) VALUES(?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT(id) DO UPDATE SET config = excluded.config,
+             manifest_digest = coalesce(excluded.manifest_digest, manifest_digest)",
         params![id, new.config, new.manifest_digest.map(ToString::to_string), signed(total), new.pulled_ns],
     )
     .map_err(&failed)?;
@@ -269,21 +271,29 @@ fn insert(tx: &Transaction<'_>, new: &NewImage<'_>) -> Result<(), DbError> {
         )
         .map_err(&failed)?;
         tx.execute(
-            "INSERT OR IGNORE INTO image_layers VALUES(?1, ?2, ?3)",
+            "INSERT INTO image_layers(image_id, position, diff_id) VALUES(?1, ?2, ?3)
+             ON CONFLICT(image_id, position) DO UPDATE SET diff_id = excluded.diff_id",
             params![id, position, diff_id],
         )
         .map_err(&failed)?;
     }
+    if let Some(count) = u32::try_from(new.layers.len())
+        .ok()
+        .filter(|count| *count > 0)
+    {
+        tx.execute(
+            "DELETE FROM image_layers WHERE image_id = ?1 AND position >= ?2",
+            params![id, count],
+        )
+        .map_err(&failed)?;
+    }
+    note_image(tx, &id)?;
     let name = new.reference.filter(|reference| reference.tag().is_some());
     if let Some(reference) = name {
         set_tag(tx, reference, new.id)?;
     }
     if let Some(repo_digest) = new.repo_digest {
-        tx.execute(
-            "INSERT OR REPLACE INTO repo_digests VALUES(?1, ?2)",
-            params![repo_digest, id],
-        )
-        .map_err(&failed)?;
+        set_repo_digest(tx, repo_digest, &id)?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ mod volumes;
 
 use std::path::Path;
 
+use rocker_types::Digest;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use crate::DbError;
@@ -61,6 +62,23 @@ impl DurableDb {
                 [],
                 |row| row.get(0),
             )
+            .map_err(DbError::query("read the number of changes"))
+    }
+
+    /// The number of the change that an image or its names were last changed by; `None` if that was
+    /// before such numbers were noted.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn image_generation(&self, id: &Digest) -> Result<Option<i64>, DbError> {
+        self.db
+            .query_row(
+                "SELECT value FROM meta WHERE key = 'image:' || ?1",
+                [id.to_string()],
+                |row| row.get(0),
+            )
+            .optional()
             .map_err(DbError::query("read the number of changes"))
     }
 
@@ -142,6 +160,17 @@ impl DurableDb {
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(DbError::query("start a transaction"))
     }
+}
+
+/// Notes that an image is changed by the change that was counted last; part of its transaction.
+pub(super) fn note_image(db: &Connection, id: &str) -> Result<(), DbError> {
+    db.execute(
+        "INSERT INTO meta(key, value) SELECT 'image:' || ?1, value FROM meta WHERE key = 'generation'
+         ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+        [id],
+    )
+    .map(drop)
+    .map_err(DbError::query("count changes"))
 }
 
 /// Counts one more change; part of its transaction.

@@ -1,9 +1,9 @@
 //! Names of images, and what goes with them.
 
 use rocker_types::{DiffId, Digest, ImageRef};
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
-use super::{DurableDb, count_change};
+use super::{DurableDb, count_change, note_image};
 use crate::DbError;
 use crate::live::{parse, strings};
 
@@ -28,8 +28,8 @@ impl DurableDb {
     /// [`DbError::Query`].
     pub fn tag(&mut self, reference: &ImageRef, id: &Digest) -> Result<(), DbError> {
         let tx = self.begin()?;
-        set_tag(&tx, reference, id)?;
         count_change(&tx)?;
+        set_tag(&tx, reference, id)?;
         tx.commit().map_err(DbError::query("record a tag"))
     }
 
@@ -56,6 +56,8 @@ impl DurableDb {
         let Some(id) = ids.into_iter().next() else {
             return Ok(Untagged::default());
         };
+        count_change(&tx)?;
+        note_image(&tx, &id)?;
         tx.execute(
             &format!("DELETE FROM {table} WHERE reference = ?1"),
             [&name],
@@ -68,7 +70,6 @@ impl DurableDb {
         if names_of(&tx, &id)?.is_empty() {
             delete(&tx, &id, &mut gone)?;
         }
-        count_change(&tx)?;
         tx.commit().map_err(failed)?;
         Ok(gone)
     }
@@ -87,6 +88,8 @@ impl DurableDb {
         let failed = DbError::query("delete a tag");
         let tx = self.begin()?;
         let id = id.to_string();
+        count_change(&tx)?;
+        note_image(&tx, &id)?;
         let mut gone = Vec::new();
         for tag in names_of(&tx, &id)? {
             if names.is_none_or(|names| names.contains(&tag)) {
@@ -95,7 +98,6 @@ impl DurableDb {
                 gone.push(tag.familiar());
             }
         }
-        count_change(&tx)?;
         tx.commit().map_err(failed)?;
         Ok(gone)
     }
@@ -129,12 +131,26 @@ pub(super) fn names_of(db: &Connection, id: &str) -> Result<Vec<ImageRef>, DbErr
 }
 
 pub(super) fn set_tag(db: &Connection, reference: &ImageRef, id: &Digest) -> Result<(), DbError> {
-    db.execute(
-        "INSERT INTO tags VALUES(?1, ?2) ON CONFLICT(reference) DO UPDATE SET image_id = excluded.image_id",
-        params![reference.canonical(), id.to_string()],
-    )
-    .map(drop)
-    .map_err(DbError::query("record a tag"))
+    set_name(db, "tags", &reference.canonical(), &id.to_string())
+}
+
+pub(super) fn set_repo_digest(db: &Connection, name: &str, id: &str) -> Result<(), DbError> {
+    set_name(db, "repo_digests", name, id)
+}
+
+/// Makes a name mean the image `id`; that and the one that it meant are changed.
+fn set_name(db: &Connection, table: &str, name: &str, id: &str) -> Result<(), DbError> {
+    let sql = format!("SELECT image_id FROM {table} WHERE reference = ?1");
+    for holder in strings(db, &sql, &[&name])? {
+        note_image(db, &holder)?;
+    }
+    let sql = format!(
+        "INSERT INTO {table}(reference, image_id) VALUES(?1, ?2)
+         ON CONFLICT(reference) DO UPDATE SET image_id = excluded.image_id"
+    );
+    db.execute(&sql, [name, id])
+        .map_err(DbError::query("record a tag"))?;
+    note_image(db, id)
 }
 
 /// Deletes the image's row and every layer that only it used.
@@ -153,6 +169,8 @@ fn delete(db: &Connection, id: &str, gone: &mut Untagged) -> Result<(), DbError>
     {
         return Ok(());
     }
+    db.execute("DELETE FROM meta WHERE key = 'image:' || ?1", [id])
+        .map_err(&failed)?;
     gone.deleted = Some(parse("an image id", id.to_owned())?);
     let sql = "SELECT diff_id, size_bytes FROM layers l WHERE NOT EXISTS (SELECT 1 FROM image_layers i WHERE i.diff_id = l.diff_id) ORDER BY diff_id";
     let mut statement = db.prepare(sql).map_err(&failed)?;

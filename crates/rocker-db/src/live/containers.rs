@@ -210,6 +210,18 @@ impl LiveTransaction<'_> {
             .ok_or_else(|| DbError::NoSuchContainer(id.to_string()))
     }
 
+    /// Every container whose program runs, is being started, or may still have to be taken away:
+    /// while the transaction lasts, there are no others.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`] and [`DbError::Corrupt`].
+    pub fn in_use(&self) -> Result<Vec<ContainerRow>, DbError> {
+        let clause = "WHERE status IN ('running', 'restarting', 'paused')
+                 OR id IN (SELECT container FROM intents) ORDER BY name";
+        select(&self.tx, clause, &[])
+    }
+
     /// The program runs.
     ///
     /// # Errors

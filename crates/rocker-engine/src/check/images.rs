@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use rocker_db::{ImageRow, LayerRow, NewImage};
-use rocker_image::store::{Depth, LayerFault, StoreError};
+use rocker_db::ImageRow;
+use rocker_image::store::{Depth, LayerFault, StoreError, is_content};
 use rocker_types::{DiffId, Digest, ImageRef};
 
 use super::refetch::Reason;
@@ -14,23 +14,30 @@ use crate::engine::Engine;
 /// What is wrong with an image itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flaw {
+    ConfigText,
     Config,
     Manifest,
     Rows,
+    Names,
 }
 
 impl Flaw {
     fn words(self) -> &'static str {
         match self {
+            Self::ConfigText => "the database has another config of it",
             Self::Config => "its config is missing or damaged",
             Self::Manifest => "its manifest is missing or damaged",
             Self::Rows => "the database has lost which layers it has",
+            Self::Names => "the database has lost names of it",
         }
     }
 }
 
 /// Damaged layers, and what is wrong with each.
 pub(super) type Faults = BTreeMap<DiffId, Vec<LayerFault>>;
+
+/// Puts something right that is recorded of an image.
+type Restore = fn(&mut Engine, &ImageRow) -> Result<(), EngineError>;
 
 /// What came of the check of one image.
 struct Checked {
@@ -171,25 +178,37 @@ impl Engine {
 
     fn flaws(&mut self, image: &ImageRow) -> Result<Vec<Flaw>, EngineError> {
         let mut flaws = Vec::new();
-        if !self.has_good_blob(&image.id)? {
+        let blob = self.good_blob(&image.id)?;
+        let is_true = match &blob {
+            Some(blob) => String::from_utf8_lossy(blob) == image.config,
+            None => is_content(&image.id, image.config.as_bytes()),
+        };
+        if !is_true {
+            flaws.push(Flaw::ConfigText);
+        }
+        if blob.is_none() {
             flaws.push(Flaw::Config);
         }
         if let Some(manifest) = &image.manifest_digest
-            && !self.has_good_blob(manifest)?
+            && self.good_blob(manifest)?.is_none()
         {
             flaws.push(Flaw::Manifest);
         }
-        let config = crate::images::config(image)?;
-        if config.rootfs.diff_ids != image.layers {
+        // which layers it has, an untrue config cannot tell
+        if is_true && crate::images::config(image)?.rootfs.diff_ids != image.layers {
             flaws.push(Flaw::Rows);
+        }
+        if !self.lost_names(&image.id)?.is_empty() {
+            flaws.push(Flaw::Names);
         }
         Ok(flaws)
     }
 
-    fn has_good_blob(&mut self, digest: &Digest) -> Result<bool, EngineError> {
+    /// `None` for one that is missing or damaged.
+    pub(super) fn good_blob(&mut self, digest: &Digest) -> Result<Option<Vec<u8>>, EngineError> {
         match self.store()?.read_blob(digest) {
-            Ok(_) => Ok(true),
-            Err(StoreError::NoBlob { .. } | StoreError::BlobTampered { .. }) => Ok(false),
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(StoreError::NoBlob { .. } | StoreError::BlobTampered { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -208,9 +227,13 @@ impl Engine {
                 tracing::debug!(%error, "a config cannot be written again");
             }
         }
-        if flaws.contains(&Flaw::Rows) {
-            self.record_layers_again(image)?;
+        if flaws.contains(&Flaw::Names) {
+            self.restore_names(image)?;
         }
+        let Some((image, left)) = self.mend_rows(image)? else {
+            // somebody has removed it
+            return Ok((Vec::new(), None));
+        };
         let mut damaged = Vec::new();
         for layer in faults.keys().filter(|layer| image.layers.contains(layer)) {
             // another image that has it may have been mended before
@@ -218,38 +241,38 @@ impl Engine {
                 damaged.push(layer.clone());
             }
         }
-        let left = self.flaws(image)?;
         if damaged.is_empty() && left.is_empty() {
             return Ok((left, None));
         }
-        let reason = self.refetch(image, &damaged, request)?.err();
-        Ok((self.flaws(image)?, reason))
+        let reason = self.refetch(&image, &damaged, request)?.err();
+        let mended = self.mend_rows(&image)?;
+        Ok((mended.map_or_else(Vec::new, |(_, left)| left), reason))
     }
 
-    /// From the config, if all its layers are there.
-    fn record_layers_again(&mut self, image: &ImageRow) -> Result<(), EngineError> {
-        let config = crate::images::config(image)?;
-        let store = self.store()?;
-        let rows = config.rootfs.diff_ids.iter().map(|layer| {
-            Some(LayerRow {
-                diff_id: layer.clone(),
-                size_bytes: store.layer_size(layer).ok()?,
-                blob: None,
-                disk_bytes: None,
-            })
-        });
-        let Some(layers) = rows.collect::<Option<Vec<_>>>() else {
-            return Ok(());
+    /// Puts right what is recorded of an image, as far as its config is there; how it is recorded
+    /// then, and the flaws that are left.
+    fn mend_rows(
+        &mut self,
+        image: &ImageRow,
+    ) -> Result<Option<(ImageRow, Vec<Flaw>)>, EngineError> {
+        let id = image.id.to_string();
+        for (flaw, restore) in [
+            // first, because an untrue config has other layers
+            (Flaw::ConfigText, Self::restore_config as Restore),
+            (Flaw::Rows, Self::restore_layers),
+        ] {
+            let Some(now) = self.durable()?.image(&id)? else {
+                return Ok(None);
+            };
+            if self.flaws(&now)?.contains(&flaw) {
+                restore(self, &now)?;
+            }
+        }
+        let Some(now) = self.durable()?.image(&id)? else {
+            return Ok(None);
         };
-        self.record_image(&NewImage {
-            id: &image.id,
-            config: &image.config,
-            manifest_digest: None,
-            layers: &layers,
-            reference: None,
-            repo_digest: None,
-            pulled_ns: image.pulled_ns,
-        })
+        let left = self.flaws(&now)?;
+        Ok(Some((now, left)))
     }
 }
 

@@ -5,6 +5,7 @@ mod images;
 mod leftovers;
 mod live;
 mod refetch;
+mod rows;
 
 use rocker_image::registry::{Endpoint, PullProgress};
 use rocker_image::store::Depth;
@@ -195,6 +196,7 @@ impl Engine {
         let cure = "run `rocker system check --repair` while no container runs: it is made anew";
         report.add("live database", &live, cure);
         self.check_images(request, &mut report)?;
+        self.check_containers(request.repair, &mut report)?;
         self.check_volumes(request.repair, &mut report)?;
         self.check_leftovers(&mut report)?;
         if request.repair == Repair::Yes {

@@ -1,11 +1,13 @@
 //! Fetching again what was damaged.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use rocker_db::ImageRow;
+use rocker_db::{ContainerRow, DbError, ImageRow, LiveDb, LiveTransaction};
 use rocker_image::registry::{self, KnownLayer, RegistryOptions};
-use rocker_image::store::Store;
+use rocker_image::store::{Store, StoreError};
 use rocker_types::{DiffId, ImageRef, Platform};
+use serde::Deserialize;
 
 use super::CheckRequest;
 use super::images::name;
@@ -24,13 +26,8 @@ impl Engine {
         damaged: &[DiffId],
         request: &CheckRequest<'_>,
     ) -> Result<Result<(), Reason>, EngineError> {
-        let users = self.runners_of(damaged)?;
-        if !users.is_empty() {
-            let users = users.join(" ");
-            return Ok(Err((
-                format!("container {users} runs on it"),
-                format!("stop it with `rocker stop {users}`, then repair once more"),
-            )));
+        if let Some(reason) = self.reason_of_runners(damaged)? {
+            return Ok(Err(reason));
         }
         let references = image
             .repo_digests
@@ -48,6 +45,10 @@ impl Engine {
             match self.refetch_from(&reference, image, damaged, request)? {
                 Ok(()) => return Ok(Ok(())),
                 Err(why) => {
+                    // one that was started meanwhile
+                    if let Some(found) = self.reason_of_runners(damaged)? {
+                        return Ok(Err(found));
+                    }
                     let cure = "try again when the registry can be reached".to_owned();
                     reason = (
                         format!("cannot fetch {}: {why}", reference.familiar()),
@@ -97,7 +98,11 @@ impl Engine {
             cancelled: request.cancelled,
         };
         self.want_sweep()?;
-        let store = Store::open(&self.layout)?.distrusting(distrusted.clone());
+        let live = self.layout.live_db();
+        let replace = move |layer: &DiffId, exchange: &mut dyn FnMut() -> _| {
+            replace_unless_used(&live, layer, exchange)
+        };
+        let store = Store::open(&self.layout)?.distrusting(distrusted.clone(), Box::new(replace));
         let pulled = match registry::pull(&store, &pull, request.progress) {
             Ok(pulled) => pulled,
             Err(error) => {
@@ -113,18 +118,109 @@ impl Engine {
         Ok(Ok(()))
     }
 
-    /// Names of the containers that run on one of these layers: to replace what the kernel has
-    /// mounted would change files under a program that runs.
-    fn runners_of(&mut self, layers: &[DiffId]) -> Result<Vec<String>, EngineError> {
-        let mut runners = Vec::new();
-        for row in self.live.containers()? {
-            if row.state.status.is_active()
-                && let Ok(definition) = self.definition(&row)
-                && definition.layers.iter().any(|layer| layers.contains(layer))
-            {
-                runners.push(row.name.to_string());
-            }
-        }
-        Ok(runners)
+    /// Why damaged layers cannot be replaced now.
+    fn reason_of_runners(&mut self, layers: &[DiffId]) -> Result<Option<Reason>, EngineError> {
+        let runners = runners_of(&self.live.begin()?, layers)?.join(" ");
+        Ok((!runners.is_empty()).then(|| {
+            (
+                format!("container {runners} runs on it"),
+                format!("stop it with `rocker stop {runners}`, then repair once more"),
+            )
+        }))
+    }
+}
+
+/// What counts of a container's definition.
+#[derive(Deserialize)]
+struct Mounted {
+    layers: Vec<DiffId>,
+}
+
+/// Somebody has the layer mounted, or is about to.
+#[derive(Debug, thiserror::Error)]
+#[error("container {0} runs on it")]
+struct RunsOnIt(String);
+
+/// Exchanges a layer while no container can be started; not if one runs on it.
+///
+/// The time between this and an earlier look is that of a download: somebody may have started a
+/// container meanwhile.
+fn replace_unless_used(
+    live: &Path,
+    layer: &DiffId,
+    exchange: &mut dyn FnMut() -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let kept = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Kept {
+        layer: layer.clone(),
+        source,
+    };
+    let mut live = LiveDb::open(live).map_err(|error| kept(error.into()))?;
+    // a start records what it claims before it mounts anything
+    let tx = live.begin().map_err(|error| kept(error.into()))?;
+    let runners = runners_of(&tx, std::slice::from_ref(layer));
+    let runners = runners.map_err(|error| kept(error.into()))?;
+    if !runners.is_empty() {
+        return Err(kept(RunsOnIt(runners.join(" ")).into()));
+    }
+    exchange()
+}
+
+/// Names of the containers that run on one of these layers, or are being started: to replace what
+/// the kernel has mounted would change files under a program that runs.
+fn runners_of(tx: &LiveTransaction<'_>, layers: &[DiffId]) -> Result<Vec<String>, DbError> {
+    let runs_on = |row: &ContainerRow| {
+        let mounted = serde_json::from_str::<Mounted>(&row.definition);
+        mounted.is_ok_and(|mounted| mounted.layers.iter().any(|id| layers.contains(id)))
+    };
+    let rows = tx.in_use()?.into_iter().filter(runs_on);
+    Ok(rows.map(|row| row.name.to_string()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use rocker_db::{Intent, IntentKind};
+
+    use super::*;
+    use crate::testing::{self, installation};
+
+    #[test]
+    fn a_layer_is_not_exchanged_under_a_container_that_is_being_started() {
+        let (_dir, mut engine) = installation();
+        let layer = DiffId(testing::image(&mut engine, "a:1"));
+        let definition = format!(r#"{{"layers":["{layer}"]}}"#);
+        let id = testing::container_of(&mut engine, "web", None, &definition);
+        let live = engine.layout.live_db();
+        let exchanged = || {
+            let mut is_exchanged = false;
+            let result = replace_unless_used(&live, &layer, &mut || {
+                is_exchanged = true;
+                Ok(())
+            });
+            (
+                is_exchanged,
+                result.map_err(|error| crate::report::chain(&error.into())),
+            )
+        };
+
+        assert_eq!(exchanged(), (true, Ok(())), "nobody runs on it");
+        let tx = engine.live.begin().unwrap();
+        let claim = Intent {
+            kind: IntentKind::RunDir,
+            resource: String::new(),
+        };
+        tx.intend(&id, &claim).unwrap();
+        tx.commit().unwrap();
+        let (is_exchanged, result) = exchanged();
+        assert!(!is_exchanged);
+        assert!(
+            result
+                .as_ref()
+                .is_err_and(|why| why.ends_with("container web runs on it")),
+            "{result:?}"
+        );
+        let tx = engine.live.begin().unwrap();
+        tx.release(&id).unwrap();
+        tx.commit().unwrap();
+        assert_eq!(exchanged(), (true, Ok(())));
     }
 }

@@ -158,6 +158,12 @@ fn blob_name(digest: &Digest) -> String {
     format!("{}/{}", digest.algorithm().name(), digest.hex())
 }
 
+/// Whether these are the bytes behind a digest.
+#[must_use]
+pub fn is_content(digest: &Digest, bytes: &[u8]) -> bool {
+    check(digest, bytes).is_ok()
+}
+
 fn check(digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
     let actual = digest_of(digest.algorithm(), bytes);
     if actual == *digest {

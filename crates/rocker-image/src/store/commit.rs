@@ -202,7 +202,16 @@ impl Store {
             if is_late {
                 self.mark_unsynced(&diff_id)?;
             }
-            self.move_one(&diff_id, layer)?;
+            match self.renaming(&diff_id) {
+                // the staging directory gets the damaged one for it, and takes that along
+                renaming @ RenameFlags::EXCHANGE => {
+                    self.replace(&diff_id, &mut || self.move_one(&diff_id, &layer, renaming))?;
+                }
+                renaming => {
+                    self.move_one(&diff_id, &layer, renaming)?;
+                    layer.set_committed();
+                }
+            }
             if !is_late {
                 self.unmark(&diff_id)?;
             }
@@ -260,7 +269,12 @@ impl Store {
             .map_err(|errno| StoreError::access("move into place", path)(errno.into()))
     }
 
-    fn move_one(&self, diff_id: &DiffId, layer: StagedLayer) -> Result<(), StoreError> {
+    fn move_one(
+        &self,
+        diff_id: &DiffId,
+        layer: &StagedLayer,
+        renaming: RenameFlags,
+    ) -> Result<(), StoreError> {
         let failed = |errno: Errno| {
             StoreError::access("move into place", self.layer_dir(diff_id))(errno.into())
         };
@@ -278,7 +292,6 @@ impl Store {
         }
         renameat(staging, &recipe.0, self.layers_fd(), &recipe.1).map_err(failed)?;
         let (from, to) = directory;
-        let renaming = self.renaming(diff_id);
         match renameat_with(staging, &from, self.layers_fd(), &to, renaming) {
             // File systems without the flag; the lock keeps the name free.
             Err(Errno::INVAL | Errno::NOSYS) if renaming == RenameFlags::NOREPLACE => {
@@ -286,11 +299,6 @@ impl Store {
             }
             result => result,
         }
-        .map_err(failed)?;
-        if renaming == RenameFlags::NOREPLACE {
-            // else the staging directory has the damaged one now, and takes it along
-            layer.set_committed();
-        }
-        Ok(())
+        .map_err(failed)
     }
 }

@@ -54,6 +54,12 @@ pub enum StoreError {
         /// Which layer.
         layer: DiffId,
     },
+    /// The layer is there, and what the store wrote down about it is not.
+    #[error("the record of layer {layer} is missing")]
+    NoRecord {
+        /// Which layer.
+        layer: DiffId,
+    },
     /// The blob is not in the store.
     #[error("blob {blob} is not in the store")]
     NoBlob {
@@ -96,6 +102,14 @@ pub enum StoreError {
         /// Which limit.
         source: LimitExceeded,
     },
+    /// Another layer may not take the place of a damaged one now.
+    #[error("layer {layer} cannot be replaced")]
+    Kept {
+        /// The layer.
+        layer: DiffId,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The caller did not want the layers any more.
     #[error("interrupted")]
     Interrupted,
@@ -113,6 +127,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether what the store wrote down about a layer is missing or damaged.
+    pub(super) fn is_of_record(&self) -> bool {
+        matches!(self, Self::Record { .. } | Self::NoRecord { .. })
+    }
+
     pub(super) fn access(
         attempt: &'static str,
         path: impl Into<PathBuf>,
@@ -134,10 +153,12 @@ impl Diagnose for StoreError {
             | Self::RootNotOurs { .. }
             | Self::RootWritableByOthers { .. } => ErrorKind::Denied,
             Self::NoLayer { .. } | Self::NoBlob { .. } => ErrorKind::NotFound,
-            Self::BlobTampered { .. } | Self::Record { .. } => ErrorKind::Tampered,
+            Self::BlobTampered { .. } | Self::Record { .. } | Self::NoRecord { .. } => {
+                ErrorKind::Tampered
+            }
             Self::LinkTargetMissing { .. } | Self::TooLarge { .. } => ErrorKind::Invalid,
             Self::Interrupted => ErrorKind::Interrupted,
-            Self::OtherBase { .. } => ErrorKind::Conflict,
+            Self::OtherBase { .. } | Self::Kept { .. } => ErrorKind::Conflict,
         }
     }
 
@@ -151,13 +172,15 @@ impl Diagnose for StoreError {
             Self::OtherBase { .. } => {
                 Some("remove the other image that uses this layer, then pull again".into())
             }
-            Self::BlobTampered { .. } | Self::Record { .. } => {
-                Some("remove the image and pull it again".into())
+            Self::BlobTampered { .. } => Some("remove the image and pull it again".into()),
+            Self::Record { .. } | Self::NoRecord { .. } => {
+                Some("run `rocker system check --repair`".into())
             }
             Self::TooLarge { source, .. } => source.hint(),
             Self::NoLayer { .. }
             | Self::NoBlob { .. }
             | Self::LinkTargetMissing { .. }
+            | Self::Kept { .. }
             | Self::Interrupted => None,
         }
     }

@@ -1,18 +1,18 @@
 //! The store's directories.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rocker_types::{DiffId, Digest, Layout};
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, fchmod, flock, fstat,
-    mkdirat, openat, statat,
+    AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, fchmod, flock, fstat, mkdirat,
+    openat, statat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
+use super::distrust::Distrust;
 use super::record::{Record, VerifiedBlob};
 use super::remove::remove_tree;
 use super::staged::StagedLayer;
@@ -40,8 +40,7 @@ pub struct Store {
     layers: OwnedFd,
     blobs: OwnedFd,
     tmp: OwnedFd,
-    /// Layers that are there and not to be believed.
-    distrusted: BTreeSet<DiffId>,
+    pub(super) distrust: Distrust,
 }
 
 impl fmt::Debug for Store {
@@ -71,18 +70,8 @@ impl Store {
             layers,
             blobs,
             tmp,
-            distrusted: BTreeSet::new(),
+            distrust: Distrust::default(),
         })
-    }
-
-    /// The same store for who has found `layers` damaged: they count as missing, and a commit puts
-    /// what it brings in their place, at once and whole.
-    #[must_use]
-    pub fn distrusting(self, layers: BTreeSet<DiffId>) -> Self {
-        Self {
-            distrusted: layers,
-            ..self
-        }
     }
 
     /// Where everything lies.
@@ -133,15 +122,10 @@ impl Store {
     /// Whether the layer is in the store, complete and verified.
     #[must_use]
     pub fn has_layer(&self, layer: &DiffId) -> bool {
-        !self.distrusted.contains(layer) && self.has_directory(layer)
+        !self.distrusts(layer) && self.has_directory(layer)
     }
 
-    /// Whether the layer is there and not to be believed.
-    pub(super) fn distrusts(&self, layer: &DiffId) -> bool {
-        self.distrusted.contains(layer)
-    }
-
-    fn has_directory(&self, layer: &DiffId) -> bool {
+    pub(super) fn has_directory(&self, layer: &DiffId) -> bool {
         statat(&self.layers, layer.hex(), AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
@@ -302,15 +286,6 @@ impl Store {
                 Err(Errno::INTR) => {}
                 result => return result.map(|()| lock).map_err(failed),
             }
-        }
-    }
-
-    /// How a new layer gets its name: in exchange for one that is not to be believed, else as the
-    /// first of that name.
-    pub(super) fn renaming(&self, layer: &DiffId) -> RenameFlags {
-        match self.distrusted.contains(layer) && self.has_directory(layer) {
-            true => RenameFlags::EXCHANGE,
-            false => RenameFlags::NOREPLACE,
         }
     }
 

@@ -1,14 +1,10 @@
 //! Finding out that a layer is not what it was, and putting it right.
 
-use std::path::Path;
-use std::process::Command;
-
-use rocker_image::store::{ChainLayer, Depth, LayerFault, Store};
-use rustix::fs::{XattrFlags, setxattr};
+use rocker_image::store::{ChainLayer, Depth, LayerFault, Store, StoreError};
 
 use super::archive::{Member, archive};
 use super::listing::listing;
-use super::support::{Host, diff_id};
+use super::support::{Host, diff_id, shell};
 
 fn ordinary() -> Vec<u8> {
     archive(&[
@@ -25,24 +21,6 @@ fn ordinary() -> Vec<u8> {
         Member::directory("var"),
         Member::file("var/.wh..wh..opq", ""),
     ])
-}
-
-/// Runs a line of shell in the directory, or sets an extended attribute: `xattr FILE NAME VALUE`.
-fn shell(directory: &Path, line: &str) {
-    if let ["xattr", file, name, value] = line.split(' ').collect::<Vec<_>>()[..] {
-        return setxattr(
-            directory.join(file),
-            name,
-            value.as_bytes(),
-            XattrFlags::REPLACE,
-        )
-        .unwrap();
-    }
-    let status = Command::new("sh")
-        .args(["-ec", line])
-        .current_dir(directory)
-        .status();
-    assert!(status.unwrap().success(), "{line}");
 }
 
 #[test]
@@ -155,6 +133,17 @@ fn what_lies_beside_a_layer_is_looked_at_as_well() {
 }
 
 #[test]
+fn a_file_where_the_attic_belongs_is_a_fault_and_no_failure() {
+    let host = Host::new();
+    let layer = host.committed(&ordinary());
+    fs_err::write(layer.with_extension("attic"), "").unwrap();
+
+    let faults = host.faults(&diff_id(&ordinary()), Depth::Exact);
+
+    assert_eq!(faults, [LayerFault::Content]);
+}
+
+#[test]
 fn a_copy_from_a_layer_below_is_compared_with_its_source() {
     let host = Host::new();
     let base = archive(&[
@@ -211,8 +200,27 @@ fn a_distrusted_layer_is_replaced_by_the_same_once_more() {
         root.commit(vec![ChainLayer::Staged(believed)]).is_err(),
         "its record is damaged"
     );
-    let store: Store = root.distrusting([id.clone()].into());
+    let damaged = listed();
+    let store: Store = root.distrusting(
+        [id.clone()].into(),
+        Box::new(|layer, _| {
+            Err(StoreError::Kept {
+                layer: layer.clone(),
+                source: "somebody runs on it".into(),
+            })
+        }),
+    );
     assert!(!store.has_layer(&id));
+    let refused = store.commit(vec![ChainLayer::Staged(host.unpack(&ordinary()).unwrap())]);
+    assert!(
+        matches!(refused, Err(StoreError::Kept { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(listed(), damaged);
+    let record = fs_err::read_to_string(layer.with_extension("json")).unwrap();
+    assert_eq!(record, "{\n", "what lies beside it stays too");
+
+    let store: Store = store.distrusting([id.clone()].into(), Box::new(|_, exchange| exchange()));
     let again = host.unpack(&ordinary()).unwrap();
     let committed = store.commit(vec![ChainLayer::Staged(again)]).unwrap();
 

@@ -7,7 +7,10 @@ mod compare;
 mod exact;
 mod sample;
 
+use std::io;
+
 use rocker_types::DiffId;
+use rustix::io::Errno;
 
 use super::record::Record;
 use super::{Store, StoreError, UnpackLimits};
@@ -46,6 +49,27 @@ pub enum LayerFault {
     /// Its files have other content.
     #[error("its content was changed")]
     Content,
+    /// The disk does not give its files back.
+    #[error("its files cannot be read: {}", io::Error::from_raw_os_error(*errno))]
+    Unreadable {
+        /// The kernel's number for it.
+        errno: i32,
+    },
+}
+
+impl LayerFault {
+    /// What an error tells of the files that it is about; `None` if it may pass, or is about
+    /// something else.
+    fn of_error(error: &io::Error) -> Option<Self> {
+        match Errno::from_io_error(error)? {
+            errno @ (Errno::IO | Errno::UCLEAN | Errno::BADMSG) => Some(Self::Unreadable {
+                errno: errno.raw_os_error(),
+            }),
+            // something else is where a directory should be
+            Errno::NOTDIR | Errno::LOOP | Errno::NOENT => Some(Self::Content),
+            _ => None,
+        }
+    }
 }
 
 impl Store {
@@ -66,9 +90,9 @@ impl Store {
         }
         let record = match Record::load(self, layer) {
             Ok(record) => record,
-            Err(StoreError::NoLayer { .. } | StoreError::Record { .. }) => {
-                return Ok(vec![LayerFault::Record]);
-            }
+            // another process has just removed it
+            Err(StoreError::NoLayer { .. }) => return Ok(vec![LayerFault::Missing]),
+            Err(error) if error.is_of_record() => return Ok(vec![LayerFault::Record]),
             Err(error) => return Err(error),
         };
         // A sample may err on the side of suspicion: a name that leads through a link is not
