@@ -75,6 +75,9 @@ impl Diagnose for RegistryError {
             Self::Transport { url, .. } if url.starts_with("http://") => {
                 Some("does the registry want https? Plain HTTP is used for loopback and insecure registries".to_owned())
             }
+            Self::Status { url, status: 400, .. } if url.starts_with("http://") => {
+                Some("if the registry wants https, ask for that with --tls-verify".to_owned())
+            }
             Self::BadHost { .. }
             | Self::Proxy { .. }
             | Self::Transport { .. }

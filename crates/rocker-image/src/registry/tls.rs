@@ -3,9 +3,14 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore,
+    SignatureScheme,
+};
 use rustls_platform_verifier::Verifier;
 
 use super::{Certificates, RegistryError};
@@ -34,13 +39,83 @@ pub(super) fn trust_system(
         .map(|der| CertificateDer::from(der.clone()))
         .chain(own.authorities.iter().cloned())
         .collect();
-    let verifier = Verifier::new_with_extra_roots(extra, Arc::clone(&provider)).map_err(setup)?;
+    let verifier = Verifier::new_with_extra_roots(extra.clone(), Arc::clone(&provider));
+    let verifier = Trusting {
+        verifier: verifier.map_err(setup)?,
+        own: extra,
+    };
     // "dangerous" is rustls's word for every verifier that it does not bring itself; this
     // one calls webpki like rustls's own does, with the platform's roots
     let builder = builder(provider)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
     introduce(builder, own)
+}
+
+/// The system's way to look at certificates, and one more: what the user trusts by itself may be
+/// the server's own certificate. `openssl req -x509` makes such ones, and says of them that they
+/// are authorities, which webpki does not take from a server.
+#[derive(Debug)]
+struct Trusting {
+    verifier: Verifier,
+    own: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified =
+            self.verifier
+                .verify_server_cert(certificate, intermediates, name, ocsp, now);
+        match verified {
+            // it is asked for this only once the days have been found right
+            Err(error) if is_authority(&error) && self.own.contains(certificate) => {
+                let certificate = ParsedCertificate::try_from(certificate)?;
+                verify_server_name(&certificate, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
+
+/// Whether nothing else is wrong with a certificate but that it may sign others.
+fn is_authority(error: &rustls::Error) -> bool {
+    let rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) = error
+    else {
+        return false;
+    };
+    matches!(cause.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 /// Shows the client certificate, where there is one and it is asked for.

@@ -25,6 +25,15 @@ struct Identity {
 
 impl Identity {
     fn for_name(directory: &Path, name: &str) -> Result<Self, Missing> {
+        Self::made(directory, name, "CA:FALSE")
+    }
+
+    /// The same, but it may sign others: what openssl makes if it is not told otherwise.
+    fn authority(directory: &Path, name: &str) -> Result<Self, Missing> {
+        Self::made(directory, name, "CA:TRUE")
+    }
+
+    fn made(directory: &Path, name: &str, constraints: &str) -> Result<Self, Missing> {
         let (key, certificate) = (directory.join("key.pem"), directory.join("certificate.pem"));
         let mut openssl = Command::new("openssl");
         openssl.args([
@@ -38,12 +47,8 @@ impl Identity {
             "-days",
             "2",
         ]);
-        openssl.args([
-            "-subj",
-            "/CN=test",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-        ]);
+        let constraints = format!("basicConstraints=critical,{constraints}");
+        openssl.args(["-subj", "/CN=test", "-addext", &constraints]);
         openssl.args(["-addext", &format!("subjectAltName={name}")]);
         let made = openssl
             .arg("-keyout")
@@ -161,15 +166,44 @@ fn an_authority_can_be_trusted_besides_the_systems() {
 }
 
 #[test]
-fn a_certificate_for_another_name_is_refused() {
+fn an_authority_that_is_trusted_may_be_the_server_itself() {
     let ground = Ground::new();
-    let image = one_layer(1000);
-    let identity = require!(Identity::for_name(
-        ground.directory.path(),
-        "DNS:other.example"
-    ));
+    let image = one_layer(300_000);
+    let directory = ground.directory.path();
+    let identity = require!(Identity::authority(directory, "DNS:localhost"));
+    let other = tempfile::tempdir().unwrap();
+    let other = require!(Identity::authority(other.path(), "DNS:localhost"));
     let port = identity.serve(&image.layers[0]);
-    let reference = redirected(&ground, &image, &format!("https://localhost:{port}/blob"));
+    for (host, trusted, works) in [
+        ("localhost", &identity, true),
+        ("127.0.0.1", &identity, false),
+        ("localhost", &other, false),
+    ] {
+        let ground = Ground::new();
+        let reference = redirected(&ground, &image, &format!("https://{host}:{port}/blob"));
+        let mut trusting: PullRequest<'_> = request(&reference);
+        trusting.registry.extra_roots = vec![trusted.certificate.to_vec()];
+
+        let outcome = ground.pull_with(&trusting);
+
+        let outcome = outcome.map_err(|error| chain(&error));
+        assert_eq!(outcome.is_ok(), works, "{host}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_certificate_for_another_name_is_refused() {
+    for make in [Identity::for_name, Identity::authority] {
+        let ground = Ground::new();
+        let identity = require!(make(ground.directory.path(), "DNS:other.example"));
+        refuses_another_name(&ground, &identity);
+    }
+}
+
+fn refuses_another_name(ground: &Ground, identity: &Identity) {
+    let image = one_layer(1000);
+    let port = identity.serve(&image.layers[0]);
+    let reference = redirected(ground, &image, &format!("https://localhost:{port}/blob"));
     let mut trusting: PullRequest<'_> = request(&reference);
     trusting.registry.extra_roots = vec![identity.certificate.to_vec()];
 
