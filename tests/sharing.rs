@@ -110,6 +110,65 @@ fn pulls_at_the_same_time_fetch_each_layer_once() {
 }
 
 #[test]
+fn a_layer_that_is_there_is_not_kept_from_others_until_the_rest_comes() {
+    let host = require!(host());
+    // the base comes long before the top, which comes at a tenth of the speed
+    let (base, top) = (layer(1), layer(9));
+    let large = ImageBuilder::new()
+        .built_layer(base.clone())
+        .built_layer(top);
+    let small = ImageBuilder::new()
+        .built_layer(base)
+        .layer(Layer::new().file("x", "x"));
+    let (large, small) = (large.build(), small.build());
+    let references = push_all(&host, &[large.clone(), small.clone()]);
+    host.ok(["ps"]);
+    let top = On::Path(large.layers[1].digest.clone());
+    host.registry()
+        .fault(top, u32::MAX, Action::Throttle(RATE / 20));
+
+    let first = host.command(["pull", &references[0]]).quiet().spawn();
+    await_that(&first, || host.registry().bytes_served() > 1_100_000);
+    host.ok(["pull", &references[1]]);
+
+    let all = bytes_once(&[large, small]);
+    let served = host.registry().bytes_served();
+    assert!(served < all, "the large one came first");
+    assert_eq!(first.finish().exit_code, 0);
+    assert_eq!(host.registry().bytes_served(), all);
+    assert_all_are_whole(&host, &references);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_pull_that_comes_on_is_not_taken_for_stuck() {
+    let host = require!(host());
+    // too small for its bytes to be kept while it is unpacked, so that nothing else shows
+    let image = ImageBuilder::new().layer(Layer::new().file("file", noise(1, 50_000)));
+    let image = image.build();
+    let references = push_all(&host, &[image.clone()]);
+    slow_down(&host, 10_000);
+
+    let first = host.command(["pull", &references[0]]).quiet().spawn();
+    await_that(&first, || host.registry().bytes_served() > 5_000);
+    let waits = ["pull", "--stall-timeout", "2s", &references[0]];
+    let second = host.command(waits).quiet().spawn();
+    second.await_stderr("Waiting (another pull)");
+
+    assert_eq!(first.finish().exit_code, 0);
+    let second = second.finish();
+    assert_eq!(second.exit_code, 0, "{second:?}");
+    let layer = &image.layers[0].digest;
+    let requests = host.registry().requests();
+    let asked = requests
+        .iter()
+        .filter(|request| request.path.contains(layer.as_str()));
+    assert_eq!(asked.count(), 1, "{requests:?}");
+    assert_all_are_whole(&host, &references);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
 fn what_a_killed_pull_was_fetching_is_taken_over_by_those_who_wait_for_it() {
     let host = require!(host());
     let images = four_images();

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ const LOOK: Duration = Duration::from_millis(2);
 pub(super) struct Crew {
     threads: RefCell<Vec<JoinHandle<()>>>,
     is_over: Arc<AtomicBool>,
+    bytes_read: Arc<AtomicU64>,
 }
 
 /// What a thread of a crew reads.
@@ -23,6 +24,7 @@ pub(super) struct Crew {
 pub(super) struct Supply<R> {
     reader: R,
     is_over: Arc<AtomicBool>,
+    bytes_read: Arc<AtomicU64>,
 }
 
 impl<R: Read> Read for Supply<R> {
@@ -31,7 +33,9 @@ impl<R: Read> Read for Supply<R> {
             let why = "the pull has ended";
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, why));
         }
-        self.reader.read(buffer)
+        let bytes = self.reader.read(buffer)?;
+        self.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(bytes)
     }
 }
 
@@ -45,8 +49,16 @@ impl Crew {
 
     /// What a thread is to read, as long as anybody wants it.
     pub(super) fn supply<R: Read>(&self, reader: R) -> Supply<R> {
-        let is_over = Arc::clone(&self.is_over);
-        Supply { reader, is_over }
+        Supply {
+            reader,
+            is_over: Arc::clone(&self.is_over),
+            bytes_read: Arc::clone(&self.bytes_read),
+        }
+    }
+
+    /// How many bytes all threads have read so far.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
     }
 
     /// Has nobody read on: what has come but for its unpacking is not worth the wait any more.

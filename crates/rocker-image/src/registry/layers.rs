@@ -19,6 +19,9 @@ use super::{KnownLayer, LayerState, PullError, PullEvent};
 use crate::document::{Compression, Descriptor};
 use crate::store::{ChainLayer, Durability, ExpectedLayer, Leftovers, PullStaging, StoreError};
 
+/// How often a pull shows those who wait for it that it comes on, and looks whether there are any.
+const PULSE: Duration = Duration::from_secs(1);
+
 /// How often it is looked whether another pull has what this one waits for.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -70,12 +73,8 @@ impl Pull<'_> {
                 .claim(chain.ids)
                 .map_err(|error| self.store_error(error))?;
             let is_idle = ours.is_empty();
-            let fetches = ours.iter().map(|layer| self.layer(site, layer));
-            let mut fetches: FuturesUnordered<_> = fetches.collect();
-            while let Some(outcome) = fetches.next().await {
-                let (position, layer) = outcome?;
-                chain.staged[position] = Some(layer);
-            }
+            self.fetch_ours(site, &ours, chain, waiting.positions())
+                .await?;
             if waiting.is_over() {
                 return Ok(());
             }
@@ -84,6 +83,43 @@ impl Pull<'_> {
                 self.publish(chain, waiting.positions())?;
             }
             tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Gets the layers that are ours to get, while others get those at `theirs`. Whoever waits for
+    /// one of ours is told that we come on, and has it as soon as it is there.
+    async fn fetch_ours(
+        &self,
+        site: &Site<'_>,
+        ours: &[Missing],
+        chain: &mut Chain<'_>,
+        theirs: &[usize],
+    ) -> Result<(), PullError> {
+        let fetches = ours.iter().map(|layer| self.layer(site, layer));
+        let mut fetches: FuturesUnordered<_> = fetches.collect();
+        let mut missing: Vec<usize> = ours.iter().map(|layer| layer.position).collect();
+        missing.extend(theirs);
+        let mut read = 0;
+        let mut pulse = tokio::time::interval(PULSE);
+        loop {
+            tokio::select! {
+                outcome = fetches.next() => {
+                    let Some(outcome) = outcome else { return Ok(()) };
+                    let (position, layer) = outcome?;
+                    chain.staged[position] = Some(layer);
+                    missing.retain(|missing| *missing != position);
+                }
+                _ = pulse.tick() => {
+                    let now = site.crew.bytes_read();
+                    if now != std::mem::replace(&mut read, now) {
+                        site.staging.borrow().show_progress();
+                    }
+                }
+            }
+            // the last ones are committed with the image
+            if !missing.is_empty() && site.staging.borrow().is_watched(self.store) {
+                self.publish(chain, &missing)?;
+            }
         }
     }
 

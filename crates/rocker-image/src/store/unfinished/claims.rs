@@ -9,7 +9,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use rocker_types::{DiffId, Digest};
 use rustix::fs::{
-    AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstat, openat, statat, unlinkat,
+    AtFlags, Dir, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, flock, fstat,
+    futimens, openat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -104,6 +105,45 @@ impl PullStaging {
         claim
             .map(drop)
             .map_err(|errno| StoreError::access("create", staging.path().join(&name))(errno.into()))
+    }
+
+    /// Tells those who look at us that we come on, though no file that they see grows: one that is
+    /// being unpacked lies further down.
+    pub(crate) fn show_progress(&self) {
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_NOW,
+        };
+        let times = Timestamps {
+            last_access: now,
+            last_modification: now,
+        };
+        for staging in self.places() {
+            // whoever does not see it looks at the rest as well
+            let _ = futimens(staging.fd(), &times);
+        }
+    }
+
+    /// Whether another pull is at work, which may wait for a layer of ours.
+    pub(crate) fn is_watched(&self, store: &Store) -> bool {
+        let ours = self.names();
+        let others = Dir::read_from(store.tmp_fd()).into_iter().flatten();
+        let mut others = others.filter_map(Result::ok).filter(|entry| {
+            let name = entry.file_name().to_bytes();
+            !name.starts_with(b".") && !ours.iter().any(|ours| ours.as_bytes() == name)
+        });
+        others.any(|entry| {
+            let other = openat(
+                store.tmp_fd(),
+                entry.file_name(),
+                OPEN_DIRECTORY,
+                Mode::empty(),
+            );
+            // shared: two that look at the same one do not take each other for its owner
+            other.is_ok_and(|other| {
+                flock(&other, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+            })
+        })
     }
 
     /// Takes over what orphans have for us; what other pulls are about to get.

@@ -60,10 +60,16 @@ impl PullStaging {
         Ok(())
     }
 
-    /// The names of our directories.
+    /// Our directories.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Staging> {
+        self.all.iter().map(|place| &place.staging)
+    }
+
+    /// Their names.
     pub(super) fn names(&self) -> Vec<String> {
-        let names = self.all.iter().map(|place| place.staging.name());
-        names.map(str::to_owned).collect()
+        self.places()
+            .map(|staging| staging.name().to_owned())
+            .collect()
     }
 
     /// Makes an orphan ours, if it has anything for us.
