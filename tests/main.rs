@@ -42,6 +42,7 @@ mod storage;
 mod store_check;
 mod terminal;
 mod tour;
+mod upgrade;
 mod volumes;
 
 use rocker_testkit::Host;
