@@ -600,7 +600,7 @@ fn monitor_and_program_killed_together_are_not_believed_to_run() {
 }
 
 /// The parent of a container's first process.
-fn monitor_of(pid: i32) -> i32 {
+pub(crate) fn monitor_of(pid: i32) -> i32 {
     let status = fs_err::read_to_string(format!("/proc/{pid}/status")).expect("a running program");
     let parent = status
         .lines()

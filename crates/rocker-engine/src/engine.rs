@@ -115,11 +115,8 @@ impl Engine {
         if self.live.is_seeded()? {
             return Ok(());
         }
-        if self.is_behind()? {
-            return Err(EngineError::ChangesLost {
-                path: self.layout.db(),
-            });
-        }
+        self.take_away_forgotten();
+        self.catch_up_after_boot()?;
         let kept = self.durable()?.kept_containers()?;
         let tx = self.live.begin()?;
         if !tx.is_seeded()? {

@@ -32,7 +32,7 @@ impl Engine {
         };
         // read first: who wishes for a sweep from here on gets another one
         let wish = self.live.sweep_wanted()?;
-        if self.is_behind()? {
+        if !self.bring_back_lost()? {
             // what looks like an orphan may be all that is left of an image or a container
             tracing::warn!(
                 "the database has lost its last changes: run `rocker system check --repair`"
@@ -157,7 +157,8 @@ impl Engine {
     }
 }
 
-fn ids_in(dir: &Path) -> Vec<ContainerId> {
+/// The containers whose ids are names in a directory.
+pub(crate) fn ids_in(dir: &Path) -> Vec<ContainerId> {
     let Ok(entries) = fs_err::read_dir(dir) else {
         return Vec::new();
     };
