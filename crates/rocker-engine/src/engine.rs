@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::thread::JoinHandle;
 
 use rocker_db::{DurableDb, LiveDb};
 use rocker_image::store::{Store, UnpackLimits};
@@ -22,6 +23,8 @@ pub struct Engine {
     durable: Option<DurableDb>,
     store: Option<Store>,
     pub(crate) trash: Vec<PendingTrash>,
+    /// Who deletes files while the command goes on.
+    pub(crate) emptying: Option<JoinHandle<Result<(), EngineError>>>,
     pub(crate) limits: UnpackLimits,
 }
 
@@ -58,6 +61,7 @@ impl Engine {
             durable: None,
             store: None,
             trash: Vec::new(),
+            emptying: None,
             limits: UnpackLimits::default(),
         })
     }

@@ -29,8 +29,8 @@ use std::time::Duration;
 use rocker_types::Digest;
 
 pub(crate) use claims::{Claim, Trace, Wants};
-pub use orphans::UnfinishedPull;
 pub(super) use orphans::sweep;
+pub use orphans::{Swept, UnfinishedPull};
 pub(crate) use partial::PartialBlob;
 pub use pull_staging::Leftovers;
 pub(crate) use pull_staging::PullStaging;
