@@ -11,6 +11,7 @@ use rocker_testkit::leak::Snapshot;
 use rocker_testkit::{Host, require};
 use rustix::process::Signal;
 
+use crate::resume::await_that;
 use crate::{HONOURS_TERM, host, shell};
 
 /// The points whose names begin with one of `prefixes`.
@@ -599,8 +600,28 @@ fn monitor_and_program_killed_together_are_not_believed_to_run() {
     host.assert_nothing_left_behind();
 }
 
+#[test]
+fn what_a_killed_rmi_left_is_deleted_while_a_command_in_the_foreground_goes_on() {
+    let host = require!(host());
+    let busybox = host.busybox();
+    let image = ImageBuilder::busybox().layer(Layer::new().file("f", "x"));
+    let image = host.pulled("gone:1", image);
+    crash(&host, "trash-before-empty", &["rmi", &image]);
+    assert_ne!(crate::resume::staged(&host), [""; 0]);
+
+    let words = shell(&["--network", "none"], &busybox, HONOURS_TERM);
+    let running = host.command(words).spawn();
+    running.await_stdout("ready");
+    await_that(&running, || crate::resume::staged(&host).is_empty());
+    assert_eq!(crate::resume::staged(&host), [""; 0]);
+    running.signal(Signal::TERM);
+    assert_eq!(running.finish().exit_code, 0);
+    host.ok(["rmi", &busybox]);
+    host.assert_nothing_left_behind();
+}
+
 /// The parent of a container's first process.
-fn monitor_of(pid: i32) -> i32 {
+pub(crate) fn monitor_of(pid: i32) -> i32 {
     let status = fs_err::read_to_string(format!("/proc/{pid}/status")).expect("a running program");
     let parent = status
         .lines()

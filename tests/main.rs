@@ -17,6 +17,7 @@ mod crash;
 mod disk_usage;
 mod examples;
 mod exec;
+mod full_disk;
 mod host_report;
 mod image_names;
 mod images;
@@ -46,6 +47,7 @@ mod storage;
 mod store_check;
 mod terminal;
 mod tour;
+mod upgrade;
 mod volumes;
 
 use rocker_testkit::Host;

@@ -146,7 +146,7 @@ fn a_pull_that_comes_on_is_not_taken_for_stuck() {
     // too small for its bytes to be kept while it is unpacked, so that nothing else shows
     let image = ImageBuilder::new().layer(Layer::new().file("file", noise(1, 50_000)));
     let image = image.build();
-    let references = push_all(&host, &[image.clone()]);
+    let references = push_all(&host, std::slice::from_ref(&image));
     slow_down(&host, 10_000);
 
     let first = host.command(["pull", &references[0]]).quiet().spawn();

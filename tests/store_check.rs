@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use rocker_testkit::Host;
 use rocker_testkit::database::alter;
-use rocker_testkit::host::run_program;
+use rocker_testkit::host::{kill_and_wait, run_program};
 use rocker_testkit::image::{ImageBuilder, Layer};
 use rocker_testkit::require;
 use rustix::fs::{FlockOperation, flock};
 
+use crate::crash::monitor_of;
 use crate::host;
 use crate::resume::await_that;
 
@@ -216,36 +217,54 @@ fn a_damaged_database_is_set_aside_and_made_anew_with_everything() {
     clear(&host, &image);
 }
 
+/// What brings lost changes back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mending {
+    NextCommand,
+    Repair,
+}
+
 #[test]
-fn changes_that_went_with_the_log_are_noticed_and_come_back() {
-    let host = require!(host());
+fn changes_that_went_with_the_log_come_back_with_the_first_command_after_a_boot() {
+    come_back(&require!(host()), Mending::NextCommand);
+}
+
+#[test]
+fn changes_that_went_with_the_log_come_back_with_a_repair() {
+    come_back(&require!(host()), Mending::Repair);
+}
+
+fn come_back(host: &Host, by: Mending) {
     let image = host.busybox();
     host.ok(["volume", "create", "seen"]);
-    empty_log(&host, &image);
-    let before = fs_err::read(database(&host)).expect("the database");
+    empty_log(host, &image);
+    let before = fs_err::read(database(host)).expect("the database");
     let image = {
         host.ok(["rmi", &image]);
-        furnish(&host)
+        furnish(host)
     };
     host.await_monitors();
-    go_back(&host, &before);
-    forget_what_is_live(&host);
+    go_back(host, &before);
+    forget_what_is_live(host);
 
-    // a change that counts would hide what is lost
-    let refused = host.rocker(["volume", "ls"]);
-    assert_eq!(refused.exit_code, 1, "{refused:?}");
-    assert!(
-        refused.stderr.contains("has lost its last changes")
-            && refused.stderr.contains("rocker system check --repair"),
-        "{refused:?}"
-    );
     let found = host.rocker(["system", "check"]);
     assert_eq!(found.exit_code, 1, "{found:?}");
     assert!(found.stdout.contains("lost its last changes"), "{found:?}");
-    let repaired = host.rocker(["system", "check", "--repair"]);
-    assert_eq!(repaired.exit_code, 0, "{repaired:?}");
+    let by_command = match by {
+        Mending::NextCommand => &["volume", "ls"][..],
+        Mending::Repair => &["system", "check", "--repair"],
+    };
+    let mended = host.rocker(by_command.iter().copied());
+    assert_eq!(mended.exit_code, 0, "{mended:?}");
+    if by == Mending::NextCommand {
+        let told = mended
+            .stderr
+            .lines()
+            .filter(|line| line.contains("last changes"));
+        assert_eq!(told.count(), 1, "{mended:?}");
+    }
+    assert_eq!(host.ok(["volume", "ls", "-q"]), "data\nseen");
 
-    assert_eq!(host.rocker(["system", "check", "--deep"]).exit_code, 0);
     host.ok(["volume", "rm", "seen"]);
     let listed = host.ok(["images", "--format", "{{.Repository}}:{{.Tag}}"]);
     for line in listed
@@ -255,8 +274,41 @@ fn changes_that_went_with_the_log_are_noticed_and_come_back() {
         // it was there when the copy was taken, and its layers are gone
         host.ok(["rmi", line]);
     }
-    assert_furnished(&host, &image, "lost log");
-    clear(&host, &image);
+    assert_eq!(host.rocker(["system", "check", "--deep"]).exit_code, 0);
+    assert_furnished(host, &image, "lost log");
+    clear(host, &image);
+}
+
+#[test]
+fn changes_that_no_copy_has_are_not_passed_over() {
+    let host = require!(host());
+    let kept = host.busybox();
+    empty_log(&host, &kept);
+    let before = fs_err::read(database(&host)).expect("the database");
+    let lost = ImageBuilder::busybox().layer(Layer::new().file("f", "x"));
+    let lost = host.pulled("lost:1", lost);
+    let id = crate::inspect(&host, &lost, "{{.Id}}");
+    let config = host.root().join("blobs/sha256");
+    let config = config.join(id.trim_start_matches("sha256:"));
+    let text = fs_err::read(&config).expect("the config");
+    go_back(&host, &before);
+    forget_what_is_live(&host);
+    fs_err::remove_file(&config).expect("the config goes as well");
+
+    for words in [&["images"][..], &["tag", &kept, "more:1"]] {
+        let refused = host.rocker(words.iter().copied());
+        assert_eq!(refused.exit_code, 1, "{refused:?}");
+        assert!(
+            refused.stderr.contains("has lost its last changes")
+                && refused.stderr.contains("rocker system check --repair"),
+            "{refused:?}"
+        );
+    }
+    fs_err::write(&config, text).expect("it is found");
+    let names = host.ok(["images", "--format", "{{.Repository}}:{{.Tag}}"]);
+    assert!(names.lines().any(|name| name == lost), "{names}");
+    host.ok(["rmi", &kept, &lost]);
+    host.assert_nothing_left_behind();
 }
 
 #[test]
@@ -499,50 +551,52 @@ fn what_cannot_be_put_right_says_why_and_what_to_do() {
     host.assert_nothing_left_behind();
 }
 
+/// What is done to the database, where that shows, and what is said.
+const UNTRUE_ROWS: [(&str, &str, &str); 7] = [
+    (
+        "DELETE FROM tags WHERE reference LIKE '%second:name'",
+        "FAIL   image",
+        "has lost names of it",
+    ),
+    (
+        "DELETE FROM repo_digests",
+        "FAIL   image",
+        "has lost names of it",
+    ),
+    (
+        "UPDATE images SET config = replace(config, 'linux', 'plan9')",
+        "FAIL   image",
+        "another config",
+    ),
+    (
+        "UPDATE images SET config = '{'",
+        "FAIL   image",
+        "another config",
+    ),
+    (
+        "DELETE FROM image_layers WHERE position = 1",
+        "FAIL   image",
+        "lost which layers",
+    ),
+    (
+        "INSERT INTO image_layers SELECT image_id, 2, diff_id FROM image_layers WHERE position = 0",
+        "FAIL   image",
+        "lost which layers",
+    ),
+    (
+        "DELETE FROM containers",
+        "FAIL   container web",
+        "has lost it",
+    ),
+];
+
 #[test]
 fn rows_that_are_gone_or_untrue_are_found_and_come_back() {
     let host = require!(host());
     let image = furnish(&host);
     host.await_monitors();
     let digests = crate::inspect(&host, &image, "{{.RepoDigests}}");
-    let cases = [
-        (
-            "DELETE FROM tags WHERE reference LIKE '%second:name'",
-            "FAIL   image",
-            "has lost names of it",
-        ),
-        (
-            "DELETE FROM repo_digests",
-            "FAIL   image",
-            "has lost names of it",
-        ),
-        (
-            "UPDATE images SET config = replace(config, 'linux', 'plan9')",
-            "FAIL   image",
-            "another config",
-        ),
-        (
-            "UPDATE images SET config = '{'",
-            "FAIL   image",
-            "another config",
-        ),
-        (
-            "DELETE FROM image_layers WHERE position = 1",
-            "FAIL   image",
-            "lost which layers",
-        ),
-        (
-            "INSERT INTO image_layers SELECT image_id, 2, diff_id FROM image_layers WHERE position = 0",
-            "FAIL   image",
-            "lost which layers",
-        ),
-        (
-            "DELETE FROM containers",
-            "FAIL   container web",
-            "has lost it",
-        ),
-    ];
-    for (statement, what, said) in cases {
+    for (statement, what, said) in UNTRUE_ROWS {
         alter(&database(&host), statement);
 
         let found = host.rocker(["system", "check"]);
@@ -652,4 +706,51 @@ fn a_damaged_database_of_running_things_is_made_anew_while_nothing_runs() {
     forget_what_is_live(&host);
     assert_furnished(&host, &image, "the run directory wiped");
     clear(&host, &image);
+}
+
+/// A name, what happens to the database, and the next command.
+type Case<'a> = (&'a str, &'a dyn Fn(), &'a [&'a str]);
+
+#[test]
+fn what_the_dead_left_is_found_although_the_database_of_running_things_is_lost() {
+    let host = require!(host());
+    let image = host.busybox();
+    let live = host.runroot().join("live.db");
+    let missing = || {
+        for end in ["", "-wal", "-shm"] {
+            let path = host.runroot().join(format!("live.db{end}"));
+            fs_err::remove_file(path).expect("removed");
+        }
+    };
+    let damaged = || {
+        fs_err::remove_file(host.runroot().join("live.db-wal")).expect("removed");
+        fs_err::write(&live, [7; 5000]).expect("damage");
+    };
+    let cases: [Case<'_>; 2] = [
+        ("missing", &missing, &["ps"]),
+        ("damaged", &damaged, &["system", "check", "--repair"]),
+    ];
+    for (name, lose, words) in cases {
+        let before = host.snapshot();
+        for flags in [&["--name", "kept", "-p", "8080:80"][..], &["--rm"]] {
+            let words = ["run", "-d"].iter().chain(flags);
+            let id = host.ok(words.chain(&[image.as_str(), "sleep", "1000"]).copied());
+            let program = crate::inspect(&host, &id, "{{.State.Pid}}");
+            let program = program.parse().expect("a number");
+            kill_and_wait(&[monitor_of(program), program]);
+        }
+        lose();
+
+        let next = host.rocker(words.iter().copied());
+        assert_eq!(next.exit_code, 0, "{name}: {next:?}");
+        host.ok(["rm", "kept"]);
+        for entry in fs_err::read_dir(host.runroot()).expect("the runroot") {
+            let path = entry.expect("an entry").path();
+            if path.to_string_lossy().contains("live.db.damaged-") {
+                fs_err::remove_file(path).expect("removed");
+            }
+        }
+        assert_eq!(host.leaks_since(&before), [""; 0], "{name}");
+    }
+    host.assert_nothing_left_behind();
 }

@@ -21,6 +21,14 @@ pub enum DbError {
         /// The file.
         path: PathBuf,
     },
+    /// Somebody else has been writing to it for longer than anybody waits.
+    #[error("database {path:?} is locked by {holder}")]
+    Locked {
+        /// The file.
+        path: PathBuf,
+        /// Who holds it, in words.
+        holder: String,
+    },
     /// A newer rocker wrote it.
     #[error("database {path:?} has schema {found}, this rocker knows up to {known}")]
     TooNew {
@@ -90,6 +98,15 @@ impl DbError {
         move |source| Self::Query { what, source }
     }
 
+    /// Whether there was no room for what was to be written.
+    #[must_use]
+    pub fn is_of_full_disk(&self) -> bool {
+        let (Self::Open { source, .. } | Self::Query { source, .. }) = self else {
+            return false;
+        };
+        source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+    }
+
     /// Whether the database itself is damaged or lost, rather than out of reach: what was in it
     /// has to be found elsewhere.
     #[must_use]
@@ -106,6 +123,7 @@ impl DbError {
                     )
             }
             Self::TooNew { .. }
+            | Self::Locked { .. }
             | Self::NameTaken { .. }
             | Self::PortTaken { .. }
             | Self::AddressesExhausted { .. }
@@ -135,9 +153,10 @@ fn is_misread(error: &rusqlite::Error) -> bool {
 impl Diagnose for DbError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NameTaken { .. } | Self::PortTaken { .. } | Self::AddressesExhausted { .. } => {
-                ErrorKind::Conflict
-            }
+            Self::NameTaken { .. }
+            | Self::PortTaken { .. }
+            | Self::AddressesExhausted { .. }
+            | Self::Locked { .. } => ErrorKind::Conflict,
             Self::NoSuchContainer(_) => ErrorKind::NotFound,
             Self::Ambiguous { .. } => ErrorKind::Invalid,
             Self::TooNew { .. } => ErrorKind::Unsupported,
@@ -156,6 +175,7 @@ impl Diagnose for DbError {
             Self::PortTaken { holder, .. } => Some(format!(
                 "stop it with `rocker stop {holder}`, or publish on another port"
             )),
+            Self::Locked { .. } => Some("wait until that is done, or end it, and try again".into()),
             Self::TooNew { .. } => Some("use the newer rocker that wrote it".into()),
             Self::Open { .. } | Self::Query { .. } if self.is_damage() => Some(REPAIR.into()),
             Self::Open { source, .. } | Self::Query { source, .. } => {

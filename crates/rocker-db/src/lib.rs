@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod busy;
 mod connection;
 mod durable;
 mod error;

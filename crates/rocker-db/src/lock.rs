@@ -94,6 +94,16 @@ impl OwnerLock {
             .map(|file| SharedLock { _file: file }))
     }
 
+    /// As [`try_alone`](Self::try_alone), waiting for the others to be done, at most `patience`.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError`] as for [`try_take`](Self::try_take).
+    pub fn alone_within(path: &Path, patience: Duration) -> Result<Option<SharedLock>, LockError> {
+        let held = Self::take_within(path, patience)?.and_then(Self::hand_over);
+        Ok(held.map(|file| SharedLock { _file: file }))
+    }
+
     /// Takes the lock, waiting for the holder to be done, at most `patience`.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::thread::JoinHandle;
 
 use rocker_db::{DurableDb, LiveDb};
 use rocker_image::store::{Store, UnpackLimits};
@@ -22,6 +23,8 @@ pub struct Engine {
     durable: Option<DurableDb>,
     store: Option<Store>,
     pub(crate) trash: Vec<PendingTrash>,
+    /// Who deletes files while the command goes on.
+    pub(crate) emptying: Option<JoinHandle<Result<(), EngineError>>>,
     pub(crate) limits: UnpackLimits,
     pub(crate) short_names: fn(&str) -> Vec<ImageRef>,
 }
@@ -59,6 +62,7 @@ impl Engine {
             durable: None,
             store: None,
             trash: Vec::new(),
+            emptying: None,
             limits: UnpackLimits::default(),
             short_names: |_| Vec::new(),
         })
@@ -122,11 +126,8 @@ impl Engine {
         if self.live.is_seeded()? {
             return Ok(());
         }
-        if self.is_behind()? {
-            return Err(EngineError::ChangesLost {
-                path: self.layout.db(),
-            });
-        }
+        self.take_away_forgotten();
+        self.catch_up_after_boot()?;
         let kept = self.durable()?.kept_containers()?;
         let tx = self.live.begin()?;
         if !tx.is_seeded()? {

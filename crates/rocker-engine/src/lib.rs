@@ -21,6 +21,7 @@ mod disk_usage;
 mod engine;
 mod error;
 mod error_kind;
+mod forgotten;
 mod images;
 mod lifecycle;
 pub mod logs;

@@ -113,15 +113,9 @@ pub(crate) struct Population<'a> {
 }
 
 impl Census for Population<'_> {
-    /// No container has an address, and this one has no cgroup: that of a living one outlasts even
-    /// a lost database.
+    /// No container has an address, and this one has no cgroup.
     fn is_dead(&mut self, port: &str) -> bool {
-        let Ok(cgroups) = CgroupLayout::detect() else {
-            return false;
-        };
-        let owns = |id: &ContainerId| rocker_net::interface_of(id).as_str() == port;
-        self.live.bridge_may_be_idle().unwrap_or(false)
-            && !Cgroup::containers(&cgroups).iter().any(owns)
+        self.live.bridge_may_be_idle().unwrap_or(false) && has_no_cgroup(port)
     }
 
     fn bridge_gone(&mut self) {
@@ -135,11 +129,48 @@ impl Census for Population<'_> {
     }
 }
 
+/// A bridge that no row tells of, with whoever lives on it by the kernel's word alone.
+struct Forgotten;
+
+impl Census for Forgotten {
+    fn is_dead(&mut self, port: &str) -> bool {
+        has_no_cgroup(port)
+    }
+
+    fn bridge_gone(&mut self) {}
+}
+
+/// Whether no container that has this interface has a cgroup: that of a living one outlasts even a
+/// lost database.
+fn has_no_cgroup(port: &str) -> bool {
+    let Ok(cgroups) = CgroupLayout::detect() else {
+        return false;
+    };
+    let owns = |id: &ContainerId| rocker_net::interface_of(id).as_str() == port;
+    !Cgroup::containers(&cgroups).iter().any(owns)
+}
+
+/// Removes the bridge that a lost database knew of, with the ports that containers published on
+/// it, unless a container lives on it.
+pub(crate) fn sweep_forgotten(layout: &Layout) -> Result<(), EngineError> {
+    let left = |source| EngineError::NetworkLeft { source };
+    let name = bridge_name(layout);
+    if rocker_net::has_interface(&name).map_err(left)? {
+        let bridge = config_of(layout, &choose(layout)?)?;
+        rocker_net::sweep(&bridge, &mut Forgotten).map_err(left)?;
+    }
+    Ok(())
+}
+
 /// The bridge of the default network, once one was recorded.
 pub(crate) fn bridge(engine: &Engine) -> Result<Option<BridgeConfig>, EngineError> {
-    let Some(network) = engine.live.network(DEFAULT)? else {
-        return Ok(None);
-    };
+    let network = engine.live.network(DEFAULT)?;
+    network
+        .map(|network| config_of(&engine.layout, &network))
+        .transpose()
+}
+
+fn config_of(layout: &Layout, network: &NetworkRow) -> Result<BridgeConfig, EngineError> {
     let corrupt = |value: String| {
         EngineError::Db(DbError::Corrupt {
             what: "a network",
@@ -152,9 +183,6 @@ pub(crate) fn bridge(engine: &Engine) -> Result<Option<BridgeConfig>, EngineErro
         .bridge
         .parse()
         .map_err(|_| corrupt(network.bridge.clone()))?;
-    Ok(Some(BridgeConfig::new(
-        name,
-        subnet,
-        engine.layout.locks().join("network"),
-    )))
+    let lock = layout.locks().join("network");
+    Ok(BridgeConfig::new(name, subnet, lock))
 }

@@ -11,7 +11,7 @@ use rocker_types::{ContainerId, ContainerQuery, ContainerStatus};
 use crate::EngineError;
 use crate::clock::now_ns;
 use crate::engine::Engine;
-use crate::lifecycle::LINGER_LOCK;
+use crate::lifecycle::{EndNote, LINGER_LOCK};
 
 /// The exit code of a container whose end nobody saw.
 pub(crate) const STATE_LOST: i32 = 255;
@@ -126,6 +126,13 @@ impl Engine {
             self.take_away(id)?;
             return self.forget_with(&row, &volumes);
         }
+        let noted = EndNote::find(&self.layout, id).filter(|_| row.state.status.is_active());
+        if let Some(exit) = &noted {
+            // the note goes with the run directory
+            let tx = self.live.begin()?;
+            tx.record_exit(id, exit)?;
+            tx.commit()?;
+        }
         self.take_away(id)?;
         if !row.kept || never_was(&row) {
             return self.forget(&row);
@@ -133,7 +140,7 @@ impl Engine {
         if row.state.status == ContainerStatus::Removing {
             return self.forget_with(&row, &[]);
         }
-        if row.state.status.is_active() {
+        if row.state.status.is_active() && noted.is_none() {
             let tx = self.live.begin()?;
             tx.record_exit(id, &state_lost())?;
             tx.commit()?;

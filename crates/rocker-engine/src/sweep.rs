@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use rocker_db::{OwnerLock, SharedLock};
-use rocker_image::store::Trash;
-use rocker_types::{ContainerId, Layout};
+use rocker_image::store::{Swept, Trash};
+use rocker_types::{ContainerId, Diagnose as _, ErrorKind, Layout};
 
 use crate::EngineError;
 use crate::containers::log_name;
@@ -33,7 +33,7 @@ impl Engine {
         };
         // read first: who wishes for a sweep from here on gets another one
         let wish = self.live.sweep_wanted()?;
-        if self.is_behind()? {
+        if !self.bring_back_lost()? {
             // what looks like an orphan may be all that is left of an image or a container
             tracing::warn!(
                 "the database has lost its last changes: run `rocker system check --repair`"
@@ -41,12 +41,20 @@ impl Engine {
             return Ok(());
         }
         self.sweep_spares()?;
-        let trash = self.sweep_layers()?;
+        let Swept {
+            mut trash,
+            others_at_work,
+        } = self.store()?.sweep()?;
+        let mut away = None;
+        self.sweep_layers(&mut away)?;
         self.sweep_blobs()?;
-        self.sweep_containers()?;
-        self.sweep_volumes()?;
+        self.sweep_containers(&mut away)?;
+        self.sweep_volumes(&mut away)?;
         self.sweep_saves()?;
-        if let Some(trash) = trash {
+        trash.extend(away);
+        // what others are about to delete is wished for until they have; they may be killed
+        let wish = wish.filter(|_| !others_at_work);
+        if !trash.is_empty() {
             // pulls need not wait until the files are deleted, nor need the user
             self.trash.push(PendingTrash::of_sweep(trash, wish));
         } else if let Some(wish) = wish {
@@ -56,6 +64,31 @@ impl Engine {
         }
         drop(alone);
         Ok(())
+    }
+
+    /// Does what makes layers and records them, while no sweep takes them away. What it made
+    /// before it failed takes no room when this returns, if nobody else works on images.
+    pub(crate) fn making_layers<T>(
+        &mut self,
+        make: impl FnOnce(&mut Self) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let using = using_images(&self.layout)?;
+        let made = make(self);
+        drop(using);
+        match &made {
+            Ok(_) => self.sweep_after_images()?,
+            Err(error) => self.sweep_after_failure(error),
+        }
+        made
+    }
+
+    /// Who was interrupted is not kept waiting: a later command does it.
+    pub(crate) fn sweep_after_failure(&mut self, failure: &EngineError) {
+        if failure.kind() != ErrorKind::Interrupted
+            && let Err(error) = self.sweep()
+        {
+            tracing::debug!(%error, after = %failure, "what a failed command wrote stays for now");
+        }
     }
 
     /// The end of a command that changes images and takes long anyway: sweeps, and spares the next
@@ -73,18 +106,37 @@ impl Engine {
     }
 
     /// Moves layers of no image to the trash, if there are any.
-    fn sweep_layers(&mut self) -> Result<Option<Trash>, EngineError> {
-        self.store()?.sweep()?;
+    fn sweep_layers(&mut self, away: &mut Option<Trash>) -> Result<(), EngineError> {
+        self.store()?.sweep_deleted()?;
         let layers = self.unclaimed_layers()?;
         if layers.is_empty() {
-            return Ok(None);
+            return Ok(());
         }
         let store = self.store()?;
-        let trash = store.trash()?;
+        let Ok(trash) = store.trash() else {
+            // on a full disk there may be no room for a directory, but for what is deleted
+            for layer in &layers {
+                store.delete_layer(layer)?;
+            }
+            return Ok(());
+        };
         for layer in &layers {
             store.discard_layer(layer, &trash)?;
         }
-        Ok(Some(trash))
+        *away = Some(trash);
+        Ok(())
+    }
+
+    /// Moves a directory to where it is deleted when nobody waits any more. One that cannot be
+    /// moved is deleted right here.
+    fn move_away(&mut self, path: &Path, away: &mut Option<Trash>) -> Result<(), EngineError> {
+        if away.is_none() {
+            *away = self.store()?.trash().ok();
+        }
+        match away.as_ref().map(|trash| trash.take(path)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) | None => self.remove_tree(path),
+        }
     }
 
     /// Configs, manifests and indexes that belong to no image.
@@ -120,7 +172,7 @@ impl Engine {
     /// Directories of `--rm` containers that a reboot took from the live database, and of those
     /// that were being removed. One with content that was to be kept stays, even if no row knows
     /// it: a lost database must not cost data.
-    fn sweep_containers(&mut self) -> Result<(), EngineError> {
+    fn sweep_containers(&mut self, away: &mut Option<Trash>) -> Result<(), EngineError> {
         for dir in [self.layout.containers(), self.layout.runroot().to_owned()] {
             // listed before the rows are read: a row is there before its directory is
             let found = ids_in(&dir);
@@ -131,7 +183,7 @@ impl Engine {
             });
             for path in orphans.map(|id| dir.join(id.as_str())) {
                 if is_disposable(&path) {
-                    self.remove_tree(&path)?;
+                    self.move_away(&path, away)?;
                 }
             }
         }
@@ -139,7 +191,7 @@ impl Engine {
     }
 
     /// What `volume rm` had renamed when it was killed, and copies that were cut short.
-    fn sweep_volumes(&self) -> Result<(), EngineError> {
+    fn sweep_volumes(&mut self, away: &mut Option<Trash>) -> Result<(), EngineError> {
         let dir = self.layout.volumes();
         let Ok(entries) = fs_err::read_dir(&dir) else {
             return Ok(());
@@ -148,7 +200,7 @@ impl Engine {
         for name in names {
             let path = dir.join(&name);
             if name.starts_with(VOLUME_TRASH) {
-                self.remove_tree(&path)?;
+                self.move_away(&path, away)?;
             } else if let Err(error) = crate::copy_up::sweep(&path) {
                 // it may go at this very moment
                 tracing::debug!(volume = name, %error, "cannot look for what is left of a copy");
@@ -158,7 +210,8 @@ impl Engine {
     }
 }
 
-fn ids_in(dir: &Path) -> Vec<ContainerId> {
+/// The containers whose ids are names in a directory.
+pub(crate) fn ids_in(dir: &Path) -> Vec<ContainerId> {
     let Ok(entries) = fs_err::read_dir(dir) else {
         return Vec::new();
     };

@@ -1,9 +1,11 @@
 //! What was removed is gone at once; its files go when the answer is given.
 
 use std::path::Path;
+use std::thread::{self, JoinHandle};
 
-use rocker_db::SweepWish;
-use rocker_image::store::Trash;
+use rocker_db::{LiveDb, SweepWish};
+use rocker_image::store::{Store, Trash};
+use rocker_types::Layout;
 
 use crate::EngineError;
 use crate::crash::{self, CrashPoint};
@@ -12,14 +14,15 @@ use crate::engine::Engine;
 /// Files to delete before the process ends.
 #[derive(Debug)]
 pub(crate) struct PendingTrash {
-    trash: Trash,
+    /// Never empty; what is discarded goes to the first.
+    trash: Vec<Trash>,
     /// What asks later commands to do it, if this process is killed; ours to take back.
     wish: Option<SweepWish>,
 }
 
 impl PendingTrash {
     /// Deletes what a sweep moved away, which fulfils `wish`.
-    pub(crate) fn of_sweep(trash: Trash, wish: Option<SweepWish>) -> Self {
+    pub(crate) fn of_sweep(trash: Vec<Trash>, wish: Option<SweepWish>) -> Self {
         Self { trash, wish }
     }
 }
@@ -38,12 +41,14 @@ impl Engine {
             let Ok(trash) = self.store()?.trash() else {
                 return self.remove_tree(directory);
             };
+            let trash = vec![trash];
             self.trash.push(PendingTrash { trash, wish });
         }
         let taken = self
             .trash
             .first()
-            .map(|pending| pending.trash.take(directory));
+            .and_then(|pending| pending.trash.first())
+            .map(|trash| trash.take(directory));
         match taken {
             Some(Ok(())) => Ok(()),
             Some(Err(_)) | None => self.remove_tree(directory),
@@ -57,15 +62,116 @@ impl Engine {
     ///
     /// What the store and the database say; a later command tries again.
     pub fn take_out_trash(&mut self) -> Result<(), EngineError> {
-        for PendingTrash { trash, wish } in std::mem::take(&mut self.trash) {
-            crash::point(CrashPoint::TrashBeforeEmpty);
-            trash.empty()?;
-            if let Some(wish) = wish {
-                let tx = self.live.begin()?;
-                tx.sweep_done(&wish)?;
-                tx.commit()?;
-            }
+        let aside = self.emptying.take().map(JoinHandle::join);
+        // one that panicked has left its wish
+        let aside = aside.and_then(Result::ok).unwrap_or(Ok(()));
+        let here = empty(
+            std::mem::take(&mut self.trash),
+            &self.layout,
+            &mut self.live,
+        );
+        aside.and(here)
+    }
+
+    /// The same in a thread beside what the command does, for one that goes on for as long as
+    /// somebody likes: what it found is not to wait for its end. Not before the last process that
+    /// it clones. Whatever is not deleted when the command ends is waited for by
+    /// [`take_out_trash`](Self::take_out_trash).
+    pub fn take_out_trash_aside(&mut self) {
+        if self.trash.is_empty() || self.emptying.is_some() {
+            return;
         }
-        Ok(())
+        let trash = std::mem::take(&mut self.trash);
+        let layout = self.layout.clone();
+        let thread = thread::Builder::new().name("trash".to_owned());
+        // without a thread it is dropped, and goes here and now
+        let spawned = thread.spawn(move || {
+            let mut live = LiveDb::open(&layout.live_db())?;
+            empty(trash, &layout, &mut live)
+        });
+        self.emptying = spawned.ok();
+    }
+}
+
+fn empty(
+    pending: Vec<PendingTrash>,
+    layout: &Layout,
+    live: &mut LiveDb,
+) -> Result<(), EngineError> {
+    if pending.is_empty() {
+        return Ok(());
+    }
+    crash::point(CrashPoint::TrashBeforeEmpty);
+    let mut wishes = Vec::new();
+    for PendingTrash { trash, wish } in pending {
+        trash.into_iter().try_for_each(Trash::empty)?;
+        wishes.extend(wish);
+    }
+    // one wish is that of all who delete at this moment: the last of them takes it back
+    if wishes.is_empty() || Store::open(layout)?.is_at_work()? {
+        return Ok(());
+    }
+    let tx = live.begin()?;
+    for wish in &wishes {
+        tx.sweep_done(wish)?;
+    }
+    Ok(tx.commit()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use rocker_db::OwnerLock;
+
+    use super::*;
+    use crate::sweep::IMAGES_LOCK;
+    use crate::testing::installation;
+
+    /// A directory of a container with something in it.
+    fn something(engine: &Engine, name: &str) -> std::path::PathBuf {
+        let path = engine.layout.containers().join(name);
+        fs_err::create_dir_all(path.join("upper")).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_wish_is_fulfilled_when_nobody_has_anything_to_delete_any_more() {
+        let (_dir, mut one) = installation();
+        let mut two = Engine::open(&one.layout).unwrap();
+        let path = something(&one, "a");
+        one.discard(&path).unwrap();
+
+        two.sweep().unwrap();
+        assert!(two.live.sweep_wanted().unwrap().is_some());
+        let path = something(&two, "b");
+        two.discard(&path).unwrap();
+        two.take_out_trash().unwrap();
+        assert!(two.live.sweep_wanted().unwrap().is_some());
+
+        one.take_out_trash().unwrap();
+        two.sweep().unwrap();
+        assert!(two.live.sweep_wanted().unwrap().is_none());
+    }
+
+    #[test]
+    fn what_a_sweep_finds_is_deleted_later_and_keeps_no_pull_waiting() {
+        let (_dir, mut engine) = installation();
+        let left = engine.layout.tmp().join("of-a-dead-one");
+        engine.store().unwrap();
+        fs_err::create_dir_all(left.join("0/usr")).unwrap();
+        engine.want_sweep().unwrap();
+
+        engine.sweep().unwrap();
+        let lock = engine.layout.locks().join(IMAGES_LOCK);
+        assert!(OwnerLock::try_alone(&lock).unwrap().is_some());
+        assert!(left.exists());
+        let more = something(&engine, "c");
+        engine.discard(&more).unwrap();
+        assert!(!more.exists());
+        assert!(left.join("0/usr").exists(), "beside what was there");
+
+        engine.take_out_trash_aside();
+        engine.take_out_trash().unwrap();
+        assert!(!left.exists());
+        assert!(engine.live.sweep_wanted().unwrap().is_none());
     }
 }

@@ -182,6 +182,24 @@ pub fn remove_interface_of(container: &ContainerId) -> Result<(), TeardownError>
     teardown.finish(|| format!("interface {name}"))
 }
 
+/// Whether the host has an interface of this name.
+///
+/// # Errors
+///
+/// [`TeardownError`] when the kernel does not say.
+pub fn has_interface(name: &str) -> Result<bool, TeardownError> {
+    let asked = route_socket().and_then(|route| {
+        let link = route.link(name);
+        link.map_err(|source| netlink("ask the kernel about interfaces", source))
+    });
+    let mut teardown = Teardown::default();
+    let found = asked.map(|link| link.is_some());
+    let is_there = *found.as_ref().unwrap_or(&false);
+    teardown.note(found.map(drop));
+    teardown.finish(|| format!("interface {name}"))?;
+    Ok(is_there)
+}
+
 fn of_container(attachment: &Attachment) -> String {
     format!("the network of container {}", attachment.container.short())
 }

@@ -38,8 +38,8 @@ pub use address::{InvalidNet, Ipv4Net, Mac};
 pub use attach::{AttachError, Attached, Attachment, LoopbackError, attach, loopback_up, restore};
 pub use bridge::{BridgeConfig, DEFAULT_BRIDGE};
 pub use detach::{
-    HostInterface, TeardownError, UndoError, detach, interface_of, leave, remove_interface_of,
-    withdraw,
+    HostInterface, TeardownError, UndoError, detach, has_interface, interface_of, leave,
+    remove_interface_of, withdraw,
 };
 pub use forward::{PortError, PortForwarder};
 pub use legacy::LegacyError;

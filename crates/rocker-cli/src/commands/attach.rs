@@ -42,7 +42,9 @@ pub(crate) fn attach(context: &mut Context, args: AttachArgs) -> Outcome {
         sig_proxy: args.sig_proxy.unwrap_or(true),
     };
     conversation.hold(|| {
-        let Attached { session, tty, .. } = context.engine()?.attach(&query, !args.no_stdin)?;
+        let engine = context.engine()?;
+        let Attached { session, tty, .. } = engine.attach(&query, !args.no_stdin)?;
+        engine.take_out_trash_aside();
         conversation::check_terminal(tty, !args.no_stdin)?;
         Ok(Opened {
             name: args.container.clone(),

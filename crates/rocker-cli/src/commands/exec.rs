@@ -85,7 +85,9 @@ pub(crate) fn exec(context: &mut Context, args: ExecArgs) -> Outcome {
         sig_proxy: true,
     };
     conversation.hold(|| {
-        let session = context.engine()?.exec(&query, &request)?;
+        let engine = context.engine()?;
+        let session = engine.exec(&query, &request)?;
+        engine.take_out_trash_aside();
         let child = Child::new(session).map_err(CommandError::Terminal)?;
         Ok(Opened {
             name,

@@ -36,9 +36,11 @@ pub(crate) struct LogsArgs {
 }
 
 pub(crate) fn logs(context: &mut Context, args: LogsArgs) -> Outcome {
-    let log = context
-        .engine()?
-        .log(&ContainerQuery::new(&args.container))?;
+    let engine = context.engine()?;
+    let log = engine.log(&ContainerQuery::new(&args.container))?;
+    if args.follow {
+        engine.take_out_trash_aside();
+    }
     let follow = match log.writer {
         Some(writer) if args.follow => Follow::WhileAlive(writer),
         Some(_) | None => Follow::No,

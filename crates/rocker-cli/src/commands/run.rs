@@ -96,7 +96,9 @@ pub(crate) fn run(context: &mut Context, mut args: RunArgs) -> Outcome {
         sig_proxy: args.sig_proxy.unwrap_or(true),
     };
     conversation.hold(|| {
-        let started = context.engine()?.run(&request, StartMode::Attached)?;
+        let engine = context.engine()?;
+        let started = engine.run(&request, StartMode::Attached)?;
+        engine.take_out_trash_aside();
         conversation::opened(started)
     })
 }

@@ -62,7 +62,9 @@ pub(crate) fn start(context: &mut Context, args: StartArgs) -> Outcome {
         sig_proxy: args.sig_proxy.unwrap_or(true),
     };
     conversation.hold(|| {
-        let started = context.engine()?.start(&query, StartMode::Attached)?;
+        let engine = context.engine()?;
+        let started = engine.start(&query, StartMode::Attached)?;
+        engine.take_out_trash_aside();
         conversation::opened(started)
     })
 }

@@ -17,6 +17,7 @@ pub(crate) struct WaitArgs {
 
 pub(crate) fn wait(context: &mut Context, args: WaitArgs) -> Outcome {
     let engine = context.engine()?;
+    engine.take_out_trash_aside();
     let mut status = Status::Success;
     for name in &args.containers {
         match engine.wait(&ContainerQuery::new(name)) {

@@ -52,7 +52,9 @@ impl DurableDb {
             .join(" ");
         let tx = self.begin()?;
         tx.execute(
-                "INSERT INTO containers VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+                "INSERT INTO containers(id, name, image_id, definition, volumes, created_ns, status, exit_code,
+                     oom_killed, error, started_ns, finished_ns)
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
                  ON CONFLICT(id) DO UPDATE SET name = excluded.name, definition = excluded.definition, status = excluded.status,
                      exit_code = excluded.exit_code, oom_killed = excluded.oom_killed, error = excluded.error,
                      started_ns = excluded.started_ns, finished_ns = excluded.finished_ns",

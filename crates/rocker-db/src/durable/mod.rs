@@ -13,6 +13,7 @@ use rocker_types::Digest;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use crate::DbError;
+use crate::busy::failure;
 use crate::connection::{self, Durability};
 
 pub use containers::DurableContainer;
@@ -108,7 +109,7 @@ impl DurableDb {
     pub fn begin_catching_up(&mut self) -> Result<(), DbError> {
         self.db
             .execute(
-                "INSERT OR IGNORE INTO meta SELECT 'complete', value FROM meta WHERE key = 'generation'",
+                "INSERT OR IGNORE INTO meta(key, value) SELECT 'complete', value FROM meta WHERE key = 'generation'",
                 [],
             )
             .map(drop)
@@ -156,9 +157,10 @@ impl DurableDb {
     }
 
     fn begin(&mut self) -> Result<Transaction<'_>, DbError> {
+        let failed = failure(&self.db, DbError::query("start a transaction"));
         self.db
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(DbError::query("start a transaction"))
+            .map_err(failed)
     }
 }
 

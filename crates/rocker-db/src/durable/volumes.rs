@@ -34,7 +34,7 @@ impl DurableDb {
         let tx = self.begin()?;
         let rows = tx
             .execute(
-                "INSERT OR IGNORE INTO volumes VALUES(?1, ?2, ?3, ?4)",
+                "INSERT OR IGNORE INTO volumes(name, created_ns, labels, anonymous) VALUES(?1, ?2, ?3, ?4)",
                 params![
                     volume.name.as_str(),
                     volume.created_ns,

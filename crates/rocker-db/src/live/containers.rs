@@ -191,7 +191,7 @@ impl LiveTransaction<'_> {
         for volume in new.volumes {
             self.tx
                 .execute(
-                    "INSERT OR IGNORE INTO volume_users VALUES(?1, ?2)",
+                    "INSERT OR IGNORE INTO volume_users(volume, container) VALUES(?1, ?2)",
                     [volume.as_str(), new.id.as_str()],
                 )
                 .map_err(&failed)?;

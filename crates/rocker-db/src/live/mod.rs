@@ -13,6 +13,7 @@ use std::path::Path;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::DbError;
+use crate::busy::failure;
 use crate::connection::{self, Durability};
 
 pub use containers::{ExitRecord, NewContainer, StartedRecord};
@@ -57,12 +58,13 @@ impl LiveDb {
     ///
     /// # Errors
     ///
-    /// [`DbError::Query`] when the lock cannot be had.
+    /// [`DbError::Locked`] when somebody holds the lock too long.
     pub fn begin(&mut self) -> Result<LiveTransaction<'_>, DbError> {
+        let failed = failure(&self.db, DbError::query("start a transaction"));
         let tx = self
             .db
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(DbError::query("start a transaction"))?;
+            .map_err(failed)?;
         Ok(LiveTransaction { tx })
     }
 
@@ -107,7 +109,7 @@ impl LiveTransaction<'_> {
     pub fn want_sweep(&self) -> Result<(), DbError> {
         self.tx
             .execute(
-                "INSERT INTO meta VALUES('sweep', hex(randomblob(8)))
+                "INSERT INTO meta(key, value) VALUES('sweep', hex(randomblob(8)))
                  ON CONFLICT(key) DO UPDATE SET value = excluded.value",
                 [],
             )

@@ -158,7 +158,8 @@ impl LiveTransaction<'_> {
     pub fn ensure_network(&self, wanted: &NetworkRow) -> Result<NetworkRow, DbError> {
         self.tx
             .execute(
-                "INSERT OR IGNORE INTO networks VALUES(?1, ?2, ?3, ?4, ?5, ?5)",
+                "INSERT OR IGNORE INTO networks(name, bridge, subnet, prefix_len, gateway, last_lease)
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?5)",
                 params![
                     wanted.name,
                     wanted.bridge,
@@ -224,7 +225,8 @@ impl LiveTransaction<'_> {
         }
         self.tx
             .execute(
-                "INSERT INTO ports VALUES(?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO ports(protocol, host_ip, host_port, container_port, container)
+                 VALUES(?1, ?2, ?3, ?4, ?5)",
                 params![
                     port.protocol.as_str(),
                     host_ip,
@@ -275,13 +277,16 @@ impl LiveTransaction<'_> {
             }
             self.tx
                 .execute(
-                    "INSERT INTO leases VALUES(?1, ?2, ?3)",
+                    "INSERT INTO leases(network, address, container) VALUES(?1, ?2, ?3)",
                     params![network, address, id.as_str()],
                 )
                 .map_err(&failed)?;
             // the bridge is made for it; it may stay behind if its remover is killed
             self.tx
-                .execute("INSERT OR IGNORE INTO meta VALUES('bridge', '1')", [])
+                .execute(
+                    "INSERT OR IGNORE INTO meta(key, value) VALUES('bridge', '1')",
+                    [],
+                )
                 .map_err(&failed)?;
             self.tx
                 .execute(

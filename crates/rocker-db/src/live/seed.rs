@@ -38,7 +38,7 @@ impl LiveTransaction<'_> {
     pub fn seed(&self, kept: &[DurableContainer]) -> Result<Vec<ContainerName>, DbError> {
         let renamed = self.bring_back(kept)?;
         self.tx
-            .execute("INSERT INTO meta VALUES('seeded', '1')", [])
+            .execute("INSERT INTO meta(key, value) VALUES('seeded', '1')", [])
             .map_err(DbError::query("copy kept containers"))?;
         Ok(renamed)
     }

@@ -1,12 +1,57 @@
 //! Taking away what a run made, and letting go of the container.
 
+use std::path::PathBuf;
+
 use rocker_db::{ExitRecord, OwnerLock};
 use rocker_types::{ContainerId, ContainerStatus, Layout};
+use serde::{Deserialize, Serialize};
 
 use super::Watch;
 use crate::EngineError;
 use crate::clock::now_ns;
 use crate::engine::Engine;
+
+/// How a container ended, for who finds its run directory: written where the databases do not take
+/// it, because a later rocker has changed them or they are damaged.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct EndNote {
+    exit_code: i32,
+    oom_killed: bool,
+    finished_ns: Option<i64>,
+}
+
+impl EndNote {
+    pub(super) fn leave(layout: &Layout, id: &ContainerId, exit: &ExitRecord) {
+        let note = Self {
+            exit_code: exit.exit_code,
+            oom_killed: exit.oom_killed,
+            finished_ns: exit.finished_ns,
+        };
+        let written = serde_json::to_vec(&note)
+            .map_err(std::io::Error::from)
+            .and_then(|text| fs_err::write(path(layout, id), text));
+        if let Err(error) = written {
+            tracing::debug!(%error, "nobody will know how the container ended");
+        }
+    }
+
+    /// That of a monitor that is gone; `None` if it left none.
+    pub(crate) fn find(layout: &Layout, id: &ContainerId) -> Option<ExitRecord> {
+        let text = fs_err::read(path(layout, id)).ok()?;
+        let note: Self = serde_json::from_slice(&text).ok()?;
+        Some(ExitRecord {
+            status: ContainerStatus::Exited,
+            exit_code: note.exit_code,
+            oom_killed: note.oom_killed,
+            error: String::new(),
+            finished_ns: note.finished_ns,
+        })
+    }
+}
+
+fn path(layout: &Layout, id: &ContainerId) -> PathBuf {
+    layout.run_dir(id).join("ended.json")
+}
 
 /// The container could not be started at all: everything is undone and the reason recorded.
 pub(super) fn never_started(

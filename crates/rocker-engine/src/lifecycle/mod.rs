@@ -33,6 +33,7 @@ mod start;
 use restart::Afterwards;
 
 pub(crate) use files::VOLATILE_MARK;
+pub(crate) use finish::EndNote;
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;

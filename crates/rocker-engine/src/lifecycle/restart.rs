@@ -10,7 +10,7 @@ use rocker_types::{ContainerStatus, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::start::{self, Live};
-use super::{Watch, finish};
+use super::{EndNote, Watch, finish};
 use crate::EngineError;
 use crate::clock::now_ns;
 use crate::control::Accepted;
@@ -129,20 +129,23 @@ fn watch_once(
     .supervise();
     crash::point(CrashPoint::MonitorAfterExit);
 
-    let mut engine = match engine {
-        Some(engine) => engine,
-        None => Engine::open_as_is(&watch.layout)?,
-    };
-    let (exit, again) = verdict(&engine, watch, running, restarts)?;
-    let tx = engine.live.begin()?;
-    tx.record_exit(&watch.id, &exit)?;
-    tx.commit()?;
-    crash::point(CrashPoint::MonitorAfterExitRecord);
     let mut ended = ended.ok();
+    let mut exit = reap(watch, running)?;
+    let recorded = record(engine, watch, &mut exit, restarts);
+    crash::point(CrashPoint::MonitorAfterExitRecord);
+    if recorded.is_err() {
+        EndNote::leave(&watch.layout, &watch.id, &exit);
+    }
     if let Some(ended) = &mut ended {
         let _ = ended.tell_exit(exit.exit_code);
         crash::point(CrashPoint::MonitorAfterTellExit);
     }
+    if recorded.is_err()
+        && let Some(ended) = &mut ended
+    {
+        ended.linger_for(STALL_LIMIT);
+    }
+    let (mut engine, again) = recorded?;
     engine.undo_ports_and_cgroup(&watch.id)?;
     // held until the rules are gone: nobody else can publish the ports before
     drop(forwarder);
@@ -166,37 +169,46 @@ fn companion(forwarder: &mut PortForwarder) -> Result<Companion<'_>, EngineError
     })
 }
 
-/// How it ended, and whether that is the end.
-fn verdict(
-    engine: &Engine,
-    watch: &Watch,
-    running: Running,
-    restarts: u32,
-) -> Result<(ExitRecord, bool), EngineError> {
+/// How it ended.
+fn reap(watch: &Watch, running: Running) -> Result<ExitRecord, EngineError> {
     let (status, cgroup) = running.reap().map_err(|source| EngineError::Reap {
         container: watch.name.clone(),
         source,
     })?;
     let code = status.shell_code();
     let killed = matches!(status, ExitStatus::Signal(Signal::KILL)) || code == 137;
-    let oom_killed = killed && cgroup.oom_kills().is_ok_and(|kills| kills > 0);
-    let again = watch.definition.restart.restarts_after(code, restarts)
-        && !engine.live.stop_requested(&watch.id)?;
-    let status = if again {
-        ContainerStatus::Restarting
-    } else {
-        ContainerStatus::Exited
+    Ok(ExitRecord {
+        status: ContainerStatus::Exited,
+        exit_code: code,
+        oom_killed: killed && cgroup.oom_kills().is_ok_and(|kills| kills > 0),
+        error: String::new(),
+        finished_ns: Some(now_ns()),
+    })
+}
+
+/// Records the end, unless it is that of one run of several; `true` if the policy wants another.
+fn record(
+    engine: Option<Engine>,
+    watch: &Watch,
+    exit: &mut ExitRecord,
+    restarts: u32,
+) -> Result<(Engine, bool), EngineError> {
+    let mut engine = match engine {
+        Some(engine) => engine,
+        None => Engine::open_as_is(&watch.layout)?,
     };
-    Ok((
-        ExitRecord {
-            status,
-            exit_code: code,
-            oom_killed,
-            error: String::new(),
-            finished_ns: Some(now_ns()),
-        },
-        again,
-    ))
+    let again = watch
+        .definition
+        .restart
+        .restarts_after(exit.exit_code, restarts)
+        && !engine.live.stop_requested(&watch.id)?;
+    if again {
+        exit.status = ContainerStatus::Restarting;
+    }
+    let tx = engine.live.begin()?;
+    tx.record_exit(&watch.id, exit)?;
+    tx.commit()?;
+    Ok((engine, again))
 }
 
 /// Waits `delay`, or until somebody who connects has asked for the end. `true` to go on.

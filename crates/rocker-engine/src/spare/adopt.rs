@@ -14,7 +14,9 @@ use super::{
     Spare, SpareContainer, SpareImage, SpareVolume, container_path, names_in, read, remove,
 };
 use crate::EngineError;
+use crate::containers::BUSY_PATIENCE;
 use crate::engine::Engine;
+use crate::sweep::IMAGES_LOCK;
 
 /// What came back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,6 +61,43 @@ impl Engine {
         }
         self.durable()?.catch_up(newest)?;
         Ok(adopted)
+    }
+
+    /// Takes back what the database has lost of its last changes if the copies have all of it;
+    /// `false` if something would be left out. The caller holds the images lock alone.
+    pub(crate) fn bring_back_lost(&mut self) -> Result<bool, EngineError> {
+        if !self.is_behind()? {
+            return Ok(true);
+        }
+        for spare in self.lost_images()? {
+            if self.config_of_copy(&spare.row)?.is_none() {
+                return Ok(false);
+            }
+        }
+        self.adopt(false)?;
+        tracing::warn!(
+            database = %self.layout.db().display(),
+            "the database had lost its last changes: they are back, from the copies on disk"
+        );
+        Ok(true)
+    }
+
+    /// The same for the first command after a boot: a power failure may have taken what the
+    /// database wrote last, and counting on it would pass the copies.
+    pub(crate) fn catch_up_after_boot(&mut self) -> Result<(), EngineError> {
+        if !self.is_behind()? {
+            return Ok(());
+        }
+        let lock = self.layout.locks().join(IMAGES_LOCK);
+        // another first command may be doing it
+        let alone = OwnerLock::alone_within(&lock, BUSY_PATIENCE)?;
+        let _alone = alone.ok_or(EngineError::ImagesBusy)?;
+        match self.bring_back_lost()? {
+            true => Ok(()),
+            false => Err(EngineError::ChangesLost {
+                path: self.layout.db(),
+            }),
+        }
     }
 
     fn adopt_images(&mut self, all: bool, after: i64) -> Result<usize, EngineError> {
@@ -110,8 +149,12 @@ impl Engine {
 
     /// `false` if its config is gone too.
     fn adopt_image(&mut self, spare: &SpareImage) -> Result<bool, EngineError> {
-        let Some(config) = self.config_of_copy(spare)? else {
-            return Ok(false);
+        let known = self.durable()?.image(&spare.id.to_string())?;
+        let config = match (self.config_of_copy(spare)?, known) {
+            (Some(config), _) => config,
+            // it has lost names alone
+            (None, Some(row)) => row.config,
+            (None, None) => return Ok(false),
         };
         let layers: Vec<LayerRow> = spare
             .layers

@@ -9,8 +9,9 @@
 //! Nobody reads these while the database is well. When it is damaged, or has lost its last
 //! changes with its log, they say what was in it. Each has the number of the change that it is
 //! of: one that is newer than the database is of a change which that has lost. Such a
-//! database is not used before it is repaired: counting on, it would pass the copies, and what it
-//! has lost would look as if it had been removed. No container's files go because of a number.
+//! database is not used before it has that change again: counting on, it would pass the copies, and
+//! what it has lost would look as if it had been removed. The first command after a boot sees to
+//! it where the copies have all of it. No container's files go because of a number.
 //!
 //! Nothing waits for a disk here, and a copy that cannot be written fails nobody: the row is
 //! what counts.

@@ -74,7 +74,7 @@ pub use staging::Staging;
 pub(crate) use text::printable;
 pub use trash::Trash;
 pub(crate) use unfinished::{Claim, PartialBlob, PullStaging, Trace, Wants};
-pub use unfinished::{Leftovers, UnfinishedPull};
+pub use unfinished::{Leftovers, Swept, UnfinishedPull};
 pub(crate) use unpack::{EntryPath, split};
 pub use unsynced::Durability;
 pub use usage::disk_usage;

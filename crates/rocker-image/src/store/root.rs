@@ -20,7 +20,7 @@ use super::staging::{self, Staging};
 use super::unfinished;
 use super::unpack::is_opaque;
 use super::unsynced::UNSYNCED;
-use super::{Compression, StoreError, UnpackError, UnpackLimits, pipeline};
+use super::{Compression, StoreError, Swept, UnpackError, UnpackLimits, pipeline};
 use crate::document::{Descriptor, Format};
 
 const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
@@ -89,16 +89,16 @@ impl Store {
         Staging::new(self.tmp.as_fd(), &self.layout.tmp())
     }
 
-    /// Removes what processes left behind that died while they worked; how many places
-    /// there were. One system call if there is nothing to do. What a later pull can use stays
-    /// for a week.
+    /// Takes over what processes left behind that died while they worked: it goes when the result
+    /// is dropped, which may take long. One system call if there is nothing to do. What a later
+    /// pull can use stays for a week.
     ///
     /// # Errors
     ///
     /// [`StoreError::Access`] if something cannot be removed.
-    pub fn sweep(&self) -> Result<usize, StoreError> {
+    pub fn sweep(&self) -> Result<Swept, StoreError> {
         if !staging::is_there(self.tmp.as_fd(), &self.layout.tmp())? {
-            return Ok(0);
+            return Ok(Swept::default());
         }
         // First these: as long as the places stand, a next sweep goes on where this one died.
         self.sweep_companions()?;

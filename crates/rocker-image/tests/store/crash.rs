@@ -8,7 +8,7 @@ use rocker_types::Layout;
 
 use super::archive::{Member, archive};
 use super::listing::names;
-use super::support::Host;
+use super::support::{Host, diff_id};
 
 const ROOT: &str = "ROCKER_TEST_UNPACK_BELOW";
 
@@ -54,16 +54,16 @@ fn a_killed_unpacker_leaves_a_place_that_is_swept_and_a_living_one_keeps_its_own
         "{in_tmp:?}"
     );
 
-    assert_eq!(host.store.sweep().unwrap(), 0);
+    assert_eq!(host.store.sweep().unwrap().trash.len(), 0);
     assert!(names(&host.path("root/tmp")).len() >= in_tmp.len());
     child.kill().unwrap();
     child.wait().unwrap();
 
     host.assert_empty("killed");
     assert_ne!(names(&host.path("root/tmp")), ["d ."]);
-    assert_eq!(host.reopen().sweep().unwrap(), 1);
+    assert_eq!(host.reopen().sweep().unwrap().trash.len(), 1);
     host.assert_untouched("swept");
-    assert_eq!(host.store.sweep().unwrap(), 0);
+    assert_eq!(host.store.sweep().unwrap().trash.len(), 0);
     host.committed(&tar);
 }
 
@@ -106,7 +106,7 @@ fn a_removal_that_was_cut_short_is_finished_by_the_next_sweep() {
         fs_err::write(layers.join(orphan), "{}").unwrap();
     }
 
-    assert_eq!(host.store.sweep().unwrap(), 1);
+    assert_eq!(host.store.sweep().unwrap().trash.len(), 1);
 
     host.assert_untouched("swept");
     let kept = kept.file_name().unwrap().to_str().unwrap();
@@ -143,4 +143,22 @@ fn sweepers_and_stagers_do_not_trip_over_each_other() {
         }
     });
     host.assert_untouched("raced");
+}
+
+#[test]
+fn a_layer_that_is_deleted_where_it_lies_is_gone_whole_or_goes_with_the_next_sweep() {
+    let host = Host::new();
+    let tar = archive(&[Member::directory("d"), Member::file("d/f", "x")]);
+    let layer = host.committed(&tar);
+    host.store.delete_layer(&diff_id(&tar)).unwrap();
+    host.assert_empty("deleted");
+    assert_eq!(names(&host.path("root/layers")), ["d ."]);
+
+    // of one that was killed meanwhile
+    fs_err::create_dir(layer.with_extension("gone")).unwrap();
+    fs_err::write(layer.with_extension("gone").join("f"), "x").unwrap();
+    assert!(!host.store.has_layer(&diff_id(&tar)));
+    host.store.sweep_deleted().unwrap();
+    assert_eq!(names(&host.path("root/layers")), ["d ."]);
+    host.committed(&tar);
 }

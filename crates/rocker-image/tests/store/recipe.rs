@@ -244,7 +244,7 @@ fn companions_go_with_their_layer_and_orphans_are_swept() {
     fs_err::rename(&layer, tmp.join("layer-0")).unwrap();
     assert_eq!(names(&host.path("root/layers")).len(), 5);
 
-    assert_eq!(host.store.sweep().unwrap(), 1);
+    assert_eq!(host.store.sweep().unwrap().trash.len(), 1);
     host.assert_empty("swept");
 
     // And where no sweep was between, the next one takes the places.

@@ -30,8 +30,8 @@ use rocker_types::Digest;
 
 pub(crate) use claims::{Claim, Trace, Wants};
 pub(super) use done::forget_done;
-pub use orphans::UnfinishedPull;
 pub(super) use orphans::sweep;
+pub use orphans::{Swept, UnfinishedPull};
 pub(crate) use partial::PartialBlob;
 pub use pull_staging::Leftovers;
 pub(crate) use pull_staging::PullStaging;

@@ -14,7 +14,7 @@ use super::KEPT_FOR;
 use super::contents::Contents;
 use crate::store::remove::remove_tree;
 use crate::store::staging::{OPEN_DIRECTORY, Staging, is_at};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Trash};
 
 /// What a pull left that ended early, or has so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,20 @@ impl Store {
         Ok(pulls)
     }
 
+    /// Whether anybody is at work in a place in `tmp/`, or is about to delete one; ours count too.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Access`] if `tmp/` cannot be read.
+    pub fn is_at_work(&self) -> Result<bool, StoreError> {
+        let mut is_at_work = false;
+        each_place(self, &[], |place| {
+            is_at_work |= matches!(place, Place::Owned(_));
+            Ok(())
+        })?;
+        Ok(is_at_work)
+    }
+
     /// The layers in the store that belong to images whose pull ended before they were recorded.
     /// The next pull needs them, so no sweep may take them away.
     ///
@@ -106,18 +120,29 @@ impl Store {
     }
 }
 
-/// Removes the staging directories whose owners are dead, but for what the next pull may use; how
-/// many there were.
-pub(in crate::store) fn sweep(store: &Store) -> Result<usize, StoreError> {
-    let mut removed = 0;
-    each_orphan(store, |orphan| {
-        if !orphan.contents.is_empty() && !orphan.is_old() {
-            return orphan.trim();
+/// What is in `tmp/` for nobody.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// Places whose owners are dead, but for what the next pull may use.
+    pub trash: Vec<Trash>,
+    /// Whether somebody else is at work in another.
+    pub others_at_work: bool,
+}
+
+/// Takes over the staging directories whose owners are dead, but for what the next pull may use.
+pub(in crate::store) fn sweep(store: &Store) -> Result<Swept, StoreError> {
+    let mut swept = Swept::default();
+    each_place(store, &[], |place| {
+        match place {
+            Place::Orphan(orphan) if orphan.contents.is_empty() || orphan.is_old() => {
+                swept.trash.push(orphan.into_trash()?);
+            }
+            Place::Orphan(orphan) => orphan.trim()?,
+            Place::Owned(_) => swept.others_at_work = true,
         }
-        removed += 1;
-        orphan.remove()
+        Ok(())
     })?;
-    Ok(removed)
+    Ok(swept)
 }
 
 /// A directory in `tmp/`.
@@ -214,6 +239,13 @@ impl Orphan {
     fn remove(self) -> Result<(), StoreError> {
         remove_tree(self.tmp.as_fd(), self.name.to_bytes())
             .map_err(StoreError::access("remove", self.path()))
+    }
+
+    /// All of it is to be deleted, by us and later.
+    fn into_trash(self) -> Result<Trash, StoreError> {
+        let name = self.name.to_string_lossy().into_owned();
+        let staging = Staging::of_orphan(self.tmp, &self.tmp_path, name, self.directory, 0)?;
+        Ok(Trash::of(staging))
     }
 
     /// Removes what nobody can use.

@@ -34,6 +34,13 @@ enum Missing {
     Leave,
 }
 
+/// What remembering a directory takes beside its name. Where names come in order the nodes of the
+/// map are half full, and each name is an allocation of its own.
+const DIRECTORY_BYTES: usize = 2 * size_of::<(Vec<u8>, DirectoryAttributes)>() + 32;
+
+/// The same for an extended attribute: two allocations.
+const XATTR_BYTES: usize = 2 * size_of::<Vec<u8>>() + 32;
+
 /// The state of resolving one name.
 struct Walk {
     missing: Missing,
@@ -274,9 +281,9 @@ impl Directories {
         let xattrs: usize = attributes
             .xattrs
             .iter()
-            .map(|(name, value)| name.len() + value.len())
+            .map(|(name, value)| name.len() + value.len() + XATTR_BYTES)
             .sum();
-        self.charge(path.len() + size_of::<DirectoryAttributes>() + xattrs)?;
+        self.charge(path.len() + DIRECTORY_BYTES + xattrs)?;
         self.attributes.insert(path, attributes);
         Ok(())
     }
