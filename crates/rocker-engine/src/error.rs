@@ -8,7 +8,7 @@ use rocker_db::{DbError, LockError};
 use rocker_image::exchange::{LoadError, SaveError};
 use rocker_image::registry::{DownloadError, PullError, PushError};
 use rocker_image::store::{ExportError, StoreError, TarError, UnpackError};
-use rocker_runtime::{CreateError, ExecError, SignalError, StartError};
+use rocker_runtime::{CreateError, ExecError, MountLayersError, SignalError, StartError};
 use rocker_types::DiffId;
 
 use crate::control::SessionError;
@@ -76,6 +76,16 @@ pub enum EngineError {
     },
     #[error("image {image} is used by container {}", users.join(", "))]
     ImageInUse { image: String, users: Vec<String> },
+    #[error("image {image} is mounted at {path:?}")]
+    ImageMounted { image: String, path: PathBuf },
+    #[error(transparent)]
+    MountLayers(Box<MountLayersError>),
+    #[error("cannot unmount image {image} from {path:?}")]
+    Unmount {
+        image: String,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("image {image} has several names: {}", names.join(", "))]
     ImageHasNames { image: String, names: Vec<String> },
     #[error("cannot give an image the name {0:?}: a digest is not chosen")]

@@ -24,6 +24,7 @@ pub(crate) mod generate;
 pub(crate) mod history;
 pub(crate) mod image_exists;
 mod image_filter;
+pub(crate) mod image_mount;
 pub(crate) mod image_prune;
 pub(crate) mod image_source;
 pub(crate) mod image_tree;

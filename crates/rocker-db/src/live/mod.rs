@@ -1,6 +1,7 @@
 //! The database of running things, on tmpfs.
 
 mod containers;
+mod image_mounts;
 mod intents;
 mod network;
 mod requests;
@@ -16,6 +17,7 @@ use crate::DbError;
 use crate::connection::{self, Durability};
 
 pub use containers::{ExitRecord, NewContainer, StartedRecord};
+pub use image_mounts::ImageMountRow;
 pub use intents::{Intent, IntentKind};
 pub use network::{NetworkRow, StartClaim, StartGrant};
 pub use requests::EndRequest;

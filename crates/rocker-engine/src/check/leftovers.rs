@@ -25,6 +25,7 @@ impl Engine {
                 .iter()
                 .map(|id| format!("layer {id} belongs to no image")),
         );
+        orphans.extend(self.stale_mounts()?);
         report.add("leftovers", &orphans, REPAIR);
         self.check_directories(report)
     }

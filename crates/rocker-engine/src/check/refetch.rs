@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use rocker_db::ImageRow;
 use rocker_image::registry::{self, KnownLayer, RegistryOptions};
 use rocker_image::store::Store;
-use rocker_types::{DiffId, ImageRef, Platform};
+use rocker_types::{Diagnose as _, DiffId, ImageRef, Platform};
 
 use super::CheckRequest;
 use super::images::name;
 use crate::EngineError;
 use crate::engine::Engine;
+use crate::images::place_of;
 
 /// Why an image could not be mended, and what to do.
 pub(super) type Reason = (String, String);
@@ -31,6 +32,10 @@ impl Engine {
                 format!("container {users} runs on it"),
                 format!("stop it with `rocker stop {users}`, then repair once more"),
             )));
+        }
+        if let Some(error) = self.mounted_on(damaged)? {
+            let cure = error.hint().unwrap_or_default();
+            return Ok(Err((error.to_string(), cure)));
         }
         let references = image
             .repo_digests
@@ -111,6 +116,21 @@ impl Engine {
             ));
         }
         Ok(Ok(()))
+    }
+
+    /// Why these layers cannot be replaced: an image that has one is mounted.
+    fn mounted_on(&mut self, layers: &[DiffId]) -> Result<Option<EngineError>, EngineError> {
+        let images = self.durable()?.images()?;
+        let layout = self.layout.clone();
+        let tx = self.live.begin()?;
+        for image in images {
+            let has_one = image.layers.iter().any(|layer| layers.contains(layer));
+            if has_one && let Some(path) = place_of(&layout, &tx, &image.id)? {
+                let image = name(&image);
+                return Ok(Some(EngineError::ImageMounted { image, path }));
+            }
+        }
+        Ok(None)
     }
 
     /// Names of the containers that run on one of these layers: to replace what the kernel has

@@ -6,7 +6,7 @@ use rocker_types::{Digest, ImageRef};
 use crate::EngineError;
 use crate::crash::{self, CrashPoint};
 use crate::engine::Engine;
-use crate::images::ImageSummary;
+use crate::images::{ImageSummary, mount};
 use crate::spare;
 
 /// What `rmi` did.
@@ -22,6 +22,15 @@ pub struct RemovedImage {
     pub unfinished_bytes: u64,
 }
 
+/// What a removal does not stop for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RmiForce {
+    /// An image that is asked for by its id has several names: all go.
+    pub names: bool,
+    /// It is mounted: that ends.
+    pub mounts: bool,
+}
+
 impl RemovedImage {
     fn add(&mut self, gone: Untagged) {
         let layers = gone.orphaned_layers.iter().rev().map(ToString::to_string);
@@ -34,13 +43,17 @@ impl RemovedImage {
 
 impl Engine {
     /// Takes a name away, and the image with its last one; an id takes the image with all its
-    /// names if that is one, or with `force`.
+    /// names if that is one, or by `force`.
     ///
     /// # Errors
     ///
-    /// [`EngineError::ImageInUse`], [`EngineError::ImageHasNames`],
+    /// [`EngineError::ImageInUse`], [`EngineError::ImageMounted`], [`EngineError::ImageHasNames`],
     /// [`EngineError::NoSuchImage`].
-    pub fn remove_image(&mut self, query: &str, force: bool) -> Result<RemovedImage, EngineError> {
+    pub fn remove_image(
+        &mut self,
+        query: &str,
+        force: RmiForce,
+    ) -> Result<RemovedImage, EngineError> {
         let row = self.image_row(query)?;
         let image_id = row.id.clone();
         self.wait_for_outgoing(|row| row.image_id.as_ref() == Some(&image_id))?;
@@ -94,7 +107,10 @@ impl Engine {
         let tx = live.begin()?;
         let now = durable.image(&id.to_string())?;
         let is_wanted = |row: &ImageRow| named_too || row.tags.is_empty();
-        if !now.is_some_and(|row| is_wanted(&row)) || !tx.users_of_image(id)?.is_empty() {
+        if !now.is_some_and(|row| is_wanted(&row))
+            || !tx.users_of_image(id)?.is_empty()
+            || mount::place_of(&layout, &tx, id)?.is_some()
+        {
             return Ok(None);
         }
         let gone = durable.delete_image(id)?;
@@ -109,7 +125,7 @@ impl Engine {
         &mut self,
         query: &str,
         found: &ImageRow,
-        force: bool,
+        force: RmiForce,
     ) -> Result<Untagged, EngineError> {
         let named = name_in(query, found);
         let layout = self.layout.clone();
@@ -120,7 +136,7 @@ impl Engine {
             .image(&found.id.to_string())?
             .filter(|now| named.is_none() || name_in(query, now).is_some())
             .ok_or_else(|| EngineError::NoSuchImage(query.to_owned()))?;
-        if named.is_none() && now.tags.len() > 1 && !force {
+        if named.is_none() && now.tags.len() > 1 && !force.names {
             let names = now.tags.iter().map(ImageRef::familiar).collect();
             return Err(EngineError::ImageHasNames {
                 image: now.id.short().to_owned(),
@@ -136,12 +152,21 @@ impl Engine {
                 users,
             });
         }
+        if !stays {
+            if force.mounts {
+                mount::unmount_all(&layout, &tx, &now.id)?;
+            }
+            if let Some(path) = mount::place_of(&layout, &tx, &now.id)? {
+                let image = query.to_owned();
+                return Err(EngineError::ImageMounted { image, path });
+            }
+        }
         let gone = match &named {
             Some(reference) => durable.untag(reference)?,
             None => durable.delete_image(&now.id)?,
         };
         spare::keep_image(&layout, durable, &now.id);
-        drop(tx);
+        tx.commit()?;
         Ok(gone)
     }
 }
@@ -172,8 +197,8 @@ mod tests {
         testing::container(&mut engine, "web", Some(&id));
 
         let seen_by_another = engine.image_row("b:1").unwrap();
-        engine.remove_image("a:1", false).unwrap();
-        let last = engine.untag("b:1", &seen_by_another, false);
+        engine.remove_image("a:1", RmiForce::default()).unwrap();
+        let last = engine.untag("b:1", &seen_by_another, RmiForce::default());
 
         assert!(
             matches!(last, Err(EngineError::ImageInUse { .. })),
@@ -189,7 +214,7 @@ mod tests {
         let seen = engine.image_row("a:1").unwrap();
         let newer = testing::image(&mut engine, "a:1");
 
-        let gone = engine.untag("a:1", &seen, false);
+        let gone = engine.untag("a:1", &seen, RmiForce::default());
 
         assert!(matches!(gone, Err(EngineError::NoSuchImage(_))), "{gone:?}");
         assert_eq!(engine.image_row("a:1").unwrap().id, newer);
