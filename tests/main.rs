@@ -17,6 +17,7 @@ mod crash;
 mod disk_usage;
 mod exec;
 mod host_report;
+mod image_limits;
 mod image_mount;
 mod image_names;
 mod images;

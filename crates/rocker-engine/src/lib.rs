@@ -56,7 +56,7 @@ pub use lifecycle::monitor_main;
 pub use report::MonitorFailure;
 pub use request::{CreateRequest, PullPolicy};
 pub use resolve::{ResolveError, check_hostname};
-pub use rocker_image::document::Format;
+pub use rocker_image::document::{DocumentLimits, Format};
 pub use rocker_image::exchange::{ArchiveFormat, LoadRequest, LoadSource, LoadedImage};
 pub use rocker_image::policy::{Entry, Policy, PolicyError};
 pub use rocker_image::registry::{

@@ -71,7 +71,9 @@ const COLUMNS: &[Column] = &[
 pub(crate) fn manifest(_: &mut Context, args: ManifestArgs) -> Outcome {
     let reference = short_names::meant(&args.image)?.remove(0);
     let places = args.registry.places(&reference)?;
-    let found = patiently(|cancelled| fetch_document(&reference, &places, cancelled))?;
+    let limits = super::config::read()?.limits;
+    let found =
+        patiently(|cancelled| fetch_document(&reference, &places, &limits.documents, cancelled))?;
     let value = shown(&reference, &found, args.verbose)?;
     let text = serde_json::to_string_pretty(&value);
     let text = text.map_err(|source| CommandError::Json("the manifest", source))?;

@@ -31,8 +31,9 @@ use crate::engine::Engine;
 
 pub(crate) use adopt::Adopted;
 
-/// No copy is larger: a definition is bounded by what a command line can say.
-const SPARE_BYTES_MAX: u64 = 16 << 20;
+/// No copy is larger: a definition is bounded by what a command line can say, and a config, quoted,
+/// by what the store keeps.
+const SPARE_BYTES_MAX: u64 = 64 << 20;
 
 /// Says of a container's directory that the container was removed, whatever else it holds.
 pub(crate) const REMOVED_MARK: &str = "removed";

@@ -64,7 +64,12 @@ fn with(document: Value, pointer: &str, value: Value) -> Value {
 
 fn parse_text(text: &str, announced: Option<&str>) -> Result<Document, DocumentError> {
     let digest = digest_of(Algorithm::Sha256, text.as_bytes());
-    Document::parse(text.as_bytes().to_vec(), announced, digest)
+    Document::parse(
+        text.as_bytes().to_vec(),
+        announced,
+        digest,
+        &DocumentLimits::default(),
+    )
 }
 
 fn parse(document: &Value, announced: Option<&str>) -> Result<Document, DocumentError> {
@@ -194,7 +199,7 @@ fn refused_fields() -> Vec<Refused> {
     let field = |pointer: &str, value: Value| (with(manifest(), pointer, value), None);
     let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
     let helm = "application/vnd.cncf.helm.config.v1+json";
-    let many = vec![descriptor(OCI_GZIP, 2); MAX_LAYERS + 1];
+    let many = vec![descriptor(OCI_GZIP, 2); DocumentLimits::default().layers + 1];
     let by_position = json!([OCI_GZIP, hex(2), 2]);
     let cases = [
         (field("/config", Value::Null), "config is missing"),
@@ -305,7 +310,6 @@ fn what_is_no_json_object_is_refused() {
         "null",
         "<!DOCTYPE html>",
         &whole[..whole.len() - 1],
-        &deep,
         &twice,
         &nested,
         &annotation,
@@ -316,6 +320,11 @@ fn what_is_no_json_object_is_refused() {
             &text[..text.len().min(80)]
         );
     }
+    let refused = parse_text(&deep, None);
+    assert!(
+        matches!(&refused, Err(DocumentError::Limit(limit)) if limit.limit == "json_depth"),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -323,11 +332,12 @@ fn a_manifest_has_four_mebibytes() {
     let padding = |length: usize| {
         with(manifest(), "/annotations", json!({"x": "y".repeat(length)})).to_string()
     };
-    let room = usize::try_from(MAX_MANIFEST_BYTES).unwrap() - padding(0).len();
+    let room =
+        usize::try_from(DocumentLimits::default().manifest_bytes).unwrap() - padding(0).len();
     assert!(parse_text(&padding(room), None).is_ok());
     assert!(matches!(
         parse_text(&padding(room + 1), None),
-        Err(DocumentError::TooLarge { .. })
+        Err(DocumentError::Limit(_))
     ));
 }
 
@@ -501,6 +511,11 @@ fn config() -> Value {
     })
 }
 
+fn default_config(raw: &[u8]) -> Result<rocker_types::ImageConfig, DocumentError> {
+    let manifest = parsed_manifest(&manifest());
+    parse_config(raw, &manifest, None, &DocumentLimits::default())
+}
+
 fn read_config(
     document: &Value,
     wanted: Option<&str>,
@@ -510,6 +525,7 @@ fn read_config(
         document.to_string().as_bytes(),
         &parsed_manifest(&manifest()),
         wanted.as_ref(),
+        &DocumentLimits::default(),
     )
 }
 
@@ -603,11 +619,11 @@ fn bad_configs_are_refused_by_name() {
     let twice = config()
         .to_string()
         .replacen("\"os\"", "\"os\":\"windows\",\"os\"", 1);
-    let error = parse_config(twice.as_bytes(), &parsed_manifest(&manifest()), None).unwrap_err();
+    let error = default_config(twice.as_bytes()).unwrap_err();
     assert!(matches!(error, DocumentError::Syntax { .. }), "{error}");
-    let huge = vec![b' '; usize::try_from(MAX_CONFIG_BYTES).unwrap() + 1];
-    let error = parse_config(&huge, &parsed_manifest(&manifest()), None).unwrap_err();
-    assert!(matches!(error, DocumentError::TooLarge { .. }), "{error}");
+    let huge = vec![b' '; usize::try_from(DocumentLimits::default().config_bytes).unwrap() + 1];
+    let error = default_config(&huge).unwrap_err();
+    assert!(matches!(error, DocumentError::Limit(_)), "{error}");
 }
 
 #[test]
@@ -685,8 +701,8 @@ proptest! {
     #[test]
     fn no_bytes_make_a_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let digest = digest_of(Algorithm::Sha256, &bytes);
-        let _ = Document::parse(bytes.clone(), None, digest);
-        let _ = parse_config(&bytes, &parsed_manifest(&manifest()), None);
+        let _ = Document::parse(bytes.clone(), None, digest, &DocumentLimits::default());
+        let _ = parse_config(&bytes, &parsed_manifest(&manifest()), None, &DocumentLimits::default());
     }
 
     #[test]
@@ -699,7 +715,7 @@ proptest! {
     fn what_is_accepted_keeps_its_promises(document in near_documents(), key in "(config|layers|manifests|mediaType)") {
         let good = with(manifest(), &format!("/{key}"), document);
         if let Ok(Document::Manifest(manifest)) = parse(&good, None) {
-            prop_assert!(!manifest.layers.is_empty() && manifest.layers.len() <= MAX_LAYERS);
+            prop_assert!(!manifest.layers.is_empty() && manifest.layers.len() <= DocumentLimits::default().layers);
             prop_assert!(manifest.layers.iter().all(|layer| layer.compression().is_some()));
             prop_assert!(manifest.layers.iter().all(|layer| i64::try_from(layer.size).is_ok()));
         }

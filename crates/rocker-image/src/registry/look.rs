@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::fetch::{Errand, Repository};
 use super::{Endpoint, PullError, RegistryError, runtime};
-use crate::document::{Document, DocumentError, digest_of, verify};
+use crate::document::{Document, DocumentError, DocumentLimits, digest_of, verify};
 
 /// The most tags that are listed; a registry that has more is asked no further.
 const TAGS_MAX: usize = 1_000_000;
@@ -48,6 +48,7 @@ fn is_tag(text: &str) -> bool {
 pub fn fetch_document(
     reference: &ImageRef,
     places: &[Endpoint],
+    limits: &DocumentLimits,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<RemoteDocument, PullError> {
     let name = reference.familiar();
@@ -56,12 +57,17 @@ pub fn fetch_document(
             Some(digest) => digest.to_string(),
             None => reference.tag().unwrap_or("latest").to_owned(),
         };
-        let body = repository.manifest(&wanted).await;
-        let body = body.map_err(|source| registry_error(&name, source))?;
         let damaged = |source| PullError::Document {
             reference: name.clone(),
             source: Box::new(source),
         };
+        let body = repository.manifest(&wanted, limits.manifest_bytes).await;
+        let body = body.map_err(
+            |error| match matches!(error, RegistryError::TooLong { .. }) {
+                true => damaged(limits.manifest_too_long()),
+                false => registry_error(&name, error),
+            },
+        )?;
         let promised = reference.digest().cloned().or(body.digest);
         let digest = promised.unwrap_or_else(|| digest_of(Algorithm::Sha256, &body.bytes));
         verify("manifest", &body.bytes, &digest, None).map_err(damaged)?;
@@ -69,6 +75,7 @@ pub fn fetch_document(
             body.bytes.clone(),
             body.content_type.as_deref(),
             digest.clone(),
+            limits,
         );
         let document = document.map_err(damaged)?;
         Ok(RemoteDocument {

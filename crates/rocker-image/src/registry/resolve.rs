@@ -5,8 +5,8 @@ use rocker_types::{Algorithm, Digest, ImageConfig, ImageRef, Platform};
 use super::fetch::{Body, Repository};
 use super::{PullError, RegistryError};
 use crate::document::{
-    Descriptor, Document, DocumentError, DocumentKind, Index, MAX_CONFIG_BYTES, MAX_INDEX_DEPTH,
-    Manifest, digest_of, parse_config, verify,
+    Descriptor, Document, DocumentError, DocumentKind, DocumentLimits, Index, Manifest, digest_of,
+    parse_config, verify,
 };
 use crate::store::Store;
 
@@ -28,6 +28,7 @@ pub(super) struct Resolver<'a> {
     pub(super) reference: &'a ImageRef,
     /// As the user named it.
     pub(super) platform: Option<&'a Platform>,
+    pub(super) limits: &'a DocumentLimits,
 }
 
 impl Resolver<'_> {
@@ -44,7 +45,7 @@ impl Resolver<'_> {
         };
         let mut outermost = None;
         let mut promised = self.platform.cloned();
-        for _ in 0..MAX_INDEX_DEPTH {
+        for _ in 0..self.limits.index_depth {
             let index = match document {
                 Document::Manifest(manifest) => {
                     return self.finish(outermost, manifest, promised.as_ref()).await;
@@ -61,9 +62,13 @@ impl Resolver<'_> {
                 .await?;
             outermost = outermost.or(Some(index));
         }
-        Err(self.document_error(DocumentError::IndexTooDeep {
-            limit: MAX_INDEX_DEPTH,
-        }))
+        // a chain of the most that there may be ends here with its manifest
+        match document {
+            Document::Manifest(manifest) => {
+                self.finish(outermost, manifest, promised.as_ref()).await
+            }
+            Document::Index(_) => Err(self.document_error(self.limits.too_many_indexes())),
+        }
     }
 
     async fn finish(
@@ -73,7 +78,7 @@ impl Resolver<'_> {
         promised: Option<&Platform>,
     ) -> Result<Resolved, PullError> {
         let config_bytes = self.config_bytes(&manifest.config).await?;
-        let config = parse_config(&config_bytes, &manifest, promised)
+        let config = parse_config(&config_bytes, &manifest, promised, self.limits)
             .map_err(|error| self.document_error(error))?;
         Ok(Resolved {
             index,
@@ -96,15 +101,14 @@ impl Resolver<'_> {
         let (bytes, announced) = match self.stored(digest) {
             Some(bytes) => (bytes, None),
             None => {
-                let body = self.repository.manifest(&digest.to_string()).await;
-                let body = body.map_err(|error| self.registry_error(error))?;
+                let body = self.manifest(&digest.to_string()).await?;
                 (body.bytes, body.content_type)
             }
         };
         verify(what, &bytes, digest, parent.map(|parent| parent.size)).map_err(fail)?;
         // the registry says what it is and so does the parent, and both must be right
-        let document =
-            Document::parse(bytes, announced.as_deref(), digest.clone()).map_err(fail)?;
+        let document = Document::parse(bytes, announced.as_deref(), digest.clone(), self.limits)
+            .map_err(fail)?;
         match parent {
             Some(parent) if parent.media_type != document.media_type() => {
                 Err(fail(DocumentError::Contradiction {
@@ -117,11 +121,7 @@ impl Resolver<'_> {
     }
 
     async fn by_tag(&self, tag: &str) -> Result<Document, PullError> {
-        let body = self
-            .repository
-            .manifest(tag)
-            .await
-            .map_err(|error| self.registry_error(error))?;
+        let body = self.manifest(tag).await?;
         let fail = |error| self.document_error(error);
         let Body {
             bytes,
@@ -134,24 +134,28 @@ impl Resolver<'_> {
             verify("manifest", &bytes, &digest, None).map_err(fail)?;
         }
         let digest = digest_of(Algorithm::Sha256, &bytes);
-        Document::parse(bytes, content_type.as_deref(), digest).map_err(fail)
+        Document::parse(bytes, content_type.as_deref(), digest, self.limits).map_err(fail)
+    }
+
+    async fn manifest(&self, reference: &str) -> Result<Body, PullError> {
+        let limit = self.limits.manifest_bytes;
+        let body = self.repository.manifest(reference, limit).await;
+        body.map_err(
+            |error| match matches!(error, RegistryError::TooLong { .. }) {
+                true => self.document_error(self.limits.manifest_too_long()),
+                false => self.registry_error(error),
+            },
+        )
     }
 
     async fn config_bytes(&self, config: &Descriptor) -> Result<Vec<u8>, PullError> {
         let fail = |error| self.document_error(error);
-        if config.size > MAX_CONFIG_BYTES {
-            return Err(fail(DocumentError::TooLarge {
-                what: "config",
-                limit: MAX_CONFIG_BYTES,
-            }));
-        }
+        self.limits.check_config(config.size).map_err(fail)?;
         let bytes = match self.stored(&config.digest) {
             Some(bytes) => bytes,
             None => {
-                let body = self
-                    .repository
-                    .small_blob(&config.digest, MAX_CONFIG_BYTES)
-                    .await;
+                let limit = self.limits.config_bytes;
+                let body = self.repository.small_blob(&config.digest, limit).await;
                 body.map_err(|error| self.registry_error(error))?.bytes
             }
         };
