@@ -39,6 +39,7 @@ mod remote;
 mod restart;
 mod resume;
 mod roundtrips;
+mod search;
 mod sharing;
 mod storage;
 mod store_check;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rocker_db::{DbError, LockError};
 use rocker_image::exchange::{LoadError, SaveError};
-use rocker_image::registry::{DownloadError, PullError, PushError};
+use rocker_image::registry::{DownloadError, PullError, PushError, SearchError};
 use rocker_image::store::{ExportError, StoreError, TarError, UnpackError};
 use rocker_runtime::{CreateError, ExecError, MountLayersError, SignalError, StartError};
 use rocker_types::DiffId;
@@ -32,6 +32,8 @@ pub enum EngineError {
     Pull(Box<PullError>),
     #[error(transparent)]
     Push(Box<PushError>),
+    #[error(transparent)]
+    Search(Box<SearchError>),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("cannot save")]

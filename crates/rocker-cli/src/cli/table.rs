@@ -6,7 +6,7 @@ use crate::commands::{Context, Outcome};
 use crate::commands::{
     attach, commit, completion, crash_points, create, diff, exec, export, generate, history,
     image_exists, image_mount, image_prune, image_tree, images, import, info, inspect, kill, load,
-    login, logs, ps, pull, push, remote, restart, rm, rmi, run, save, start, stop, system,
+    login, logs, ps, pull, push, remote, restart, rm, rmi, run, save, search, start, stop, system,
     system_df, tag, version, volume, wait,
 };
 
@@ -220,7 +220,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
         remote::manifest,
         [["manifest", "inspect"]]
     ),
-    entry!(remote::SearchArgs, remote::search, [["search"]]),
+    entry!(search::SearchArgs, search::search, [["search"]]),
     entry!(login::LoginArgs, login::login, [["login"]]),
     entry!(login::LogoutArgs, login::logout, [["logout"]]),
     entry!(volume::CreateArgs, volume::create, [["volume", "create"]]),

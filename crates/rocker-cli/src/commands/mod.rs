@@ -51,6 +51,7 @@ pub(crate) mod rm;
 pub(crate) mod rmi;
 pub(crate) mod run;
 pub(crate) mod save;
+pub(crate) mod search;
 mod short_names;
 pub(crate) mod start;
 pub(crate) mod stop;

@@ -21,8 +21,8 @@ const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json";
 
-/// The largest page of a list of tags.
-const TAG_PAGE_BYTES: u64 = 4 << 20;
+/// The largest page of a list.
+const PAGE_BYTES: u64 = 4 << 20;
 
 /// One repository at one registry.
 pub(super) struct Repository<'a> {
@@ -199,7 +199,32 @@ impl<'a> Repository<'a> {
         let mut url = self.url("tags", "list")?;
         url.set_query(Some(page.as_deref().unwrap_or("n=100")));
         let (headers, what) = (HeaderMap::new(), format!("repository {}", self.name));
-        let limit = TAG_PAGE_BYTES;
+        let limit = PAGE_BYTES;
+        self.document(&Wanted {
+            url,
+            headers,
+            what,
+            limit,
+        })
+        .await
+    }
+
+    /// Fetches a page of a list of the registry's own: the first, or the one with the query `next`.
+    pub(super) async fn listing(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        next: Option<&str>,
+    ) -> Result<Body, RegistryError> {
+        let mut url = self.base.join(path).map_err(|_| RegistryError::BadHost {
+            registry: self.registry.clone(),
+        })?;
+        match next {
+            Some(next) => url.set_query(Some(next)),
+            None => drop(url.query_pairs_mut().extend_pairs(query)),
+        }
+        let (headers, what) = (HeaderMap::new(), format!("/{path}"));
+        let limit = PAGE_BYTES;
         self.document(&Wanted {
             url,
             headers,

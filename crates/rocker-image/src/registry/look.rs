@@ -52,7 +52,7 @@ pub fn fetch_document(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<RemoteDocument, PullError> {
     let name = reference.familiar();
-    ask(&name, places, cancelled, async |repository| {
+    ask(&name, places, of_pull, cancelled, async |repository| {
         let wanted = match reference.digest() {
             Some(digest) => digest.to_string(),
             None => reference.tag().unwrap_or("latest").to_owned(),
@@ -99,7 +99,7 @@ pub fn list_tags(
 ) -> Result<Vec<String>, PullError> {
     let name = repository.familiar_repository();
     let limit = limit.min(TAGS_MAX);
-    ask(&name, places, cancelled, async |repository| {
+    ask(&name, places, of_pull, cancelled, async |repository| {
         let mut tags: Vec<String> = Vec::new();
         let mut seen = BTreeSet::new();
         let mut next = Some(None);
@@ -133,10 +133,15 @@ pub fn list_tags(
     })
 }
 
+fn of_pull(place: &Endpoint) -> Errand<'_> {
+    Errand::pull(&place.registry, &place.repository)
+}
+
 /// Asks one place after the other; what is wrong with the last is what is wrong.
-fn ask<T>(
+pub(super) fn ask<T>(
     name: &str,
     places: &[Endpoint],
+    errand: fn(&Endpoint) -> Errand<'_>,
     cancelled: &dyn Fn() -> bool,
     work: impl AsyncFn(&Repository<'_>) -> Result<T, PullError>,
 ) -> Result<T, PullError> {
@@ -146,7 +151,7 @@ fn ask<T>(
     let each = async {
         let mut outcome = Err(interrupted());
         for place in places {
-            let errand = Errand::pull(&place.registry, &place.repository);
+            let errand = errand(place);
             let repository = Repository::connect(&errand, &place.options, &|_| {}).await;
             outcome = match repository {
                 Ok(repository) => work(&repository).await,
@@ -172,7 +177,7 @@ fn ask<T>(
     })?
 }
 
-fn registry_error(name: &str, source: RegistryError) -> PullError {
+pub(super) fn registry_error(name: &str, source: RegistryError) -> PullError {
     PullError::Registry {
         reference: name.to_owned(),
         source: Box::new(source),

@@ -59,6 +59,7 @@ mod resolve;
 mod retry;
 mod routes;
 mod runtime;
+mod search;
 mod short_names;
 mod tls;
 mod waiting;
@@ -84,6 +85,7 @@ pub use request::{
     Endpoint, KnownLayer, PullRequest, RegistryOptions, RetryPolicy, Timeouts, TlsPolicy,
 };
 pub use routes::{RouteError, Routes, Stop, Way};
+pub use search::{SearchError, SearchResult, search};
 pub use short_names::Meaning;
 
 /// Where a registry on https sends us for a token by its `WWW-Authenticate` header, if we go there.
