@@ -1,12 +1,12 @@
-//! `rmi` and `image prune`.
+//! `rmi`.
 
 use rocker_db::{ImageRow, Untagged};
-use rocker_types::{Digest, ImageRef};
+use rocker_types::ImageRef;
 
 use crate::EngineError;
 use crate::crash::{self, CrashPoint};
 use crate::engine::Engine;
-use crate::images::{ImageSummary, mount};
+use crate::images::mount;
 use crate::spare;
 
 /// What `rmi` did.
@@ -32,7 +32,7 @@ pub struct RmiForce {
 }
 
 impl RemovedImage {
-    fn add(&mut self, gone: Untagged) {
+    pub(super) fn add(&mut self, gone: Untagged) {
         let layers = gone.orphaned_layers.iter().rev().map(ToString::to_string);
         self.untagged.extend(gone.untagged);
         self.deleted
@@ -65,58 +65,6 @@ impl Engine {
         let mut removed = RemovedImage::default();
         removed.add(gone);
         Ok(removed)
-    }
-
-    /// Deletes every image that no container uses and that `wanted` lets through: those without a
-    /// name, or with `all` the named ones too. One that somebody takes into use meanwhile stays.
-    /// What pulls left that ended early goes as well.
-    ///
-    /// # Errors
-    ///
-    /// What the databases and the store say; what was removed until then is gone.
-    pub fn prune_images(
-        &mut self,
-        all: bool,
-        wanted: &dyn Fn(&ImageSummary) -> bool,
-    ) -> Result<RemovedImage, EngineError> {
-        let mut removed = RemovedImage::default();
-        let mut images = self.images()?;
-        images.retain(wanted);
-        self.want_sweep()?;
-        for image in images {
-            if let Some(gone) = self.delete_unused(&image.id, all)? {
-                removed.add(gone);
-            }
-        }
-        crash::point(CrashPoint::RmiAfterRecord);
-        removed.unfinished_bytes = self.store()?.remove_unfinished()?;
-        removed.freed_bytes = removed.freed_bytes.saturating_add(removed.unfinished_bytes);
-        self.sweep()?;
-        crash::point(CrashPoint::RmiAfterLayers);
-        Ok(removed)
-    }
-
-    fn delete_unused(
-        &mut self,
-        id: &Digest,
-        named_too: bool,
-    ) -> Result<Option<Untagged>, EngineError> {
-        let layout = self.layout.clone();
-        let (live, durable) = self.databases()?;
-        // while this is held, no container can be made from the image and no name given
-        let tx = live.begin()?;
-        let now = durable.image(&id.to_string())?;
-        let is_wanted = |row: &ImageRow| named_too || row.tags.is_empty();
-        if !now.is_some_and(|row| is_wanted(&row))
-            || !tx.users_of_image(id)?.is_empty()
-            || mount::place_of(&layout, &tx, id)?.is_some()
-        {
-            return Ok(None);
-        }
-        let gone = durable.delete_image(id)?;
-        spare::keep_image(&layout, durable, id);
-        drop(tx);
-        Ok(Some(gone))
     }
 
     /// Decides and records what goes. `found` is what `query` meant a moment ago: another
@@ -218,45 +166,5 @@ mod tests {
 
         assert!(matches!(gone, Err(EngineError::NoSuchImage(_))), "{gone:?}");
         assert_eq!(engine.image_row("a:1").unwrap().id, newer);
-    }
-
-    #[test]
-    fn a_prune_takes_what_nobody_uses_and_names_only_if_told_to() {
-        let (_dir, mut engine) = installation();
-        let nameless = testing::image(&mut engine, "a:1");
-        let named = testing::image(&mut engine, "a:1");
-        let used = testing::image(&mut engine, "b:1");
-        let unused = testing::image(&mut engine, "b:1");
-        testing::container(&mut engine, "web", Some(&used));
-
-        let left_out = engine.prune_images(false, &|image| image.id != nameless);
-        assert_eq!(left_out.unwrap(), RemovedImage::default());
-
-        let removed = engine.prune_images(false, &|_| true).unwrap();
-        assert_eq!(removed.deleted, [nameless.to_string()]);
-
-        let removed = engine.prune_images(true, &|_| true).unwrap();
-        let mut deleted = removed.deleted;
-        deleted.sort();
-        let mut expected = [named.to_string(), unused.to_string()];
-        expected.sort();
-        assert_eq!(deleted, expected);
-        let left = engine.images().unwrap();
-        assert_eq!(
-            left.iter().map(|image| &image.id).collect::<Vec<_>>(),
-            [&used]
-        );
-    }
-
-    #[test]
-    fn a_nameless_image_that_got_a_name_meanwhile_is_not_pruned() {
-        let (_dir, mut engine) = installation();
-        let id = testing::image(&mut engine, "a:1");
-
-        assert_eq!(engine.delete_unused(&id, false).unwrap(), None);
-
-        engine.untag_image("a:1", &[]).unwrap();
-        let gone = engine.delete_unused(&id, false).unwrap();
-        assert_eq!(gone.unwrap().deleted, Some(id));
     }
 }
