@@ -49,9 +49,9 @@ pub use disk_usage::{DetailedUsage, DiskUsage, ImageUsage, Share};
 pub use engine::Engine;
 pub use error::EngineError;
 pub use images::{
-    BuildStep, ImageSummary, ImageTree, ImportOptions, MountedImage, PlannedImage, PrunePlan,
-    PruneRequest, PullRequest, Pulled, PushRequest, PushWatch, Pushed, RemovedImage, RmiForce,
-    TreeLayer,
+    BuildStep, ImageSummary, ImageTree, ImportOptions, MountedImage, PlannedImage, PreviewedLayer,
+    PrunePlan, PruneRequest, PullPreview, PullRequest, Pulled, PushRequest, PushWatch, Pushed,
+    RemovedImage, RmiForce, TreeLayer,
 };
 pub use lifecycle::monitor_main;
 pub use report::MonitorFailure;

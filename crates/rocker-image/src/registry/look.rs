@@ -133,7 +133,7 @@ pub fn list_tags(
     })
 }
 
-fn of_pull(place: &Endpoint) -> Errand<'_> {
+pub(super) fn of_pull(place: &Endpoint) -> Errand<'_> {
     Errand::pull(&place.registry, &place.repository)
 }
 

@@ -48,6 +48,7 @@ mod look;
 mod origin;
 mod patience;
 mod pipe;
+mod preview;
 mod progress;
 mod proxy;
 mod pull;
@@ -75,6 +76,7 @@ pub use error::{PullError, RegistryError};
 pub use headers::ExtraHeaders;
 pub use login::{LoginError, LoginRequest, check_login};
 pub use look::{RemoteDocument, fetch_document, list_tags};
+pub use preview::{Preview, preview};
 pub use progress::{LayerState, NoProgress, PullEvent, PullProgress};
 pub use pull::{PulledImage, PulledLayer, pull};
 pub use push::{

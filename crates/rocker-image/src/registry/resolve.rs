@@ -20,6 +20,16 @@ pub(super) struct Resolved {
     pub(super) config_bytes: Vec<u8>,
 }
 
+/// Which manifest a reference means for one platform.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    /// The outermost index, if there was one.
+    pub(super) index: Option<Index>,
+    pub(super) manifest: Manifest,
+    /// What the config must be for.
+    promised: Option<Platform>,
+}
+
 /// Resolves one reference.
 #[derive(Debug)]
 pub(super) struct Resolver<'a> {
@@ -35,6 +45,12 @@ impl Resolver<'_> {
     /// Follows indexes down to the manifest for the platform, and reads its config.
     /// Documents that the store has are not fetched again, except what a tag means.
     pub(super) async fn resolve(&self) -> Result<Resolved, PullError> {
+        let chosen = self.choose().await?;
+        self.finish(chosen).await
+    }
+
+    /// The same without the config, which is a blob already.
+    pub(super) async fn choose(&self) -> Result<Chosen, PullError> {
         let host = Platform::host();
         let mut document = match self.reference.digest() {
             Some(digest) => self.by_digest(digest, None).await?,
@@ -48,7 +64,11 @@ impl Resolver<'_> {
         for _ in 0..self.limits.index_depth {
             let index = match document {
                 Document::Manifest(manifest) => {
-                    return self.finish(outermost, manifest, promised.as_ref()).await;
+                    return Ok(Chosen {
+                        index: outermost,
+                        manifest,
+                        promised,
+                    });
                 }
                 Document::Index(index) => index,
             };
@@ -64,21 +84,23 @@ impl Resolver<'_> {
         }
         // a chain of the most that there may be ends here with its manifest
         match document {
-            Document::Manifest(manifest) => {
-                self.finish(outermost, manifest, promised.as_ref()).await
-            }
+            Document::Manifest(manifest) => Ok(Chosen {
+                index: outermost,
+                manifest,
+                promised,
+            }),
             Document::Index(_) => Err(self.document_error(self.limits.too_many_indexes())),
         }
     }
 
-    async fn finish(
-        &self,
-        index: Option<Index>,
-        manifest: Manifest,
-        promised: Option<&Platform>,
-    ) -> Result<Resolved, PullError> {
+    async fn finish(&self, chosen: Chosen) -> Result<Resolved, PullError> {
+        let Chosen {
+            index,
+            manifest,
+            promised,
+        } = chosen;
         let config_bytes = self.config_bytes(&manifest.config).await?;
-        let config = parse_config(&config_bytes, &manifest, promised, self.limits)
+        let config = parse_config(&config_bytes, &manifest, promised.as_ref(), self.limits)
             .map_err(|error| self.document_error(error))?;
         Ok(Resolved {
             index,
