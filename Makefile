@@ -53,12 +53,13 @@ $(RELEASE):
 install: | $(RELEASE) ## binary, man pages and completions below PREFIX (/usr/local)
 	install -D -m 755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/rocker
 	for page in man/*.1; do install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man1/$${page##*/}; done
+	for page in man/*.5; do install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man5/$${page##*/}; done
 	install -D -m 644 completions/rocker.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/rocker
 	install -D -m 644 completions/_rocker $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_rocker
 	install -D -m 644 completions/rocker.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/rocker.fish
 
 uninstall: ## take away what install put there; containers and images stay
-	rm -f $(DESTDIR)$(PREFIX)/bin/rocker $(DESTDIR)$(PREFIX)/share/man/man1/rocker{,-*}.1 \
+	rm -f $(DESTDIR)$(PREFIX)/bin/rocker $(DESTDIR)$(PREFIX)/share/man/man1/rocker{,-*}.1 $(DESTDIR)$(PREFIX)/share/man/man5/rocker-*.5 \
 	  $(DESTDIR)$(PREFIX)/share/bash-completion/completions/rocker \
 	  $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_rocker \
 	  $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/rocker.fish

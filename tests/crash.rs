@@ -85,6 +85,8 @@ const OF_LOAD: &[&str] = &["load-after-commit", "load-after-record"];
 const OF_SAVE: &[&str] = &["save-after-note", "save-after-layers"];
 const OF_COMMIT: &[&str] = &["commit-after-pause", "commit-after-layer"];
 const OF_RMI: &[&str] = &["rmi-after-record", "rmi-after-layers", "trash-before-empty"];
+const OF_MOUNT: &[&str] = &["mount-after-directory", "mount-after-mount"];
+const OF_UNMOUNT: &[&str] = &["unmount-after-unmount", "unmount-after-directory"];
 const OF_VOLUME_CREATE: &[&str] = &["volume-after-record"];
 const OF_VOLUME_RM: &[&str] = &["volume-remove-after-record"];
 
@@ -198,6 +200,8 @@ fn every_point_has_a_scenario() {
         OF_SAVE,
         OF_COMMIT,
         OF_RMI,
+        OF_MOUNT,
+        OF_UNMOUNT,
         OF_VOLUME_CREATE,
         OF_VOLUME_RM,
     ]
@@ -387,6 +391,23 @@ fn rm_recovers_from_every_point() {
         // Gone after one more command, whichever: what was begun is brought to its end.
         assert_eq!(host.ok(["ps", "-aq"]), "", "after a crash at {point}");
         assert_recovers(&host, point, &before);
+    }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn image_mount_and_unmount_recover_from_every_point() {
+    let (host, image, before) = require!(walk());
+
+    for point in OF_MOUNT {
+        crash(&host, point, &["image", "mount", &image]);
+        assert_recovers(&host, point, &before);
+    }
+    for point in OF_UNMOUNT {
+        let path = host.ok(["image", "mount", &image]);
+        crash(&host, point, &["image", "unmount", &image]);
+        assert_recovers(&host, point, &before);
+        assert!(!std::path::Path::new(&path).exists(), "{point}");
     }
     host.assert_nothing_left_behind();
 }

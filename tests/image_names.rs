@@ -194,6 +194,60 @@ fn a_prune_asks_and_takes_what_nobody_uses() {
 }
 
 #[test]
+fn a_prune_shows_its_plan_and_keeps_what_was_used_last() {
+    let host = require!(host());
+    let images: Vec<String> = (0..3)
+        .map(|number| {
+            let layer = Layer::new().file("which", vec![b'0' + number; 50_000]);
+            host.pulled(
+                &format!("n{number}:1"),
+                ImageBuilder::busybox().layer(layer),
+            )
+        })
+        .collect();
+    // the one that came first is used last
+    host.ok(["run", "--rm", &images[0], "true"]);
+    host.await_monitors();
+
+    let dry = host.ok(["image", "prune", "-a", "--keep-last", "1", "--dry-run"]);
+    let lines: Vec<&str> = dry.lines().collect();
+    assert_eq!(lines.len(), 3, "{dry}");
+    assert!(
+        lines[0].contains(&images[1]) && lines[1].contains(&images[2]),
+        "{dry}"
+    );
+    assert!(lines[2].starts_with("Would free: 1"), "{dry}");
+    assert_eq!(host.ok(["images", "-q"]).lines().count(), 3);
+    for nothing in [
+        ["--older-than", "1h"],
+        ["--keep-bytes", "1g"],
+        ["--keep-last", "3"],
+    ] {
+        let words = [&["image", "prune", "-a", "--dry-run"][..], &nothing].concat();
+        assert_eq!(host.ok(words), "Would free: 0B", "{nothing:?}");
+    }
+
+    let prune = [
+        "image",
+        "prune",
+        "-a",
+        "--keep-bytes",
+        "2m",
+        "--keep-last",
+        "1",
+    ];
+    let no = host.command(prune).stdin("n\n").run();
+    assert!(no.stderr.contains(&images[1]), "{no:?}");
+    assert!(!no.stderr.contains(&images[0]), "{no:?}");
+    let words = ["image", "prune", "-af", "--keep-last", "1"];
+    host.ok(words);
+    let left = host.ok(["images", "--format", "{{.Repository}}:{{.Tag}}"]);
+    assert_eq!(left, images[0]);
+    host.ok(["run", "--rm", &images[0], "true"]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
 fn a_prune_at_a_terminal_takes_a_y_for_a_yes() {
     let host = require!(host());
     let image = host.busybox();

@@ -192,3 +192,58 @@ fn all_tags_of_a_repository_come_with_one_command() {
     assert_eq!(absent.exit_code, 1, "{absent:?}");
     host.assert_nothing_left_behind();
 }
+
+#[test]
+fn a_dry_run_tells_what_is_missing_and_fetches_no_blob() {
+    let host = require!(host());
+    let base = Layer::new().file("base", vec![b'b'; 20_000]);
+    let image = |top: &str| {
+        let top = Layer::new().file("top", top.repeat(1000));
+        ImageBuilder::busybox()
+            .layer(base.clone())
+            .layer(top)
+            .build()
+    };
+    let reference = host.registry().push("dry:1", &image("one"));
+    host.ok(["ps"]);
+    let before = host.snapshot();
+
+    let first = host.ok(["pull", "--dry-run", &reference]);
+    assert!(first.contains("\nWould fetch: 3 of 3 layers, "), "{first}");
+    assert!(first.starts_with("Digest: sha256:"), "{first}");
+    assert_eq!(host.registry().blob_downloads(), 0);
+    host.assert_unchanged_since(&before);
+
+    host.ok(["pull", "-q", &reference]);
+    let again = host.ok(["pull", "--dry-run", &reference]);
+    assert!(again.ends_with("\nImage is up to date"), "{again}");
+    assert_eq!(again.matches(": exists").count(), 3, "{again}");
+
+    host.registry().push("dry:1", &image("two"));
+    let downloads = host.registry().blob_downloads();
+    let newer = host.ok(["pull", "--dry-run", &reference]);
+    assert!(newer.contains("\nWould fetch: 1 of 3 layers, "), "{newer}");
+    assert_eq!(newer.matches(": exists").count(), 2, "{newer}");
+    assert_eq!(host.registry().blob_downloads(), downloads);
+
+    let missing = host.rocker(["pull", "--dry-run", &reference.replace(":1", ":nope")]);
+    assert_eq!(
+        (missing.exit_code, missing.stdout.as_str()),
+        (1, ""),
+        "{missing:?}"
+    );
+    let file = host.rocker(["pull", "--dry-run", "oci:/tmp/x"]);
+    assert_eq!(file.exit_code, 125, "{file:?}");
+    let twice = [
+        "pull",
+        "--platform",
+        "linux/amd64",
+        "--platform",
+        "linux/arm64",
+        &reference,
+    ];
+    let twice = host.rocker(twice);
+    assert_eq!(twice.exit_code, 125, "{twice:?}");
+    assert!(twice.stderr.contains("for one platform"), "{twice:?}");
+    host.assert_nothing_left_behind();
+}

@@ -81,7 +81,7 @@ fn tags_are_listed_page_after_page() {
         host.rocker(["search", "--list-tags", &reference]).exit_code,
         125
     );
-    assert_eq!(host.rocker(["search", repository]).exit_code, 1);
+    assert!(host.ok(["search", repository]).contains(repository));
     drop(server);
     host.assert_nothing_left_behind();
 }

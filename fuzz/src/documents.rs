@@ -1,6 +1,6 @@
 //! JSON from registries and archives.
 
-use rocker_image::document::{Document, digest_of, parse_bare_config};
+use rocker_image::document::{Document, DocumentLimits, digest_of, parse_bare_config};
 use rocker_types::{Algorithm, Platform};
 use serde_json::Value;
 
@@ -20,7 +20,8 @@ pub fn document(data: &[u8]) {
     };
     let announced = ANNOUNCED[usize::from(*first) % ANNOUNCED.len()];
     let digest = digest_of(Algorithm::Sha256, raw);
-    let Ok(document) = Document::parse(raw.to_vec(), announced, digest) else {
+    let Ok(document) = Document::parse(raw.to_vec(), announced, digest, &DocumentLimits::default())
+    else {
         return;
     };
     let plain: Value = serde_json::from_slice(raw).expect("what rocker reads is JSON");
@@ -59,7 +60,7 @@ pub fn config(data: &[u8]) {
         return;
     };
     let layers = usize::from(*first % 4);
-    let Ok(config) = parse_bare_config(raw, layers, None) else {
+    let Ok(config) = parse_bare_config(raw, layers, None, &DocumentLimits::default()) else {
         return;
     };
     assert_eq!(config.rootfs.diff_ids.len(), layers);

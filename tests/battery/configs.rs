@@ -77,7 +77,7 @@ fn configs_that_lie_are_refused() {
             "a config of 8 MiB",
             "/config/Labels",
             json!({ "a": "x".repeat(8 << 20) }),
-            "8388608 bytes",
+            "config_bytes of 8388608",
         ),
         bent("a key in another case", "/rootFS", json!({}), "rootFS"),
     ]);

@@ -75,8 +75,13 @@ fn what_is_no_manifest_is_refused() {
         ),
         document("empty", MANIFEST, "", "manifest is not valid"),
         document("an array", MANIFEST, "[]", "manifest is not valid"),
-        document("nested deeply", MANIFEST, deep, "recursion limit"),
-        document("64 MiB", MANIFEST, vec![0; 64 << 20], "4194304 bytes"),
+        document("nested deeply", MANIFEST, deep, "json_depth of 100"),
+        document(
+            "64 MiB",
+            MANIFEST,
+            vec![0; 64 << 20],
+            "manifest_bytes of 4194304",
+        ),
         text(
             "a key twice",
             |text| text.replacen("\"layers\"", "\"layers\":[],\"layers\"", 1),
@@ -128,7 +133,7 @@ fn what_is_no_manifest_is_refused() {
             "annotations of 4 MiB",
             "/annotations",
             json!({ "a": "x".repeat(4 << 20) }),
-            "4194304 bytes",
+            "manifest_bytes of 4194304",
         ),
     ]);
 }

@@ -26,7 +26,8 @@ mod lock;
 pub use durable::{DurableContainer, DurableDb, ImageRow, LayerRow, NewImage, Untagged, VolumeRow};
 pub use error::DbError;
 pub use live::{
-    ContainerRow, ContainerState, EndRequest, ExitRecord, Intent, IntentKind, LiveDb,
-    LiveTransaction, NetworkRow, NewContainer, StartClaim, StartGrant, StartedRecord, SweepWish,
+    ContainerRow, ContainerState, EndRequest, ExitRecord, ImageMountRow, Intent, IntentKind,
+    LiveDb, LiveTransaction, NetworkRow, NewContainer, StartClaim, StartGrant, StartedRecord,
+    SweepWish,
 };
 pub use lock::{LockError, OwnerLock, SharedLock};

@@ -49,6 +49,10 @@ pub enum CrashPoint {
     PullAfterRecord,
     RmiAfterRecord,
     RmiAfterLayers,
+    MountAfterDirectory,
+    MountAfterMount,
+    UnmountAfterUnmount,
+    UnmountAfterDirectory,
     ImportAfterCommit,
     LoadAfterCommit,
     LoadAfterRecord,
@@ -63,7 +67,7 @@ pub enum CrashPoint {
 
 impl CrashPoint {
     /// Every point, in the order in which a container meets them.
-    pub const ALL: [Self; 45] = {
+    pub const ALL: [Self; 49] = {
         use CrashPoint::*;
         [
             RunBeforeClaim,
@@ -101,6 +105,10 @@ impl CrashPoint {
             PullAfterRecord,
             RmiAfterRecord,
             RmiAfterLayers,
+            MountAfterDirectory,
+            MountAfterMount,
+            UnmountAfterUnmount,
+            UnmountAfterDirectory,
             ImportAfterCommit,
             LoadAfterCommit,
             LoadAfterRecord,

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use rocker_db::{DbError, LockError};
 use rocker_image::exchange::{LoadError, SaveError};
-use rocker_image::registry::{DownloadError, PullError, PushError};
+use rocker_image::registry::{DownloadError, PullError, PushError, SearchError};
 use rocker_image::store::{ExportError, LayerFault, StoreError, UnpackError};
-use rocker_runtime::{CreateError, ExecError, SignalError, StartError};
+use rocker_runtime::{CreateError, ExecError, MountLayersError, SignalError, StartError};
 use rocker_types::DiffId;
 
 use crate::control::SessionError;
@@ -32,6 +32,8 @@ pub enum EngineError {
     Pull(Box<PullError>),
     #[error(transparent)]
     Push(Box<PushError>),
+    #[error(transparent)]
+    Search(Box<SearchError>),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("cannot save")]
@@ -76,6 +78,16 @@ pub enum EngineError {
     },
     #[error("image {image} is used by container {}", users.join(", "))]
     ImageInUse { image: String, users: Vec<String> },
+    #[error("image {image} is mounted at {path:?}")]
+    ImageMounted { image: String, path: PathBuf },
+    #[error(transparent)]
+    MountLayers(Box<MountLayersError>),
+    #[error("cannot unmount image {image} from {path:?}")]
+    Unmount {
+        image: String,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("image {image} has several names: {}", names.join(", "))]
     ImageHasNames { image: String, names: Vec<String> },
     #[error("cannot give an image the name {0:?}: a digest is not chosen")]

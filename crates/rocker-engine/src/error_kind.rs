@@ -19,6 +19,7 @@ impl Diagnose for EngineError {
             E::AmbiguousImage { .. } | E::NameWithDigest(_) | E::Change(_) => ErrorKind::Invalid,
             E::NotItsName { .. } => ErrorKind::NotFound,
             E::ImageInUse { .. }
+            | E::ImageMounted { .. }
             | E::ImageHasNames { .. }
             | E::VolumeInUse { .. }
             | E::NotRunning { .. }
@@ -28,6 +29,9 @@ impl Diagnose for EngineError {
             | E::Busy { .. } => ErrorKind::Conflict,
             E::Interrupted => ErrorKind::Interrupted,
             E::UnsafeDirectory { .. } | E::LayerLost { .. } => ErrorKind::Tampered,
+            E::Unmount { source, .. } if source.kind() == std::io::ErrorKind::ResourceBusy => {
+                ErrorKind::Conflict
+            }
             E::File { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 ErrorKind::Denied
             }
@@ -48,6 +52,16 @@ impl Diagnose for EngineError {
             E::LayerLost { .. } => Some("pull the image again: rocker pull NAME".into()),
             E::ImageInUse { users, .. } => {
                 Some(format!("remove it first: rocker rm -f {}", users.join(" ")))
+            }
+            E::ImageMounted { image, .. } => Some(format!(
+                "unmount it first, in the session that mounted it: rocker image unmount {image}"
+            )),
+            E::Unmount { image, source, .. }
+                if source.kind() == std::io::ErrorKind::ResourceBusy =>
+            {
+                Some(format!(
+                    "somebody uses it: end that, or use rocker image unmount -f {image}"
+                ))
             }
             E::ImageHasNames { image, .. } => Some(format!(
                 "name one of them, or use rocker rmi -f {image} to remove all"
@@ -94,10 +108,12 @@ fn cause(error: &EngineError) -> Option<&dyn Diagnose> {
         E::Save(e) => e.as_ref(),
         E::Load(e) => e.as_ref(),
         E::Push(e) => e.as_ref(),
+        E::Search(e) => e.as_ref(),
         E::Download(e) => e.as_ref(),
         E::Export(e) => e.as_ref(),
         E::Store(e) => e,
         E::Import { source } => source.as_ref(),
+        E::MountLayers(e) => e.as_ref(),
         E::Attach { source, .. } => source.as_ref(),
         E::Loopback { source, .. } => source.as_ref(),
         E::Publish { source, .. } => source.as_ref(),

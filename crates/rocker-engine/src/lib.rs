@@ -50,23 +50,24 @@ pub use disk_usage::{DetailedUsage, DiskUsage, ImageUsage, Share};
 pub use engine::Engine;
 pub use error::EngineError;
 pub use images::{
-    BuildStep, FoundBy, ImageSummary, ImageTree, ImportOptions, PullRequest, Pulled, PushRequest,
-    PushWatch, Pushed, RemovedImage, TreeLayer, WebArchive,
+    BuildStep, FoundBy, ImageSummary, ImageTree, ImportOptions, MountedImage, PlannedImage,
+    PreviewedLayer, PrunePlan, PruneRequest, PullPreview, PullRequest, Pulled, PushRequest,
+    PushWatch, Pushed, RemovedImage, RmiForce, TreeLayer, WebArchive,
 };
 pub use lifecycle::monitor_main;
 pub use report::MonitorFailure;
 pub use request::{CreateRequest, PullPolicy};
 pub use resolve::{ResolveError, check_hostname};
-pub use rocker_image::document::Format;
+pub use rocker_image::document::{DocumentLimits, Format};
 pub use rocker_image::exchange::{ArchiveFormat, LoadRequest, LoadSource, LoadedImage};
 pub use rocker_image::policy::{Entry, Policy, PolicyError};
 pub use rocker_image::registry::{
     AuthFile, AuthFileError, CertificateError, Certificates, Credential, Credentials, Elsewhere,
     Endpoint, ExtraHeaders, InvalidServer, KeyStyle, LayerState, LoginError, LoginRequest, Meaning,
     NoProgress, NoPushProgress, PullError, PullEvent, PullProgress, PushCompression, PushEvent,
-    PushProgress, PushState, RegistryOptions, RemoteDocument, RouteError, Routes, SavedIn, Server,
-    Stop, TlsPolicy, Way, check_login, fetch_document, forget_all_logins, forget_login, list_tags,
-    save_login, server_of,
+    PushProgress, PushState, RegistryOptions, RemoteDocument, RouteError, Routes, SavedIn,
+    SearchError, SearchResult, Server, Stop, TlsPolicy, Way, check_login, fetch_document,
+    forget_all_logins, forget_login, list_tags, save_login, search, server_of,
 };
 pub use rocker_image::store::{Change, ChangeKind, Depth, UnpackLimits};
 pub use rocker_runtime::{ExitStatus, Running, executable, main_init};

@@ -27,6 +27,7 @@ pub(crate) fn using_images(layout: &Layout) -> Result<SharedLock, EngineError> {
 impl Engine {
     /// Deletes orphans, unless somebody is pulling right now: then a later command does.
     pub(crate) fn sweep(&mut self) -> Result<(), EngineError> {
+        self.sweep_image_mounts()?;
         let path = self.layout.locks().join(IMAGES_LOCK);
         let Some(alone) = OwnerLock::try_alone(&path)? else {
             return Ok(());

@@ -177,6 +177,9 @@ impl Engine {
         row: &ContainerRow,
         volumes: &[VolumeName],
     ) -> Result<(), EngineError> {
+        if let Some(image) = &row.image_id {
+            self.note_use_of_image(image);
+        }
         // not asked of `row.durable`: its writer may have been killed before it could say so
         if row.kept {
             self.mark_removed(&row.id)?;

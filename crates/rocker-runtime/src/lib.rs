@@ -33,6 +33,7 @@ pub use process::{
     Running, SignalError, StartError, create, exec,
 };
 pub use reaper::main_init;
+pub use rootfs::{MountLayersError, Unmount, is_mount_point, mount_layers, unmount};
 pub use spec::{
     Attachment, CgroupSpec, ContainerSpec, CreateTarget, DeviceNode, ExecSpec, MASKED_PATHS,
     MountFlags, MountSpec, NetworkNamespace, ProcessSpec, READ_ONLY_PATHS, RlimitSpec, RootfsSpec,

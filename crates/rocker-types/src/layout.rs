@@ -120,6 +120,19 @@ impl Layout {
         self.runroot.join(id.as_str())
     }
 
+    /// Where images are mounted, a directory for each mount namespace that has some.
+    #[must_use]
+    pub fn image_mounts(&self) -> PathBuf {
+        self.runroot.join("mounts")
+    }
+
+    /// Where one image is mounted in the mount namespace of this number.
+    #[must_use]
+    pub fn image_mount(&self, namespace: u64, image: &Digest) -> PathBuf {
+        let namespace = self.image_mounts().join(namespace.to_string());
+        namespace.join(image.hex())
+    }
+
     /// Where owners hold the flocks that tell the living from the dead.
     #[must_use]
     pub fn locks(&self) -> PathBuf {

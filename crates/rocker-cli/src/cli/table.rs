@@ -5,9 +5,9 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use crate::commands::{Context, Outcome};
 use crate::commands::{
     attach, commit, completion, crash_points, create, diff, exec, export, generate, history,
-    image_exists, image_prune, image_tree, images, import, info, inspect, kill, load, login, logs,
-    ps, pull, push, remote, restart, rm, rmi, run, save, start, stop, system, system_df, tag,
-    version, volume, wait,
+    image_exists, image_mount, image_prune, image_tree, images, import, info, inspect, kill, load,
+    login, logs, ps, pull, push, remote, restart, rm, rmi, run, save, search, start, stop, system,
+    system_df, tag, version, volume, wait,
 };
 
 /// One command: its names, its flags, and what it does.
@@ -203,6 +203,16 @@ pub(crate) const COMMANDS: &[Entry] = &[
         image_prune::prune,
         [["image", "prune"]]
     ),
+    entry!(
+        image_mount::MountArgs,
+        image_mount::mount,
+        [["image", "mount"]]
+    ),
+    entry!(
+        image_mount::UnmountArgs,
+        image_mount::unmount,
+        [["image", "unmount"], ["image", "umount"]]
+    ),
     entry!(image_tree::TreeArgs, image_tree::tree, [["image", "tree"]]),
     entry!(image_tree::DiffArgs, image_tree::diff, [["image", "diff"]]),
     entry!(
@@ -210,7 +220,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
         remote::manifest,
         [["manifest", "inspect"]]
     ),
-    entry!(remote::SearchArgs, remote::search, [["search"]]),
+    entry!(search::SearchArgs, search::search, [["search"]]),
     entry!(login::LoginArgs, login::login, [["login"]]),
     entry!(login::LogoutArgs, login::logout, [["logout"]]),
     entry!(volume::CreateArgs, volume::create, [["volume", "create"]]),

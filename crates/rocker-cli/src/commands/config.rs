@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use rocker_engine::UnpackLimits;
-use rocker_types::ByteSize;
 use toml::{Table, Value};
 
 use super::CommandError;
 use super::auth_files::variable;
+use super::config_keys::KEYS;
 use crate::{report, settings_file};
 
 /// The system's configuration; `ROCKER_CONFIG` names another file.
@@ -19,15 +19,15 @@ const CONFIG: &str = "/etc/rocker/config.toml";
 pub(crate) struct Config {
     /// `HOST[:PORT]` of registries that speak plain HTTP.
     pub(crate) insecure: Vec<String>,
-    /// What a layer may cost.
+    /// What an image may cost.
     pub(crate) limits: UnpackLimits,
 }
 
 /// Why a key cannot be used.
 #[derive(Debug, PartialEq, Eq)]
-struct Unusable {
-    key: String,
-    wanted: String,
+pub(super) struct Unusable {
+    pub(super) key: String,
+    pub(super) wanted: String,
 }
 
 /// Reads the configuration; without a file everything is as it comes.
@@ -76,154 +76,45 @@ fn warn(path: &Path, unknown: &[String]) {
 fn understand(table: &Table) -> Result<(Config, Vec<String>), Unusable> {
     let mut config = Config::default();
     let mut unknown = Vec::new();
-    for (key, value) in table {
-        match (key.as_str(), value) {
-            ("insecure", value) => config.insecure = hosts(value)?,
-            ("limits", Value::Table(limits)) => {
-                for (name, value) in limits {
-                    let key = format!("limits.{name}");
-                    match LIMITS.iter().find(|limit| limit.name == name) {
-                        Some(limit) => limit.set(&mut config.limits, &key, value)?,
-                        None => unknown.push(key),
-                    }
-                }
-            }
-            ("limits", _) => {
-                return Err(Unusable {
-                    key: key.clone(),
-                    wanted: "a table".to_owned(),
-                });
-            }
-            _ => unknown.push(key.clone()),
+    for (name, value) in flat(table)? {
+        match KEYS.iter().find(|key| key.name == name) {
+            Some(key) => key.take(&mut config, value)?,
+            None => unknown.push(name),
         }
     }
     Ok((config, unknown))
 }
 
-fn hosts(value: &Value) -> Result<Vec<String>, Unusable> {
-    let hosts = value.as_array().and_then(|hosts| {
-        let hosts = hosts.iter().map(|host| host.as_str().map(str::to_owned));
-        hosts.collect()
-    });
-    hosts.ok_or_else(|| Unusable {
-        key: "insecure".to_owned(),
-        wanted: "a list of \"HOST[:PORT]\"".to_owned(),
-    })
-}
-
-/// One key of `[limits]`, and what it may be.
-struct Limit {
-    name: &'static str,
-    least: u64,
-    most: u64,
-    set: fn(&mut UnpackLimits, u64),
-}
-
-/// For numbers that were bounded by what fits.
-fn narrow(value: u64) -> usize {
-    usize::try_from(value).unwrap_or(usize::MAX)
-}
-
-const LIMITS: &[Limit] = &[
-    Limit {
-        name: "entries",
-        least: 1,
-        most: 1 << 40,
-        set: |limits, value| limits.entries = value,
-    },
-    // the kernel takes no longer ones
-    Limit {
-        name: "path_bytes",
-        least: 1,
-        most: 4096,
-        set: |limits, value| limits.path_bytes = narrow(value),
-    },
-    Limit {
-        name: "component_bytes",
-        least: 1,
-        most: 255,
-        set: |limits, value| limits.component_bytes = narrow(value),
-    },
-    Limit {
-        name: "pax_bytes",
-        least: 512,
-        most: 1 << 30,
-        set: |limits, value| limits.pax_bytes = value,
-    },
-    Limit {
-        name: "xattr_bytes",
-        least: 0,
-        most: 64 << 20,
-        set: |limits, value| limits.xattr_bytes = narrow(value),
-    },
-    Limit {
-        name: "unpacked_bytes",
-        least: 1,
-        most: 1 << 60,
-        set: |limits, value| limits.unpacked_bytes = value,
-    },
-    Limit {
-        name: "keep_free_percent",
-        least: 0,
-        most: 99,
-        set: |limits, value| limits.keep_free_percent = value,
-    },
-    Limit {
-        name: "ratio",
-        least: 1,
-        most: 1 << 60,
-        set: |limits, value| limits.ratio = value,
-    },
-    Limit {
-        name: "ratio_grace_bytes",
-        least: 0,
-        most: 1 << 60,
-        set: |limits, value| limits.ratio_grace_bytes = value,
-    },
-    // the decoder's own bounds
-    Limit {
-        name: "zstd_window_log",
-        least: 10,
-        most: 31,
-        set: |limits, value| limits.zstd_window_log = u32::try_from(value).unwrap_or(u32::MAX),
-    },
-    Limit {
-        name: "index_bytes",
-        least: 1 << 16,
-        most: 1 << 40,
-        set: |limits, value| limits.index_bytes = narrow(value),
-    },
-];
-
-impl Limit {
-    fn set(&self, limits: &mut UnpackLimits, key: &str, value: &Value) -> Result<(), Unusable> {
-        let number = match value {
-            Value::Integer(number) => u64::try_from(*number).ok(),
-            Value::String(text) => text.parse::<ByteSize>().ok().map(ByteSize::bytes),
-            Value::Float(_)
-            | Value::Boolean(_)
-            | Value::Datetime(_)
-            | Value::Array(_)
-            | Value::Table(_) => None,
-        };
-        let number = number.filter(|number| (self.least..=self.most).contains(number));
-        let number = number.ok_or_else(|| Unusable {
-            key: key.to_owned(),
-            wanted: format!(
-                "a number from {} to {}, or a size like \"1g\"",
-                self.least, self.most
-            ),
-        })?;
-        (self.set)(limits, number);
-        Ok(())
+/// Every value with its full name; those of a table that nobody knows are not looked at.
+fn flat(table: &Table) -> Result<Vec<(String, &Value)>, Unusable> {
+    let mut values = Vec::new();
+    for (name, value) in table {
+        let inside = format!("{name}.");
+        let is_table = KEYS.iter().any(|key| key.name.starts_with(&inside));
+        match value.as_table().filter(|_| is_table) {
+            Some(table) => {
+                values.extend(
+                    table
+                        .iter()
+                        .map(|(key, value)| (inside.clone() + key, value)),
+                );
+            }
+            None if is_table => {
+                return Err(Unusable {
+                    key: name.clone(),
+                    wanted: "a table".to_owned(),
+                });
+            }
+            None => values.push((name.clone(), value)),
+        }
     }
+    Ok(values)
 }
 
 /// The known key that was perhaps meant: one with the same letters but two.
 fn nearest(key: &str) -> Option<String> {
-    let limits = LIMITS.iter().map(|limit| format!("limits.{}", limit.name));
-    let known = ["insecure".to_owned(), "limits".to_owned()];
-    let near = known.into_iter().chain(limits);
+    let near = KEYS.iter().map(|key| key.name.to_owned());
+    let near = near.chain(["limits".to_owned()]);
     let near = near.map(|known| (distance(key, &known), known));
     let (distance, near) = near.min()?;
     (distance <= 2).then_some(near)
@@ -270,6 +161,13 @@ fn misread(path: &Path, text: &str, error: &toml::de::Error) -> CommandError {
     }
 }
 
+/// Whether every key of a text is known and has a value that it can have.
+#[cfg(test)]
+pub(super) fn is_understood(text: &str) -> bool {
+    let table = text.parse();
+    table.is_ok_and(|table| understand(&table).is_ok_and(|(_, unknown)| unknown.is_empty()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,26 +193,6 @@ mod tests {
     }
 
     #[test]
-    fn every_limit_can_be_set_to_its_default() {
-        let d = UnpackLimits::default();
-        let text = format!(
-            "[limits]\nentries = {}\npath_bytes = {}\ncomponent_bytes = {}\npax_bytes = {}\nxattr_bytes = {}\nunpacked_bytes = {}\nkeep_free_percent = {}\nratio = {}\nratio_grace_bytes = {}\nzstd_window_log = {}\nindex_bytes = {}",
-            d.entries,
-            d.path_bytes,
-            d.component_bytes,
-            d.pax_bytes,
-            d.xattr_bytes,
-            d.unpacked_bytes,
-            d.keep_free_percent,
-            d.ratio,
-            d.ratio_grace_bytes,
-            d.zstd_window_log,
-            d.index_bytes
-        );
-        assert_eq!(understood(&text), Ok((Config::default(), Vec::new())));
-    }
-
-    #[test]
     fn values_out_of_bounds_are_refused_by_the_name_of_the_key() {
         for text in [
             "limits = 1",
@@ -325,6 +203,10 @@ mod tests {
             "[limits]\nentries = -1",
             "[limits]\npath_bytes = \"5k\"",
             "[limits]\nunpacked_bytes = true",
+            "[limits]\nlayers = 501",
+            "[limits]\njson_depth = 0",
+            "[limits]\nmanifest_bytes = \"1t\"",
+            "[limits]\nconfig_bytes = 1e30",
         ] {
             let refused = understood(text).unwrap_err();
             assert!(

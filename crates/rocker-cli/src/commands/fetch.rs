@@ -1,6 +1,6 @@
 //! Fetching images, for whoever needs one.
 
-use rocker_engine::{Endpoint, EngineError, Entry, PullRequest, Pulled};
+use rocker_engine::{Endpoint, EngineError, Entry, PullPreview, PullRequest, Pulled};
 use rocker_types::{Diagnose as _, ErrorKind, ImageRef, Platform, Signal};
 
 use super::policy::policy;
@@ -58,14 +58,7 @@ pub(crate) fn fetch_one_of(
 /// the image goes on with it. One that comes too late for that leaves the image here and is an
 /// error as well.
 pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, CommandError> {
-    if let Some(policy) = policy()? {
-        policy.check(Entry::Registry(&wish.reference))?;
-    }
-    let request = PullRequest {
-        reference: wish.reference.clone(),
-        platform: wish.platform.clone(),
-        places: places(wish)?,
-    };
+    let request = request(wish)?;
     let progress = Progress::of(wish.progress.progress, wish.quiet)?;
     let engine = context.unpacking_engine()?;
     let stop = StopRequests::notice().map_err(CommandError::Terminal)?;
@@ -86,6 +79,28 @@ pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, Comman
             Err(failure(error, stopped_by))
         }
     }
+}
+
+/// What fetching an image would fetch.
+pub(crate) fn look(context: &mut Context, wish: &Wish) -> Result<PullPreview, CommandError> {
+    let request = request(wish)?;
+    let engine = context.unpacking_engine()?;
+    let stop = StopRequests::notice().map_err(CommandError::Terminal)?;
+    let preview = engine.preview_pull(&request, &|| stop.came().is_some());
+    let stopped_by = stop.end().map_err(CommandError::Terminal)?;
+    preview.map_err(|error| failure(error, stopped_by))
+}
+
+/// What the engine is to fetch, if the machine's policy lets it in.
+fn request(wish: &Wish) -> Result<PullRequest, CommandError> {
+    if let Some(policy) = policy()? {
+        policy.check(Entry::Registry(&wish.reference))?;
+    }
+    Ok(PullRequest {
+        reference: wish.reference.clone(),
+        platform: wish.platform.clone(),
+        places: places(wish)?,
+    })
 }
 
 /// Docker's last two lines.

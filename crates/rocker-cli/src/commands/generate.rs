@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Command;
 
-use super::{CommandError, Context, Outcome, completion, man_sections};
+use super::{CommandError, Context, Outcome, completion, man_config, man_sections};
 use crate::cli;
 use crate::exit_code::Status;
 
@@ -59,6 +59,7 @@ fn man_pages() -> Result<Vec<(String, Vec<u8>)>, CommandError> {
     root.build();
     let mut pages = Vec::new();
     push_pages(&root, &[], &mut pages)?;
+    pages.push(man_config::page());
     Ok(pages)
 }
 

@@ -34,14 +34,8 @@ const OF_EXEC: (&str, &str) = ("1", "rocker itself failed.");
 const FILES: &[(&str, &str)] = &[
     (
         "/etc/rocker/config.toml",
-        "Optional, TOML. insecure = [\"HOST[:PORT]\", ...] names the registries that are spoken to over \
-         plain HTTP; those on loopback always may be. The table [limits] says what a layer may cost that \
-         is pulled, loaded, imported or committed, in numbers or in sizes like \"1g\": entries (2000000), \
-         unpacked_bytes (64g), keep_free_percent (5, of the free space, which stays free), ratio (1000, of \
-         unpacked to packed bytes) once there are more than ratio_grace_bytes (1g), path_bytes (4096), \
-         component_bytes (255), pax_bytes (1m, of one extended header), xattr_bytes (64k, of one file), \
-         zstd_window_log (25, the decoder's memory as a power of two) and index_bytes (64m, of memory for \
-         names). An unknown key is warned of.",
+        "Optional: registries that are spoken to over plain HTTP, and how much an image may ask \
+         for. See rocker-config(5).",
     ),
     (
         "$REGISTRY_AUTH_FILE, $XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json, ~/.docker/config.json",
@@ -119,13 +113,13 @@ pub(super) fn of(path: &[&str], examples: Option<&str>) -> String {
 }
 
 /// `Examples:`, then one command a line.
-fn example_section(help: &str) -> String {
+pub(super) fn example_section(help: &str) -> String {
     let commands = help.lines().filter_map(|line| line.strip_prefix("  "));
     let lines: String = commands.map(|line| escaped(line) + "\n").collect();
     format!(".SH EXAMPLES\n.nf\n.RS\n{lines}.RE\n.fi\n")
 }
 
-fn list(title: &str, entries: &[(&str, &str)]) -> String {
+pub(super) fn list(title: &str, entries: &[(&str, &str)]) -> String {
     let entry = |(name, meaning): &(&str, &str)| {
         format!(".TP\n\\fB{}\\fR\n{}\n", escaped(name), escaped(meaning))
     };
@@ -134,7 +128,7 @@ fn list(title: &str, entries: &[(&str, &str)]) -> String {
 }
 
 /// What roff would read as its own.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
     let text = text.replace('\'', "\\(aq");
     match text.starts_with('.') {

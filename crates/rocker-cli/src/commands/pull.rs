@@ -1,10 +1,11 @@
 //! `rocker pull`.
 
-use rocker_engine::{EngineError, list_tags};
+use clap::ArgAction;
+use rocker_engine::{EngineError, PreviewedLayer, PullPreview, list_tags};
 use rocker_types::{Diagnose as _, ErrorKind, ImageRef, Platform};
 
 use super::container_args::PullWhen;
-use super::fetch::{Wish, failure, fetch, places};
+use super::fetch::{Wish, failure, fetch, look, places};
 use super::registry::RegistryArgs;
 use super::transfer_args::TransferArgs;
 use super::transport::Place;
@@ -12,6 +13,7 @@ use super::{CommandError, Context, Outcome, image_source, print, short_names};
 use crate::exit_code::Status;
 use crate::report;
 use crate::terminal::StopRequests;
+use crate::ui::human;
 use crate::ui::progress::ProgressArgs;
 
 /// Fetch an image from a registry
@@ -29,7 +31,7 @@ use crate::ui::progress::ProgressArgs;
 /// (another pull gets it), resuming, verifying, downloading, extracting and done.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_long_help = "Examples:\n  rocker pull debian:trixie\n  rocker pull --platform linux/arm64 localhost:5000/app\n  rocker pull -a quay.io/team/app\n  rocker pull --policy missing --retry 10 --stall-timeout 2m registry.example.org/large"
+    after_long_help = "Examples:\n  rocker pull debian:trixie\n  rocker pull --platform linux/arm64 localhost:5000/app\n  rocker pull --dry-run debian:trixie\n  rocker pull -a quay.io/team/app\n  rocker pull --policy missing --retry 10 --stall-timeout 2m registry.example.org/large"
 )]
 pub(crate) struct PullArgs {
     /// Show no progress
@@ -40,12 +42,16 @@ pub(crate) struct PullArgs {
     #[arg(short, long, conflicts_with = "policy")]
     all_tags: bool,
 
+    /// Show what would be fetched: manifests are read, but no layer and no config
+    #[arg(long, conflicts_with_all = ["all_tags", "policy", "quiet"])]
+    dry_run: bool,
+
     #[command(flatten)]
     progress: ProgressArgs,
 
     /// Which of the image's platforms: OS[/ARCH[/VARIANT]]; the host's by default
-    #[arg(long, value_name = "PLATFORM")]
-    platform: Option<Platform>,
+    #[arg(long, value_name = "PLATFORM", action = ArgAction::Append)]
+    platform: Vec<Platform>,
 
     /// When to ask the registry: always; if the image is missing; never; or always, but without
     /// failing where the registry cannot be asked and the image is here (newer)
@@ -66,7 +72,8 @@ pub(crate) struct PullArgs {
 impl PullArgs {
     /// Whether something is said that has no meaning for an image in a file.
     fn asks_a_registry(&self) -> bool {
-        self.policy != PullWhen::Always
+        self.dry_run
+            || self.policy != PullWhen::Always
             || self.progress != ProgressArgs::default()
             || self.registry != RegistryArgs::default()
             || self.transfer != TransferArgs::default()
@@ -74,6 +81,16 @@ impl PullArgs {
 }
 
 pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
+    let platform = match args.platform.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        _ => {
+            return Err(CommandError::conflict(
+                "a name means one image here, which is for one platform",
+                "pull one of them, give it another name with rocker tag, then pull the next",
+            ));
+        }
+    };
     let image = match Place::read(&args.image)? {
         Place::Named(image) => image,
         Place::InFile(_) if args.all_tags => {
@@ -84,18 +101,18 @@ pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
         }
         Place::InFile(_) if args.asks_a_registry() => {
             return Err(CommandError::conflict(
-                "--policy, --progress and what is said about registries and transfers are not for files",
+                "--dry-run, --policy, --progress and what is said about registries and transfers are not for files",
                 "leave them out",
             ));
         }
         Place::InFile(file) => {
-            print(&file.load(context, args.platform, args.quiet)?)?;
+            print(&file.load(context, platform, args.quiet)?)?;
             return Ok(Status::Success);
         }
     };
     let wish = |reference| Wish {
         reference,
-        platform: args.platform.clone(),
+        platform: platform.clone(),
         quiet: args.quiet,
         progress: args.progress,
         registry: args.registry.clone(),
@@ -105,7 +122,10 @@ pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
         let meant = short_names::meant(image)?.remove(0);
         return pull_all_tags(context, image, wish(meant));
     }
-    let platform = args.platform.as_ref();
+    if args.dry_run {
+        return preview(context, image, wish);
+    }
+    let platform = platform.as_ref();
     let here = image_source::look(context, image, args.policy, platform)?;
     let found = image_source::obtain(context, image, args.policy, here, wish)?;
     let Some(name) = found else {
@@ -113,6 +133,52 @@ pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
     };
     print(&format!("{}\n", name.parse::<ImageRef>()?.canonical()))?;
     Ok(Status::Success)
+}
+
+/// Shows what a pull of the first of the images that `image` may mean and that its registry has
+/// would fetch.
+fn preview(context: &mut Context, image: &str, wish: impl Fn(ImageRef) -> Wish) -> Outcome {
+    let mut meant = short_names::meant(image)?.into_iter().peekable();
+    while let Some(reference) = meant.next() {
+        match look(context, &wish(reference)) {
+            Ok(preview) => {
+                print(&shown(&preview))?;
+                break;
+            }
+            Err(error)
+                if meant.peek().is_some()
+                    && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Denied) =>
+            {
+                report::note(&report::chain(&error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Status::Success)
+}
+
+fn shown(preview: &PullPreview) -> String {
+    let mut text = format!("Digest: {}\n", preview.digest);
+    let line = |layer: &PreviewedLayer| match layer.is_here {
+        true => format!("{}: exists\n", layer.digest.short()),
+        false => format!(
+            "{}: {}\n",
+            layer.digest.short(),
+            human::size(layer.size_bytes)
+        ),
+    };
+    text.extend(preview.layers.iter().map(line));
+    let missing = preview.layers.iter().filter(|layer| !layer.is_here);
+    let bytes: u64 = missing.clone().map(|layer| layer.size_bytes).sum();
+    let (missing, all) = (missing.count(), preview.layers.len());
+    text.push_str(&match preview.is_here && missing == 0 {
+        true => "Image is up to date\n".to_owned(),
+        false => format!(
+            "Would fetch: {missing} of {all} layers, {}\n",
+            human::size(bytes)
+        ),
+    });
+    text
 }
 
 /// Fetches what every tag of a repository means, and prints each name; one that cannot be had is

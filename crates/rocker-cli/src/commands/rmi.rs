@@ -1,6 +1,6 @@
 //! `rocker rmi`.
 
-use rocker_engine::{Engine, EngineError};
+use rocker_engine::{Engine, EngineError, RmiForce};
 use rocker_types::ImageRef;
 
 use super::image_filter;
@@ -10,14 +10,14 @@ use crate::report;
 
 /// Remove images
 ///
-/// Takes a name away; the image goes with its last name, unless a container uses it. In a name, *
+/// Takes a name away; the image goes with its last name, unless a container uses it or it is mounted. In a name, *
 /// stands for anything but a slash.
 #[derive(clap::Args, Debug)]
 #[command(
     after_long_help = "Examples:\n  rocker rmi debian:trixie\n  rocker rmi -f 4f1c8c1d\n  rocker rmi 'app:*'"
 )]
 pub(crate) struct RmiArgs {
-    /// Remove an image by its ID even if it has several names; one that is not there is no failure
+    /// Remove an image by its ID even if it has several names, or is mounted; one that is not there is no failure
     #[arg(short, long)]
     force: bool,
 
@@ -41,6 +41,10 @@ pub(crate) fn rmi(context: &mut Context, args: RmiArgs) -> Outcome {
         report::error(&error);
         status = Status::SomeFailed;
     };
+    let force = RmiForce {
+        names: args.force || args.all,
+        mounts: args.force,
+    };
     for image in wanted(engine, &args)? {
         // an IPv6 address of a registry stands in brackets too
         let is_pattern = image.contains(['*', '?', '[']) && image.parse::<ImageRef>().is_err();
@@ -57,7 +61,7 @@ pub(crate) fn rmi(context: &mut Context, args: RmiArgs) -> Outcome {
             }
         };
         for query in queries {
-            match engine.remove_image(&query, args.force || args.all) {
+            match engine.remove_image(&query, force) {
                 Ok(removed) => {
                     let untagged = removed
                         .untagged

@@ -1,6 +1,7 @@
 //! The database of running things, on tmpfs.
 
 mod containers;
+mod image_mounts;
 mod intents;
 mod network;
 mod requests;
@@ -17,6 +18,7 @@ use crate::busy::failure;
 use crate::connection::{self, Durability};
 
 pub use containers::{ExitRecord, NewContainer, StartedRecord};
+pub use image_mounts::ImageMountRow;
 pub use intents::{Intent, IntentKind};
 pub use network::{NetworkRow, StartClaim, StartGrant};
 pub use requests::EndRequest;

@@ -1,6 +1,7 @@
 //! Schema of the live database, one script a version.
 
-pub(super) const SCRIPTS: &[&str] = &["
+pub(super) const SCRIPTS: &[&str] = &[
+    "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE containers(
     id TEXT PRIMARY KEY,
@@ -66,4 +67,15 @@ CREATE TABLE intents(
     resource TEXT NOT NULL
 ) STRICT;
 CREATE INDEX intents_by_container ON intents(container);
-"];
+",
+    "
+-- images that somebody has mounted to look into them, and how often
+CREATE TABLE image_mounts(
+    image TEXT NOT NULL,
+    -- number of the mount namespace
+    namespace INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY(image, namespace)
+) STRICT;
+",
+];

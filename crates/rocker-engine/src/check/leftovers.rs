@@ -25,6 +25,7 @@ impl Engine {
                 .iter()
                 .map(|id| format!("layer {id} belongs to no image")),
         );
+        orphans.extend(self.stale_mounts()?);
         report.add("leftovers", &orphans, REPAIR);
         for (path, lost) in crate::spare::lost(&self.layout) {
             let (detail, cure) = lost.tell(&path);

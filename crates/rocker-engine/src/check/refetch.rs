@@ -6,13 +6,14 @@ use std::path::Path;
 use rocker_db::{ContainerRow, DbError, ImageRow, LiveDb, LiveTransaction};
 use rocker_image::registry::{self, KnownLayer, RegistryOptions};
 use rocker_image::store::{Store, StoreError};
-use rocker_types::{DiffId, ImageRef, Platform};
+use rocker_types::{Diagnose as _, DiffId, ImageRef, Platform};
 use serde::Deserialize;
 
 use super::CheckRequest;
 use super::images::name;
 use crate::EngineError;
 use crate::engine::Engine;
+use crate::images::place_of;
 
 /// Why an image could not be mended, and what to do.
 pub(super) type Reason = (String, String);
@@ -28,6 +29,10 @@ impl Engine {
     ) -> Result<Result<(), Reason>, EngineError> {
         if let Some(reason) = self.reason_of_runners(damaged)? {
             return Ok(Err(reason));
+        }
+        if let Some(error) = self.mounted_on(damaged)? {
+            let cure = error.hint().unwrap_or_default();
+            return Ok(Err((error.to_string(), cure)));
         }
         let references = image
             .repo_digests
@@ -116,6 +121,21 @@ impl Engine {
             ));
         }
         Ok(Ok(()))
+    }
+
+    /// Why these layers cannot be replaced: an image that has one is mounted.
+    fn mounted_on(&mut self, layers: &[DiffId]) -> Result<Option<EngineError>, EngineError> {
+        let images = self.durable()?.images()?;
+        let layout = self.layout.clone();
+        let tx = self.live.begin()?;
+        for image in images {
+            let has_one = image.layers.iter().any(|layer| layers.contains(layer));
+            if has_one && let Some(path) = place_of(&layout, &tx, &image.id)? {
+                let image = name(&image);
+                return Ok(Some(EngineError::ImageMounted { image, path }));
+            }
+        }
+        Ok(None)
     }
 
     /// Why damaged layers cannot be replaced now.

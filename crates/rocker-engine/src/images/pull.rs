@@ -143,7 +143,7 @@ impl Engine {
     }
 
     /// What is recorded and really there.
-    fn known_layers(&mut self) -> Result<Vec<LayerRow>, EngineError> {
+    pub(super) fn known_layers(&mut self) -> Result<Vec<LayerRow>, EngineError> {
         let mut rows = Vec::new();
         for id in self.durable()?.layers()? {
             rows.extend(self.durable()?.layer(&id)?);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use rocker_db::{ImageRow, NewImage};
-use rocker_image::document::{Document, Format, Manifest};
+use rocker_image::document::{Document, DocumentLimits, Format, Manifest};
 use rocker_image::registry::{
     self, Elsewhere, Endpoint, KnownBlob, PushCompression, PushProgress, PushedImage,
 };
@@ -181,12 +181,14 @@ impl Engine {
         let Ok(bytes) = self.store()?.read_blob(digest) else {
             return Ok(None);
         };
-        Ok(match Document::parse(bytes, None, digest.clone()) {
-            Ok(Document::Manifest(manifest)) if manifest.layers.len() == row.layers.len() => {
-                Some(manifest)
-            }
-            Ok(Document::Manifest(_) | Document::Index(_)) | Err(_) => None,
-        })
+        Ok(
+            match Document::parse(bytes, None, digest.clone(), &DocumentLimits::LARGEST) {
+                Ok(Document::Manifest(manifest)) if manifest.layers.len() == row.layers.len() => {
+                    Some(manifest)
+                }
+                Ok(Document::Manifest(_) | Document::Index(_)) | Err(_) => None,
+            },
+        )
     }
 
     /// Records where the image is now, and what its layers were compressed to: they need not be

@@ -1,12 +1,12 @@
-//! `rmi` and `image prune`.
+//! `rmi`.
 
 use rocker_db::{ImageRow, Untagged};
-use rocker_types::{Digest, ImageRef};
+use rocker_types::ImageRef;
 
 use crate::EngineError;
 use crate::crash::{self, CrashPoint};
 use crate::engine::Engine;
-use crate::images::{FoundBy, ImageSummary};
+use crate::images::{FoundBy, mount};
 use crate::spare;
 
 /// What `rmi` did.
@@ -22,8 +22,17 @@ pub struct RemovedImage {
     pub unfinished_bytes: u64,
 }
 
+/// What a removal does not stop for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RmiForce {
+    /// An image that is asked for by its id has several names: all go.
+    pub names: bool,
+    /// It is mounted: that ends.
+    pub mounts: bool,
+}
+
 impl RemovedImage {
-    fn add(&mut self, gone: Untagged) {
+    pub(super) fn add(&mut self, gone: Untagged) {
         let layers = gone.orphaned_layers.iter().rev().map(ToString::to_string);
         self.untagged.extend(gone.untagged);
         self.deleted
@@ -34,13 +43,17 @@ impl RemovedImage {
 
 impl Engine {
     /// Takes a name away, and the image with its last one; an id takes the image with all its
-    /// names if that is one, or with `force`.
+    /// names if that is one, or by `force`.
     ///
     /// # Errors
     ///
-    /// [`EngineError::ImageInUse`], [`EngineError::ImageHasNames`],
+    /// [`EngineError::ImageInUse`], [`EngineError::ImageMounted`], [`EngineError::ImageHasNames`],
     /// [`EngineError::NoSuchImage`].
-    pub fn remove_image(&mut self, query: &str, force: bool) -> Result<RemovedImage, EngineError> {
+    pub fn remove_image(
+        &mut self,
+        query: &str,
+        force: RmiForce,
+    ) -> Result<RemovedImage, EngineError> {
         let (row, found_by) = self.image_meant(query)?;
         let image_id = row.id.clone();
         self.wait_for_outgoing(|row| row.image_id.as_ref() == Some(&image_id))?;
@@ -54,62 +67,13 @@ impl Engine {
         Ok(removed)
     }
 
-    /// Deletes every image that no container uses and that `wanted` lets through: those without a
-    /// name, or with `all` the named ones too. One that somebody takes into use meanwhile stays.
-    /// What pulls left that ended early goes as well.
-    ///
-    /// # Errors
-    ///
-    /// What the databases and the store say; what was removed until then is gone.
-    pub fn prune_images(
-        &mut self,
-        all: bool,
-        wanted: &dyn Fn(&ImageSummary) -> bool,
-    ) -> Result<RemovedImage, EngineError> {
-        let mut removed = RemovedImage::default();
-        let mut images = self.images()?;
-        images.retain(wanted);
-        self.want_sweep()?;
-        for image in images {
-            if let Some(gone) = self.delete_unused(&image.id, all)? {
-                removed.add(gone);
-            }
-        }
-        crash::point(CrashPoint::RmiAfterRecord);
-        removed.unfinished_bytes = self.store()?.remove_unfinished()?;
-        removed.freed_bytes = removed.freed_bytes.saturating_add(removed.unfinished_bytes);
-        self.sweep()?;
-        crash::point(CrashPoint::RmiAfterLayers);
-        Ok(removed)
-    }
-
-    fn delete_unused(
-        &mut self,
-        id: &Digest,
-        named_too: bool,
-    ) -> Result<Option<Untagged>, EngineError> {
-        let layout = self.layout.clone();
-        let (live, durable) = self.databases()?;
-        // while this is held, no container can be made from the image and no name given
-        let tx = live.begin()?;
-        let now = durable.image(&id.to_string())?;
-        let is_wanted = |row: &ImageRow| named_too || row.tags.is_empty();
-        if !now.is_some_and(|row| is_wanted(&row)) || !tx.users_of_image(id)?.is_empty() {
-            return Ok(None);
-        }
-        let gone = durable.delete_image(id)?;
-        spare::keep_image(&layout, durable, id);
-        drop(tx);
-        Ok(Some(gone))
-    }
-
     /// Decides and records what goes. `found` is what `query` meant a moment ago: another
     /// rocker may have taken names away since, so what counts is read again under the lock.
     fn untag(
         &mut self,
         query: &str,
         (found, found_by): (&ImageRow, &FoundBy),
-        force: bool,
+        force: RmiForce,
     ) -> Result<Untagged, EngineError> {
         let named = match found_by {
             FoundBy::Name(name) => Some(name),
@@ -123,7 +87,7 @@ impl Engine {
             .image(&found.id.to_string())?
             .filter(|now| named.is_none_or(|name| is_name_of(name, now)))
             .ok_or_else(|| EngineError::NoSuchImage(query.to_owned()))?;
-        if named.is_none() && now.tags.len() > 1 && !force {
+        if named.is_none() && now.tags.len() > 1 && !force.names {
             let names = now.tags.iter().map(ImageRef::familiar).collect();
             return Err(EngineError::ImageHasNames {
                 image: now.id.short().to_owned(),
@@ -139,12 +103,21 @@ impl Engine {
                 users,
             });
         }
+        if !stays {
+            if force.mounts {
+                mount::unmount_all(&layout, &tx, &now.id)?;
+            }
+            if let Some(path) = mount::place_of(&layout, &tx, &now.id)? {
+                let image = query.to_owned();
+                return Err(EngineError::ImageMounted { image, path });
+            }
+        }
         let gone = match named {
             Some(reference) => durable.untag(reference)?,
             None => durable.delete_image(&now.id)?,
         };
         spare::keep_image(&layout, durable, &now.id);
-        drop(tx);
+        tx.commit()?;
         Ok(gone)
     }
 }
@@ -173,8 +146,8 @@ mod tests {
         testing::container(&mut engine, "web", Some(&id));
 
         let (seen, found_by) = engine.image_meant("b:1").unwrap();
-        engine.remove_image("a:1", false).unwrap();
-        let last = engine.untag("b:1", (&seen, &found_by), false);
+        engine.remove_image("a:1", RmiForce::default()).unwrap();
+        let last = engine.untag("b:1", (&seen, &found_by), RmiForce::default());
 
         assert!(
             matches!(last, Err(EngineError::ImageInUse { .. })),
@@ -190,49 +163,9 @@ mod tests {
         let (seen, found_by) = engine.image_meant("a:1").unwrap();
         let newer = testing::image(&mut engine, "a:1");
 
-        let gone = engine.untag("a:1", (&seen, &found_by), false);
+        let gone = engine.untag("a:1", (&seen, &found_by), RmiForce::default());
 
         assert!(matches!(gone, Err(EngineError::NoSuchImage(_))), "{gone:?}");
         assert_eq!(engine.image_row("a:1").unwrap().id, newer);
-    }
-
-    #[test]
-    fn a_prune_takes_what_nobody_uses_and_names_only_if_told_to() {
-        let (_dir, mut engine) = installation();
-        let nameless = testing::image(&mut engine, "a:1");
-        let named = testing::image(&mut engine, "a:1");
-        let used = testing::image(&mut engine, "b:1");
-        let unused = testing::image(&mut engine, "b:1");
-        testing::container(&mut engine, "web", Some(&used));
-
-        let left_out = engine.prune_images(false, &|image| image.id != nameless);
-        assert_eq!(left_out.unwrap(), RemovedImage::default());
-
-        let removed = engine.prune_images(false, &|_| true).unwrap();
-        assert_eq!(removed.deleted, [nameless.to_string()]);
-
-        let removed = engine.prune_images(true, &|_| true).unwrap();
-        let mut deleted = removed.deleted;
-        deleted.sort();
-        let mut expected = [named.to_string(), unused.to_string()];
-        expected.sort();
-        assert_eq!(deleted, expected);
-        let left = engine.images().unwrap();
-        assert_eq!(
-            left.iter().map(|image| &image.id).collect::<Vec<_>>(),
-            [&used]
-        );
-    }
-
-    #[test]
-    fn a_nameless_image_that_got_a_name_meanwhile_is_not_pruned() {
-        let (_dir, mut engine) = installation();
-        let id = testing::image(&mut engine, "a:1");
-
-        assert_eq!(engine.delete_unused(&id, false).unwrap(), None);
-
-        engine.untag_image("a:1", &[]).unwrap();
-        let gone = engine.delete_unused(&id, false).unwrap();
-        assert_eq!(gone.unwrap().deleted, Some(id));
     }
 }

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use super::index::distance;
 use super::json::{Object, TopLevelKeys, read};
 use super::words::shorten;
-use super::{DocumentError, MAX_CONFIG_BYTES, Manifest};
+use super::{DocumentError, DocumentLimits, Manifest};
 
 const KNOWN_KEYS: [&str; 6] = [
     "architecture",
@@ -35,8 +35,9 @@ pub fn parse_config(
     raw: &[u8],
     manifest: &Manifest,
     wanted: Option<&Platform>,
+    limits: &DocumentLimits,
 ) -> Result<ImageConfig, DocumentError> {
-    parse_bare_config(raw, manifest.layers.len(), wanted)
+    parse_bare_config(raw, manifest.layers.len(), wanted, limits)
 }
 
 /// As [`parse_config`], for an image of `layers` layers that has no manifest.
@@ -48,15 +49,11 @@ pub fn parse_bare_config(
     raw: &[u8],
     layers: usize,
     wanted: Option<&Platform>,
+    limits: &DocumentLimits,
 ) -> Result<ImageConfig, DocumentError> {
     const WHAT: &str = "config";
-    if raw.len() as u64 > MAX_CONFIG_BYTES {
-        return Err(DocumentError::TooLarge {
-            what: WHAT,
-            limit: MAX_CONFIG_BYTES,
-        });
-    }
-    let keys = TopLevelKeys::of(WHAT, raw)?;
+    limits.check_config(raw.len() as u64)?;
+    let keys = TopLevelKeys::of(WHAT, raw, limits)?;
     if let Some(key) = keys.case_variant_of(&KNOWN_KEYS) {
         return Err(DocumentError::CaseVariant {
             what: WHAT,

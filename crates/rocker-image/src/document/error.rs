@@ -2,17 +2,14 @@
 
 use rocker_types::{Diagnose, Digest, ErrorKind, Platform};
 
+use crate::store::LimitExceeded;
+
 /// Why an image document was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
-    /// The document is larger than any honest one.
-    #[error("{what} is larger than the limit of {limit} bytes")]
-    TooLarge {
-        /// `manifest`, `config`, …
-        what: &'static str,
-        /// The limit in bytes.
-        limit: u64,
-    },
+    /// It asks for more than any honest one.
+    #[error(transparent)]
+    Limit(#[from] LimitExceeded),
 
     /// The bytes are not those that were promised.
     #[error("{what} has digest {actual}, but {expected} was promised")]
@@ -114,15 +111,6 @@ pub enum DocumentError {
         media_type: String,
     },
 
-    /// More layers than OverlayFS can stack.
-    #[error("manifest has {count} layers, the limit is {limit}")]
-    TooManyLayers {
-        /// Layers in the manifest.
-        count: usize,
-        /// The most that rocker takes.
-        limit: usize,
-    },
-
     /// The config lists another number of layers than the manifest.
     #[error("config lists {diff_ids} diff_ids, but the manifest has {layers} layers")]
     LayerCount {
@@ -156,13 +144,6 @@ pub enum DocumentError {
         /// What the config says.
         os: String,
     },
-
-    /// Indexes that point at indexes that point at …
-    #[error("more than {limit} indexes point at one another")]
-    IndexTooDeep {
-        /// The most that rocker follows.
-        limit: usize,
-    },
 }
 
 fn at(place: &str) -> String {
@@ -191,18 +172,16 @@ impl Diagnose for DocumentError {
             Self::Schema1
             | Self::NotAnImage { .. }
             | Self::ForeignLayer { .. }
-            | Self::TooManyLayers { .. }
             | Self::WrongPlatform { .. }
             | Self::UnsupportedOs { .. } => ErrorKind::Unsupported,
-            Self::TooLarge { .. }
+            Self::Limit(_)
             | Self::Syntax { .. }
             | Self::CaseVariant { .. }
             | Self::Field { .. }
             | Self::Ambiguous { .. }
             | Self::Contradiction { .. }
             | Self::UnknownMediaType { .. }
-            | Self::LayerCount { .. }
-            | Self::IndexTooDeep { .. } => ErrorKind::Invalid,
+            | Self::LayerCount { .. } => ErrorKind::Invalid,
         }
     }
 
@@ -217,9 +196,8 @@ impl Diagnose for DocumentError {
             Self::WrongPlatform { found, .. } => {
                 Some(format!("ask for it with --platform {found}"))
             }
-            Self::TooManyLayers { .. } => Some("squash the image".to_owned()),
-            Self::TooLarge { .. }
-            | Self::DigestMismatch { .. }
+            Self::Limit(source) => source.hint(),
+            Self::DigestMismatch { .. }
             | Self::SizeMismatch { .. }
             | Self::Syntax { .. }
             | Self::CaseVariant { .. }
@@ -230,8 +208,7 @@ impl Diagnose for DocumentError {
             | Self::NotAnImage { .. }
             | Self::ForeignLayer { .. }
             | Self::LayerCount { .. }
-            | Self::UnsupportedOs { .. }
-            | Self::IndexTooDeep { .. } => None,
+            | Self::UnsupportedOs { .. } => None,
         }
     }
 }

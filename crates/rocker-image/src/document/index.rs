@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::descriptor::RawDescriptor;
 use super::json::{Object, Scalar};
-use super::{Descriptor, DocumentError, DocumentKind};
+use super::{Descriptor, DocumentError, DocumentKind, DocumentLimits};
 
 /// A list of images, one per platform (OCI index, Docker manifest list).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,27 +79,15 @@ struct RawPlatform {
     variant: Scalar,
 }
 
-/// The most entries of one index.
-const MAX_ENTRIES: usize = 1000;
-
 impl Index {
     pub(super) fn from_raw(
         entries: Vec<Object<RawEntry>>,
         media_type: String,
         raw: Vec<u8>,
         digest: Digest,
+        limits: &DocumentLimits,
     ) -> Result<Self, DocumentError> {
-        let field = |field: String, problem: String| DocumentError::Field {
-            what: "index",
-            field,
-            problem,
-        };
-        if entries.len() > MAX_ENTRIES {
-            return Err(field(
-                "manifests".to_owned(),
-                format!("has more than {MAX_ENTRIES} entries"),
-            ));
-        }
+        limits.check_entries(entries.len())?;
         let mut images = Vec::with_capacity(entries.len());
         for (position, Object(entry)) in entries.into_iter().enumerate() {
             let path = format!("manifests[{position}]");

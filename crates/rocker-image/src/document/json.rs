@@ -1,15 +1,17 @@
 //! JSON without the freedoms that let two readers see two documents.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::DocumentError;
+use super::limits::exceeded;
 use super::words::shorten;
+use super::{DocumentError, DocumentLimits};
 
 /// Reads a document whose keys are known to be unique.
 ///
@@ -34,7 +36,7 @@ pub(super) fn read<'de, T: Deserialize<'de>>(
 
 /// The keys of a document's outermost object, after the whole document was walked once:
 /// it is one object, no object in it has a key twice, and it is nested no deeper than
-/// serde_json's 128 levels.
+/// [`DocumentLimits::json_depth`].
 #[derive(Debug)]
 pub(super) struct TopLevelKeys(HashSet<String>);
 
@@ -43,9 +45,26 @@ impl TopLevelKeys {
     ///
     /// # Errors
     ///
-    /// [`DocumentError::Syntax`].
-    pub(super) fn of(what: &'static str, raw: &[u8]) -> Result<Self, DocumentError> {
-        serde_json::from_slice(raw).map_err(|source| DocumentError::Syntax {
+    /// [`DocumentError::Syntax`] and [`DocumentError::Limit`].
+    pub(super) fn of(
+        what: &'static str,
+        raw: &[u8],
+        limits: &DocumentLimits,
+    ) -> Result<Self, DocumentError> {
+        let too_deep = Cell::new(false);
+        let walk = Walk {
+            levels: limits.json_depth,
+            too_deep: &too_deep,
+        };
+        let mut json = serde_json::Deserializer::from_slice(raw);
+        let keys = json
+            .deserialize_map(UniqueKeys(walk))
+            .and_then(|keys| json.end().map(|()| keys));
+        if too_deep.get() {
+            let object = format!("the {what}, in which JSON is nested,");
+            return Err(exceeded("json_depth", limits.json_depth as u64, object));
+        }
+        keys.map(Self).map_err(|source| DocumentError::Syntax {
             what,
             place: String::new(),
             source,
@@ -68,16 +87,29 @@ impl TopLevelKeys {
     }
 }
 
-impl<'de> Deserialize<'de> for TopLevelKeys {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(UniqueKeys).map(Self)
+/// How a document is walked.
+#[derive(Clone, Copy)]
+struct Walk<'a> {
+    /// How many levels may follow.
+    levels: usize,
+    /// Set when there are more.
+    too_deep: &'a Cell<bool>,
+}
+
+impl Walk<'_> {
+    fn deeper<E: Error>(self) -> Result<Self, E> {
+        let Some(levels) = self.levels.checked_sub(1) else {
+            self.too_deep.set(true);
+            return Err(E::custom("nested too deeply"));
+        };
+        Ok(Self { levels, ..self })
     }
 }
 
 /// Visits an object and gives back its keys; each value below is visited as [`Checked`].
-struct UniqueKeys;
+struct UniqueKeys<'a>(Walk<'a>);
 
-impl<'de> Visitor<'de> for UniqueKeys {
+impl<'de> Visitor<'de> for UniqueKeys<'_> {
     type Value = HashSet<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,13 +117,14 @@ impl<'de> Visitor<'de> for UniqueKeys {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let below = self.0.deeper()?;
         let mut keys = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
             if keys.contains(&key) {
                 let shown: String = key.chars().take(64).collect();
                 return Err(A::Error::custom(format_args!("duplicate key {shown:?}")));
             }
-            map.next_value::<Checked>()?;
+            map.next_value_seed(Checked(below))?;
             keys.insert(key);
         }
         Ok(keys)
@@ -99,54 +132,56 @@ impl<'de> Visitor<'de> for UniqueKeys {
 }
 
 /// Any JSON value whose objects have no key twice.
-struct Checked;
+#[derive(Clone, Copy)]
+struct Checked<'a>(Walk<'a>);
 
-impl<'de> Deserialize<'de> for Checked {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CheckedVisitor)
+impl<'de> DeserializeSeed<'de> for Checked<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-struct CheckedVisitor;
-
-impl<'de> Visitor<'de> for CheckedVisitor {
-    type Value = Checked;
+impl<'de> Visitor<'de> for Checked<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Checked, A::Error> {
-        UniqueKeys.visit_map(map).map(|_| Checked)
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        UniqueKeys(self.0).visit_map(map).map(drop)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Checked, A::Error> {
-        while seq.next_element::<Checked>()?.is_some() {}
-        Ok(Checked)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let below = Checked(self.0.deeper()?);
+        while seq.next_element_seed(below)?.is_some() {}
+        Ok(())
     }
 
-    fn visit_unit<E>(self) -> Result<Checked, E> {
-        Ok(Checked)
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Checked, E> {
-        Ok(Checked)
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Checked, E> {
-        Ok(Checked)
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Checked, E> {
-        Ok(Checked)
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Checked, E> {
-        Ok(Checked)
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Checked, E> {
-        Ok(Checked)
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
     }
 }
 
@@ -264,7 +299,7 @@ mod tests {
         ];
         for text in good {
             assert!(
-                TopLevelKeys::of("manifest", text.as_bytes()).is_ok(),
+                TopLevelKeys::of("manifest", text.as_bytes(), &DocumentLimits::default()).is_ok(),
                 "{text}"
             );
         }
@@ -282,7 +317,7 @@ mod tests {
         ];
         for text in bad {
             assert!(
-                TopLevelKeys::of("manifest", text.as_bytes()).is_err(),
+                TopLevelKeys::of("manifest", text.as_bytes(), &DocumentLimits::default()).is_err(),
                 "{text}"
             );
         }
@@ -290,15 +325,37 @@ mod tests {
 
     #[test]
     fn depth_is_bounded() {
-        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(200_000), "]".repeat(200_000));
-        let error = TopLevelKeys::of("manifest", deep.as_bytes()).unwrap_err();
-        let source = std::error::Error::source(&error).unwrap().to_string();
-        assert!(source.contains("recursion limit"), "{source}");
+        let nested = |levels: usize| {
+            let lists = levels - 1;
+            format!(r#"{{"a":{}{}}}"#, "[".repeat(lists), "]".repeat(lists))
+        };
+        let at_most = |json_depth| DocumentLimits {
+            json_depth,
+            ..DocumentLimits::default()
+        };
+        let keys =
+            |levels, limits| TopLevelKeys::of("manifest", nested(levels).as_bytes(), &limits);
+        let largest = DocumentLimits::LARGEST.json_depth;
+        for limit in [8, largest] {
+            assert!(keys(limit, at_most(limit)).is_ok(), "{limit}");
+            let refused = keys(limit + 1, at_most(limit)).unwrap_err().to_string();
+            assert!(
+                refused.ends_with(&format!("exceeds the limit json_depth of {limit}")),
+                "{refused}"
+            );
+        }
+        let refused = keys(200_000, at_most(8)).unwrap_err();
+        assert!(matches!(refused, DocumentError::Limit(_)), "{refused}");
     }
 
     #[test]
     fn keys_that_differ_in_case_only_are_found() {
-        let keys = TopLevelKeys::of("manifest", br#"{"Layers":[],"config":{}}"#).unwrap();
+        let keys = TopLevelKeys::of(
+            "manifest",
+            br#"{"Layers":[],"config":{}}"#,
+            &DocumentLimits::default(),
+        )
+        .unwrap();
         assert_eq!(keys.case_variant_of(&["layers", "config"]), Some("Layers"));
         assert_eq!(keys.case_variant_of(&["Layers", "config"]), None);
     }

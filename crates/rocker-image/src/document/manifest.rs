@@ -8,7 +8,7 @@ use super::index::{Index, RawEntry};
 use super::json::{Object, Scalar, TopLevelKeys, read};
 use super::media_type::{self, LayerType};
 use super::words::shorten;
-use super::{Descriptor, DocumentError, DocumentKind, MAX_LAYERS, MAX_MANIFEST_BYTES};
+use super::{Descriptor, DocumentError, DocumentKind, DocumentLimits};
 
 /// An image for one platform: its config and its layers, base first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,14 +70,10 @@ impl Document {
         raw: Vec<u8>,
         announced: Option<&str>,
         digest: Digest,
+        limits: &DocumentLimits,
     ) -> Result<Self, DocumentError> {
         const WHAT: &str = "manifest";
-        if raw.len() as u64 > MAX_MANIFEST_BYTES {
-            return Err(DocumentError::TooLarge {
-                what: WHAT,
-                limit: MAX_MANIFEST_BYTES,
-            });
-        }
+        limits.check_manifest(raw.len() as u64)?;
         let announced = announced.filter(|announced| !says_nothing(announced));
         if announced.is_some_and(media_type::is_schema1) {
             return Err(DocumentError::Schema1);
@@ -87,7 +83,7 @@ impl Document {
                 media_type: shorten(announced),
             });
         }
-        let keys = TopLevelKeys::of(WHAT, &raw)?;
+        let keys = TopLevelKeys::of(WHAT, &raw, limits)?;
         let document: RawDocument = read(WHAT, &raw)?;
         document.check_version(&keys)?;
         let (kind, media_type) = document.kind(&keys, announced)?;
@@ -97,10 +93,11 @@ impl Document {
                 media_type,
                 raw,
                 digest,
+                limits,
             )
             .map(Self::Index),
             DocumentKind::Manifest => document
-                .into_manifest(media_type, raw, digest)
+                .into_manifest(media_type, raw, digest, limits)
                 .map(Self::Manifest),
         }
     }
@@ -193,6 +190,7 @@ impl RawDocument {
         media_type: String,
         raw: Vec<u8>,
         digest: Digest,
+        limits: &DocumentLimits,
     ) -> Result<Manifest, DocumentError> {
         let config = self
             .config
@@ -209,12 +207,7 @@ impl RawDocument {
         if layers.is_empty() {
             return Err(field("layers", "is empty".to_owned()));
         }
-        if layers.len() > MAX_LAYERS {
-            return Err(DocumentError::TooManyLayers {
-                count: layers.len(),
-                limit: MAX_LAYERS,
-            });
-        }
+        limits.check_layers(layers.len())?;
         let layers = layers
             .into_iter()
             .enumerate()

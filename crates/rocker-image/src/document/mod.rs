@@ -14,6 +14,7 @@ mod error;
 mod hash;
 mod index;
 mod json;
+mod limits;
 mod manifest;
 mod media_type;
 #[cfg(test)]
@@ -26,19 +27,8 @@ pub use error::DocumentError;
 pub use hash::{digest_of, verify};
 pub(crate) use index::{ANNOTATION_NAME, ANNOTATION_REF, nearest};
 pub use index::{Index, IndexEntry};
+pub use limits::DocumentLimits;
 pub use manifest::{Document, Manifest};
 pub use media_type::Format;
 pub use media_type::{Compression, DocumentKind};
 pub(crate) use words::shorten;
-
-/// The largest index or manifest, in bytes; what registries themselves allow.
-pub const MAX_MANIFEST_BYTES: u64 = 4 << 20;
-
-/// The largest image config, in bytes.
-pub const MAX_CONFIG_BYTES: u64 = 8 << 20;
-
-/// How many indexes may point at one another before a manifest must come.
-pub const MAX_INDEX_DEPTH: usize = 4;
-
-/// The most layers of one image. OverlayFS stacks 500 lower layers.
-pub const MAX_LAYERS: usize = 500;

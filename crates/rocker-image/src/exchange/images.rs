@@ -9,13 +9,8 @@ use super::files::Files;
 use super::layout::layout_images;
 use super::load_error::LoadError;
 use super::{INDEX, MANIFEST};
-use crate::document::{
-    DocumentError, MAX_CONFIG_BYTES, MAX_LAYERS, MAX_MANIFEST_BYTES, digest_of, parse_bare_config,
-};
+use crate::document::{DocumentError, DocumentLimits, digest_of, parse_bare_config};
 use crate::store::{ExpectedLayer, LimitExceeded, UnpackLimits, printable};
-
-/// The most images of one archive.
-const MAX_IMAGES: usize = 1000;
 
 /// An image as an archive describes it; its layers are not read yet.
 pub(super) struct ArchivedImage {
@@ -52,25 +47,40 @@ struct DockerImage {
 pub(super) fn images(
     files: &Files,
     platform: Option<&Platform>,
+    limits: &UnpackLimits,
 ) -> Result<Vec<ArchivedImage>, LoadError> {
-    if let Some(list) = read(files, MANIFEST, MAX_MANIFEST_BYTES)? {
-        return docker_images(files, &list, platform);
+    if let Some(list) = read(files, MANIFEST, Part::Manifest, &limits.documents)? {
+        return docker_images(files, &list, platform, limits);
     }
-    match read(files, INDEX, MAX_MANIFEST_BYTES)? {
-        Some(index) => layout_images(files, index, platform),
+    match read(files, INDEX, Part::Manifest, &limits.documents)? {
+        Some(index) => layout_images(files, index, platform, limits),
         None => Err(LoadError::NotImages),
     }
 }
 
+/// What a file of an archive is to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part {
+    /// A manifest, an index, or docker's list.
+    Manifest,
+    Config,
+}
+
 /// Reads a document; `None` if it is not there.
-pub(super) fn read(files: &Files, name: &str, limit: u64) -> Result<Option<Vec<u8>>, LoadError> {
+pub(super) fn read(
+    files: &Files,
+    name: &str,
+    part: Part,
+    limits: &DocumentLimits,
+) -> Result<Option<Vec<u8>>, LoadError> {
     let Some(member) = files.open(name)? else {
         return Ok(None);
     };
-    if member.size() > limit {
-        let what = "document";
-        return Err(document(name)(DocumentError::TooLarge { what, limit }));
-    }
+    let (within, limit) = match part {
+        Part::Manifest => (limits.check_manifest(member.size()), limits.manifest_bytes),
+        Part::Config => (limits.check_config(member.size()), limits.config_bytes),
+    };
+    within.map_err(document(name))?;
     let mut bytes = Vec::new();
     let read = member.take(limit).read_to_end(&mut bytes);
     read.map_err(|source| LoadError::Read { source })?;
@@ -103,16 +113,19 @@ fn docker_images(
     files: &Files,
     list: &[u8],
     platform: Option<&Platform>,
+    limits: &UnpackLimits,
 ) -> Result<Vec<ArchivedImage>, LoadError> {
     let what = MANIFEST;
     let list: Vec<DockerImage> =
         serde_json::from_slice(list).map_err(|source| LoadError::Syntax { what, source })?;
-    if list.is_empty() || list.len() > MAX_IMAGES {
+    if list.is_empty() {
         return Err(LoadError::Empty { list: MANIFEST });
     }
-    let mut budget = ConfigBudget::default();
+    let within = limits.documents.check_images(list.len());
+    within.map_err(document(MANIFEST))?;
+    let mut budget = ConfigBudget::new(limits);
     let read = |image| {
-        let image = docker_image(files, image, platform)?;
+        let image = docker_image(files, image, platform, &limits.documents)?;
         budget.take(&image)?;
         Ok(image)
     };
@@ -120,14 +133,21 @@ fn docker_images(
 }
 
 /// All configs are held at once, and an archive may name one of them a thousand times.
-#[derive(Default)]
 pub(super) struct ConfigBudget {
     taken: usize,
+    allowed: usize,
 }
 
 impl ConfigBudget {
+    pub(super) fn new(limits: &UnpackLimits) -> Self {
+        Self {
+            taken: 0,
+            allowed: limits.index_bytes,
+        }
+    }
+
     pub(super) fn take(&mut self, image: &ArchivedImage) -> Result<(), LoadError> {
-        let allowed = UnpackLimits::default().index_bytes;
+        let allowed = self.allowed;
         self.taken += image.config.len();
         if self.taken <= allowed {
             return Ok(());
@@ -144,9 +164,10 @@ fn docker_image(
     files: &Files,
     image: DockerImage,
     platform: Option<&Platform>,
+    limits: &DocumentLimits,
 ) -> Result<ArchivedImage, LoadError> {
     let name = image.config.as_str();
-    let config = read(files, name, MAX_CONFIG_BYTES)?;
+    let config = read(files, name, Part::Config, limits)?;
     let config = config.ok_or_else(|| LoadError::Missing {
         name: printable(name.as_bytes()),
         by: MANIFEST,
@@ -163,7 +184,8 @@ fn docker_image(
         });
     }
     let layers = image.layers.unwrap_or_default();
-    let parsed = parse_docker_config(&config, layers.len(), platform).map_err(document(name))?;
+    let parsed = parse_docker_config(&config, layers.len(), platform, limits);
+    let parsed = parsed.map_err(document(name))?;
     let diff_ids = parsed.rootfs.diff_ids.into_iter();
     let layers = layers.into_iter().zip(diff_ids);
     let layers = layers.map(|(name, diff_id)| ArchivedLayer {
@@ -189,6 +211,7 @@ fn parse_docker_config(
     config: &[u8],
     layers: usize,
     platform: Option<&Platform>,
+    limits: &DocumentLimits,
 ) -> Result<ImageConfig, DocumentError> {
     if layers == 0 {
         return Err(DocumentError::Field {
@@ -197,11 +220,8 @@ fn parse_docker_config(
             problem: "is empty".to_owned(),
         });
     }
-    if layers > MAX_LAYERS {
-        let (count, limit) = (layers, MAX_LAYERS);
-        return Err(DocumentError::TooManyLayers { count, limit });
-    }
-    parse_bare_config(config, layers, platform)
+    limits.check_layers(layers)?;
+    parse_bare_config(config, layers, platform, limits)
 }
 
 #[cfg(test)]

@@ -4,14 +4,14 @@ use rocker_types::{Algorithm, Digest, Platform};
 
 use super::INDEX;
 use super::files::Files;
-use super::images::{ArchivedImage, ArchivedLayer, ConfigBudget, document, parse_name, read};
+use super::images::{ArchivedImage, ArchivedLayer, ConfigBudget, Part, document, parse_name, read};
 use super::load_error::LoadError;
 use super::plan::blob_path;
 use crate::document::{
-    Compression, Descriptor, Document, DocumentError, IndexEntry, MAX_CONFIG_BYTES,
-    MAX_INDEX_DEPTH, MAX_MANIFEST_BYTES, Manifest, digest_of, nearest, parse_config, verify,
+    Compression, Descriptor, Document, DocumentLimits, IndexEntry, Manifest, digest_of, nearest,
+    parse_config, verify,
 };
-use crate::store::{ExpectedLayer, printable};
+use crate::store::{ExpectedLayer, UnpackLimits, printable};
 
 /// Every image of the layout's index. Of those that have one name, or none, and differ in
 /// their platforms, the one for `platform` or else for the host.
@@ -19,14 +19,20 @@ pub(super) fn layout_images(
     files: &Files,
     index: Vec<u8>,
     platform: Option<&Platform>,
+    limits: &UnpackLimits,
 ) -> Result<Vec<ArchivedImage>, LoadError> {
     let digest = digest_of(Algorithm::Sha256, &index);
-    let index = match Document::parse(index, None, digest).map_err(document(INDEX))? {
+    let index = Document::parse(index, None, digest, &limits.documents);
+    let index = match index.map_err(document(INDEX))? {
         Document::Index(index) => index,
         Document::Manifest(_) => return Err(LoadError::NotImages),
     };
-    let layout = Layout { files, platform };
-    let mut budget = ConfigBudget::default();
+    let layout = Layout {
+        files,
+        platform,
+        limits: &limits.documents,
+    };
+    let mut budget = ConfigBudget::new(limits);
     let mut images: Vec<(Digest, ArchivedImage)> = Vec::new();
     let mut names: Vec<Option<&str>> = index.entries.iter().map(|e| e.name.as_deref()).collect();
     names.sort_unstable();
@@ -62,6 +68,7 @@ pub(super) fn layout_images(
 struct Layout<'a> {
     files: &'a Files,
     platform: Option<&'a Platform>,
+    limits: &'a DocumentLimits,
 }
 
 impl Layout<'_> {
@@ -87,7 +94,7 @@ impl Layout<'_> {
     fn resolve(&self, entry: &IndexEntry) -> Result<(Manifest, Option<Platform>), LoadError> {
         let mut descriptor = entry.descriptor.clone();
         let mut promised = self.platform.or(entry.platform.as_ref()).cloned();
-        for _ in 0..MAX_INDEX_DEPTH {
+        for _ in 0..=self.limits.index_depth {
             match self.document(&descriptor)? {
                 Document::Manifest(manifest) => return Ok((manifest, promised)),
                 Document::Index(index) => {
@@ -99,28 +106,29 @@ impl Layout<'_> {
                 }
             }
         }
-        let limit = MAX_INDEX_DEPTH;
-        Err(document(INDEX)(DocumentError::IndexTooDeep { limit }))
+        Err(document(INDEX)(self.limits.too_many_indexes()))
     }
 
     fn document(&self, descriptor: &Descriptor) -> Result<Document, LoadError> {
         let name = blob_path(&descriptor.digest);
-        let bytes = self.blob("manifest", descriptor, MAX_MANIFEST_BYTES)?;
+        let bytes = self.blob("manifest", descriptor, Part::Manifest)?;
         let announced = Some(descriptor.media_type.as_str());
-        Document::parse(bytes, announced, descriptor.digest.clone()).map_err(document(&name))
+        Document::parse(bytes, announced, descriptor.digest.clone(), self.limits)
+            .map_err(document(&name))
     }
 
     fn blob(
         &self,
         what: &'static str,
         descriptor: &Descriptor,
-        limit: u64,
+        part: Part,
     ) -> Result<Vec<u8>, LoadError> {
         let name = blob_path(&descriptor.digest);
-        let bytes = read(self.files, &name, limit)?.ok_or_else(|| LoadError::Missing {
-            name: printable(name.as_bytes()),
-            by: INDEX,
-        })?;
+        let bytes =
+            read(self.files, &name, part, self.limits)?.ok_or_else(|| LoadError::Missing {
+                name: printable(name.as_bytes()),
+                by: INDEX,
+            })?;
         verify(what, &bytes, &descriptor.digest, Some(descriptor.size)).map_err(document(&name))?;
         Ok(bytes)
     }
@@ -130,9 +138,10 @@ impl Layout<'_> {
         manifest: &Manifest,
         promised: Option<&Platform>,
     ) -> Result<ArchivedImage, LoadError> {
-        let config = self.blob("config", &manifest.config, MAX_CONFIG_BYTES)?;
+        let config = self.blob("config", &manifest.config, Part::Config)?;
         let name = blob_path(&manifest.config.digest);
-        let parsed = parse_config(&config, manifest, promised).map_err(document(&name))?;
+        let parsed =
+            parse_config(&config, manifest, promised, self.limits).map_err(document(&name))?;
         let layers = manifest.layers.iter().zip(parsed.rootfs.diff_ids);
         let layers = layers.map(|(layer, diff_id)| ArchivedLayer {
             name: blob_path(&layer.digest),

@@ -98,7 +98,7 @@ pub fn load(
     if let Some(policy) = &request.policy {
         policy.check(files.entry())?;
     }
-    let mut images = images(&files, request.platform.as_ref())?;
+    let mut images = images(&files, request.platform.as_ref(), &request.limits)?;
     if let Some(only) = &request.only {
         images = vec![the_one(images, only)?];
     }

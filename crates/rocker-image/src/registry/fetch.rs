@@ -13,7 +13,6 @@ use super::patience::Patience;
 use super::retry::{Attempts, Retry};
 use super::words::shorten;
 use super::{RegistryError, RegistryOptions, TlsPolicy};
-use crate::document::MAX_MANIFEST_BYTES;
 
 /// The manifest types that we read, and no others: some registries convert to what is
 /// accepted.
@@ -21,6 +20,9 @@ const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json";
+
+/// The largest page of a list.
+const PAGE_BYTES: u64 = 4 << 20;
 
 /// One repository at one registry.
 pub(super) struct Repository<'a> {
@@ -170,8 +172,12 @@ impl<'a> Repository<'a> {
         self.http.options()
     }
 
-    /// Fetches an index or a manifest by tag or digest.
-    pub(super) async fn manifest(&self, reference: &str) -> Result<Body, RegistryError> {
+    /// Fetches an index or a manifest of at most `limit` bytes by tag or digest.
+    pub(super) async fn manifest(
+        &self,
+        reference: &str,
+        limit: u64,
+    ) -> Result<Body, RegistryError> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
         let what = match reference.parse::<Digest>() {
@@ -179,7 +185,6 @@ impl<'a> Repository<'a> {
             Err(_) => format!("tag {reference} of {}", self.name),
         };
         let url = self.url("manifests", reference)?;
-        let limit = MAX_MANIFEST_BYTES;
         self.document(&Wanted {
             url,
             headers,
@@ -194,7 +199,32 @@ impl<'a> Repository<'a> {
         let mut url = self.url("tags", "list")?;
         url.set_query(Some(page.as_deref().unwrap_or("n=100")));
         let (headers, what) = (HeaderMap::new(), format!("repository {}", self.name));
-        let limit = MAX_MANIFEST_BYTES;
+        let limit = PAGE_BYTES;
+        self.document(&Wanted {
+            url,
+            headers,
+            what,
+            limit,
+        })
+        .await
+    }
+
+    /// Fetches a page of a list of the registry's own: the first, or the one with the query `next`.
+    pub(super) async fn listing(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        next: Option<&str>,
+    ) -> Result<Body, RegistryError> {
+        let mut url = self.base.join(path).map_err(|_| RegistryError::BadHost {
+            registry: self.registry.clone(),
+        })?;
+        match next {
+            Some(next) => url.set_query(Some(next)),
+            None => drop(url.query_pairs_mut().extend_pairs(query)),
+        }
+        let (headers, what) = (HeaderMap::new(), format!("/{path}"));
+        let limit = PAGE_BYTES;
         self.document(&Wanted {
             url,
             headers,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::fetch::{Errand, Repository};
 use super::{Endpoint, PullError, RegistryError, runtime};
-use crate::document::{Document, DocumentError, digest_of, verify};
+use crate::document::{Document, DocumentError, DocumentLimits, digest_of, verify};
 
 /// The most tags that are listed; a registry that has more is asked no further.
 const TAGS_MAX: usize = 1_000_000;
@@ -48,20 +48,26 @@ fn is_tag(text: &str) -> bool {
 pub fn fetch_document(
     reference: &ImageRef,
     places: &[Endpoint],
+    limits: &DocumentLimits,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<RemoteDocument, PullError> {
     let name = reference.familiar();
-    ask(&name, places, cancelled, async |repository| {
+    ask(&name, places, of_pull, cancelled, async |repository| {
         let wanted = match reference.digest() {
             Some(digest) => digest.to_string(),
             None => reference.tag().unwrap_or("latest").to_owned(),
         };
-        let body = repository.manifest(&wanted).await;
-        let body = body.map_err(|source| registry_error(&name, source))?;
         let damaged = |source| PullError::Document {
             reference: name.clone(),
             source: Box::new(source),
         };
+        let body = repository.manifest(&wanted, limits.manifest_bytes).await;
+        let body = body.map_err(
+            |error| match matches!(error, RegistryError::TooLong { .. }) {
+                true => damaged(limits.manifest_too_long()),
+                false => registry_error(&name, error),
+            },
+        )?;
         let promised = reference.digest().cloned().or(body.digest);
         let digest = promised.unwrap_or_else(|| digest_of(Algorithm::Sha256, &body.bytes));
         verify("manifest", &body.bytes, &digest, None).map_err(damaged)?;
@@ -69,6 +75,7 @@ pub fn fetch_document(
             body.bytes.clone(),
             body.content_type.as_deref(),
             digest.clone(),
+            limits,
         );
         let document = document.map_err(damaged)?;
         Ok(RemoteDocument {
@@ -92,7 +99,7 @@ pub fn list_tags(
 ) -> Result<Vec<String>, PullError> {
     let name = repository.familiar_repository();
     let limit = limit.min(TAGS_MAX);
-    ask(&name, places, cancelled, async |repository| {
+    ask(&name, places, of_pull, cancelled, async |repository| {
         let mut tags: Vec<String> = Vec::new();
         let mut seen = BTreeSet::new();
         let mut next = Some(None);
@@ -126,10 +133,15 @@ pub fn list_tags(
     })
 }
 
+pub(super) fn of_pull(place: &Endpoint) -> Errand<'_> {
+    Errand::pull(&place.registry, &place.repository)
+}
+
 /// Asks one place after the other; what is wrong with the last is what is wrong.
-fn ask<T>(
+pub(super) fn ask<T>(
     name: &str,
     places: &[Endpoint],
+    errand: fn(&Endpoint) -> Errand<'_>,
     cancelled: &dyn Fn() -> bool,
     work: impl AsyncFn(&Repository<'_>) -> Result<T, PullError>,
 ) -> Result<T, PullError> {
@@ -139,7 +151,7 @@ fn ask<T>(
     let each = async {
         let mut outcome = Err(interrupted());
         for place in places {
-            let errand = Errand::pull(&place.registry, &place.repository);
+            let errand = errand(place);
             let repository = Repository::connect(&errand, &place.options, &|_| {}).await;
             outcome = match repository {
                 Ok(repository) => work(&repository).await,
@@ -165,7 +177,7 @@ fn ask<T>(
     })?
 }
 
-fn registry_error(name: &str, source: RegistryError) -> PullError {
+pub(super) fn registry_error(name: &str, source: RegistryError) -> PullError {
     PullError::Registry {
         reference: name.to_owned(),
         source: Box::new(source),

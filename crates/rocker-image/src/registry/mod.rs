@@ -49,6 +49,7 @@ mod look;
 mod origin;
 mod patience;
 mod pipe;
+mod preview;
 mod progress;
 mod proxy;
 mod pull;
@@ -60,6 +61,7 @@ mod resolve;
 mod retry;
 mod routes;
 mod runtime;
+mod search;
 mod short_names;
 mod tls;
 mod waiting;
@@ -75,6 +77,7 @@ pub use error::{PullError, RegistryError};
 pub use headers::ExtraHeaders;
 pub use login::{LoginError, LoginRequest, check_login};
 pub use look::{RemoteDocument, fetch_document, list_tags};
+pub use preview::{Preview, preview};
 pub use progress::{LayerState, NoProgress, PullEvent, PullProgress};
 pub use pull::{PulledImage, PulledLayer, pull};
 pub use push::{
@@ -85,6 +88,7 @@ pub use request::{
     Endpoint, KnownLayer, PullRequest, RegistryOptions, RetryPolicy, Timeouts, TlsPolicy,
 };
 pub use routes::{RouteError, Routes, Stop, Way};
+pub use search::{SearchError, SearchResult, search};
 pub use short_names::Meaning;
 
 /// Where a registry on https sends us for a token by its `WWW-Authenticate` header, if we go there.

@@ -196,6 +196,7 @@ impl<'a> Pull<'a> {
             store: self.store,
             reference: &self.request.reference,
             platform: self.request.platform.as_ref(),
+            limits: &self.request.limits.documents,
         };
         let resolved = resolver.resolve().await?;
         Ok((repository, resolved))

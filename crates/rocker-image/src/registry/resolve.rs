@@ -5,8 +5,8 @@ use rocker_types::{Algorithm, Digest, ImageConfig, ImageRef, Platform};
 use super::fetch::{Body, Repository};
 use super::{PullError, RegistryError};
 use crate::document::{
-    Descriptor, Document, DocumentError, DocumentKind, Index, MAX_CONFIG_BYTES, MAX_INDEX_DEPTH,
-    Manifest, digest_of, parse_config, verify,
+    Descriptor, Document, DocumentError, DocumentKind, DocumentLimits, Index, Manifest, digest_of,
+    parse_config, verify,
 };
 use crate::store::Store;
 
@@ -20,6 +20,16 @@ pub(super) struct Resolved {
     pub(super) config_bytes: Vec<u8>,
 }
 
+/// Which manifest a reference means for one platform.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    /// The outermost index, if there was one.
+    pub(super) index: Option<Index>,
+    pub(super) manifest: Manifest,
+    /// What the config must be for.
+    promised: Option<Platform>,
+}
+
 /// Resolves one reference.
 #[derive(Debug)]
 pub(super) struct Resolver<'a> {
@@ -28,12 +38,19 @@ pub(super) struct Resolver<'a> {
     pub(super) reference: &'a ImageRef,
     /// As the user named it.
     pub(super) platform: Option<&'a Platform>,
+    pub(super) limits: &'a DocumentLimits,
 }
 
 impl Resolver<'_> {
     /// Follows indexes down to the manifest for the platform, and reads its config.
     /// Documents that the store has are not fetched again, except what a tag means.
     pub(super) async fn resolve(&self) -> Result<Resolved, PullError> {
+        let chosen = self.choose().await?;
+        self.finish(chosen).await
+    }
+
+    /// The same without the config, which is a blob already.
+    pub(super) async fn choose(&self) -> Result<Chosen, PullError> {
         let host = Platform::host();
         let mut document = match self.reference.digest() {
             Some(digest) => self.by_digest(digest, None).await?,
@@ -44,10 +61,14 @@ impl Resolver<'_> {
         };
         let mut outermost = None;
         let mut promised = self.platform.cloned();
-        for _ in 0..MAX_INDEX_DEPTH {
+        for _ in 0..self.limits.index_depth {
             let index = match document {
                 Document::Manifest(manifest) => {
-                    return self.finish(outermost, manifest, promised.as_ref()).await;
+                    return Ok(Chosen {
+                        index: outermost,
+                        manifest,
+                        promised,
+                    });
                 }
                 Document::Index(index) => index,
             };
@@ -61,19 +82,25 @@ impl Resolver<'_> {
                 .await?;
             outermost = outermost.or(Some(index));
         }
-        Err(self.document_error(DocumentError::IndexTooDeep {
-            limit: MAX_INDEX_DEPTH,
-        }))
+        // a chain of the most that there may be ends here with its manifest
+        match document {
+            Document::Manifest(manifest) => Ok(Chosen {
+                index: outermost,
+                manifest,
+                promised,
+            }),
+            Document::Index(_) => Err(self.document_error(self.limits.too_many_indexes())),
+        }
     }
 
-    async fn finish(
-        &self,
-        index: Option<Index>,
-        manifest: Manifest,
-        promised: Option<&Platform>,
-    ) -> Result<Resolved, PullError> {
+    async fn finish(&self, chosen: Chosen) -> Result<Resolved, PullError> {
+        let Chosen {
+            index,
+            manifest,
+            promised,
+        } = chosen;
         let config_bytes = self.config_bytes(&manifest.config).await?;
-        let config = parse_config(&config_bytes, &manifest, promised)
+        let config = parse_config(&config_bytes, &manifest, promised.as_ref(), self.limits)
             .map_err(|error| self.document_error(error))?;
         Ok(Resolved {
             index,
@@ -96,15 +123,14 @@ impl Resolver<'_> {
         let (bytes, announced) = match self.stored(digest) {
             Some(bytes) => (bytes, None),
             None => {
-                let body = self.repository.manifest(&digest.to_string()).await;
-                let body = body.map_err(|error| self.registry_error(error))?;
+                let body = self.manifest(&digest.to_string()).await?;
                 (body.bytes, body.content_type)
             }
         };
         verify(what, &bytes, digest, parent.map(|parent| parent.size)).map_err(fail)?;
         // the registry says what it is and so does the parent, and both must be right
-        let document =
-            Document::parse(bytes, announced.as_deref(), digest.clone()).map_err(fail)?;
+        let document = Document::parse(bytes, announced.as_deref(), digest.clone(), self.limits)
+            .map_err(fail)?;
         match parent {
             Some(parent) if parent.media_type != document.media_type() => {
                 Err(fail(DocumentError::Contradiction {
@@ -117,11 +143,7 @@ impl Resolver<'_> {
     }
 
     async fn by_tag(&self, tag: &str) -> Result<Document, PullError> {
-        let body = self
-            .repository
-            .manifest(tag)
-            .await
-            .map_err(|error| self.registry_error(error))?;
+        let body = self.manifest(tag).await?;
         let fail = |error| self.document_error(error);
         let Body {
             bytes,
@@ -134,24 +156,28 @@ impl Resolver<'_> {
             verify("manifest", &bytes, &digest, None).map_err(fail)?;
         }
         let digest = digest_of(Algorithm::Sha256, &bytes);
-        Document::parse(bytes, content_type.as_deref(), digest).map_err(fail)
+        Document::parse(bytes, content_type.as_deref(), digest, self.limits).map_err(fail)
+    }
+
+    async fn manifest(&self, reference: &str) -> Result<Body, PullError> {
+        let limit = self.limits.manifest_bytes;
+        let body = self.repository.manifest(reference, limit).await;
+        body.map_err(
+            |error| match matches!(error, RegistryError::TooLong { .. }) {
+                true => self.document_error(self.limits.manifest_too_long()),
+                false => self.registry_error(error),
+            },
+        )
     }
 
     async fn config_bytes(&self, config: &Descriptor) -> Result<Vec<u8>, PullError> {
         let fail = |error| self.document_error(error);
-        if config.size > MAX_CONFIG_BYTES {
-            return Err(fail(DocumentError::TooLarge {
-                what: "config",
-                limit: MAX_CONFIG_BYTES,
-            }));
-        }
+        self.limits.check_config(config.size).map_err(fail)?;
         let bytes = match self.stored(&config.digest) {
             Some(bytes) => bytes,
             None => {
-                let body = self
-                    .repository
-                    .small_blob(&config.digest, MAX_CONFIG_BYTES)
-                    .await;
+                let limit = self.limits.config_bytes;
+                let body = self.repository.small_blob(&config.digest, limit).await;
                 body.map_err(|error| self.registry_error(error))?.bytes
             }
         };

@@ -1,6 +1,8 @@
-//! How much a layer may ask for.
+//! How much an image may ask for.
 
-/// What unpacking one layer may cost; whoever goes beyond is refused with the limit's name.
+use crate::document::DocumentLimits;
+
+/// What taking an image in may cost, each of its layers and its documents; whoever goes beyond is refused with the limit's name.
 ///
 /// The defaults fit every image we know of by an order of magnitude.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct UnpackLimits {
     /// Memory for what must be kept until the end: names of directories, whose times are set
     /// last, and of links into layers below.
     pub index_bytes: usize,
+    /// What the documents of an image may ask for.
+    pub documents: DocumentLimits,
 }
 
 impl Default for UnpackLimits {
@@ -48,6 +52,7 @@ impl Default for UnpackLimits {
             ratio_grace_bytes: 1 << 30,
             zstd_window_log: 25,
             index_bytes: 64 << 20,
+            documents: DocumentLimits::default(),
         }
     }
 }
@@ -62,6 +67,9 @@ impl LimitExceeded {
             ),
             "keep_free_percent" => {
                 format!("free some space, or set limits.{limit} in /etc/rocker/config.toml")
+            }
+            "layers" => {
+                format!("squash the image, or set limits.{limit} in /etc/rocker/config.toml")
             }
             // the kernel's own
             "path_bytes" | "component_bytes" => return None,

@@ -217,7 +217,12 @@ fn hopeless_answers() -> Vec<Hopeless> {
             Invalid,
             "not valid",
         ),
-        (On::Manifest, huge, Tampered, "longer than 4194304 bytes"),
+        (
+            On::Manifest,
+            huge,
+            Invalid,
+            "exceeds the limit manifest_bytes of 4194304",
+        ),
         (
             On::Manifest,
             Action::ContentType(index),

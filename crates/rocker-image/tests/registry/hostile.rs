@@ -51,7 +51,7 @@ fn manifests_that_lie_are_refused() {
             "/config/size",
             json!(9 << 20),
             Invalid,
-            "larger than the limit",
+            "exceeds the limit config_bytes",
         ),
         ("/config/digest", json!(zeros), NotFound, &zeros),
         ("/schemaVersion", json!(1), Unsupported, "schema 1"),

@@ -11,7 +11,7 @@ use crate::cgroup::{Cgroup, CgroupPlan, Version};
 use crate::executable;
 use crate::init::{ContainerPlan, Launch};
 use crate::plan::{CgroupMount, PlanError, Sysctl, plan_mounts};
-use crate::rootfs::{Blueprint, OverlayPlan, RootSource};
+use crate::rootfs::{Blueprint, OverlayPlan, RootSource, Writable};
 use crate::seccomp;
 use crate::spec::{ContainerSpec, RootfsSpec, StdioFds};
 
@@ -104,9 +104,11 @@ fn root_source(rootfs: &RootfsSpec) -> RootSource {
             ..
         } => RootSource::Overlay(OverlayPlan {
             lowers: lowers.clone(),
-            upper: upper.clone(),
-            work: work.clone(),
-            volatile: *volatile,
+            writable: Some(Writable {
+                upper: upper.clone(),
+                work: work.clone(),
+                volatile: *volatile,
+            }),
         }),
         RootfsSpec::Directory { path, .. } => RootSource::Directory(path.clone()),
     }

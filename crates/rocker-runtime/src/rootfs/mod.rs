@@ -11,9 +11,11 @@ mod mask;
 mod overlay;
 mod pivot;
 mod root;
+mod view;
 
 pub(crate) use apply::{Assembly, Blueprint, RootSource};
 pub(crate) use dev::Terminal;
-pub(crate) use overlay::OverlayPlan;
+pub(crate) use overlay::{OverlayPlan, Writable};
 pub(crate) use pivot::enter_working_directory;
 pub(crate) use root::Root;
+pub use view::{MountLayersError, Unmount, is_mount_point, mount_layers, unmount};

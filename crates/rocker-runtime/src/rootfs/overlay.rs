@@ -11,16 +11,31 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountFlags};
 
-use super::filesystem::{FilesystemError, Parameter, new_filesystem};
+use super::filesystem::{FilesystemError, Parameter, attach, new_filesystem};
 
 /// The directories of an overlay.
 #[derive(Clone, Debug)]
 pub(crate) struct OverlayPlan {
     /// Topmost first.
     pub(crate) lowers: Vec<PathBuf>,
+    /// Where writes go; without it the overlay is to be read only.
+    pub(crate) writable: Option<Writable>,
+}
+
+/// What makes an overlay one that can be written to.
+#[derive(Clone, Debug)]
+pub(crate) struct Writable {
     pub(crate) upper: PathBuf,
     pub(crate) work: PathBuf,
     pub(crate) volatile: bool,
+}
+
+impl OverlayPlan {
+    fn directories(&self) -> impl Iterator<Item = &PathBuf> {
+        let writable = self.writable.iter();
+        let writable = writable.flat_map(|writable| [&writable.upper, &writable.work]);
+        self.lowers.iter().chain(writable)
+    }
 }
 
 /// `fsconfig(2)` takes at most this much in one string, its final NUL not counted.
@@ -38,26 +53,60 @@ const FIXED: [Parameter<'static>; 2] = [
     Parameter::Text("redirect_dir", "nofollow"),
 ];
 
-/// Mounts the overlay, detached. Leaves the working directory in the layers' common ancestor.
+/// Mounts the overlay on `target`. Leaves the working directory in the layers' common ancestor.
 ///
 /// Since Linux 6.7 layers are added one by one, 500 at most and without a limit of length.
 /// Before that, the options are one page of text, in which descriptors name the layers.
+pub(crate) fn mount_overlay_on(
+    plan: &OverlayPlan,
+    target: &Path,
+    flags: MountFlags,
+) -> Result<(), FilesystemError> {
+    let mounted = newest_first(
+        || mount_by_context(plan, attributes_of(flags)).map(Some),
+        || mount_options_on(plan, target, flags).map(|()| None),
+    )?;
+    let Some(mount) = mounted else { return Ok(()) };
+    let put = || attach(mount.as_fd(), open_place(target)?.as_fd());
+    put().map_err(|source| FilesystemError {
+        source,
+        message: String::new(),
+    })
+}
+
+/// As [`mount_overlay_on`], detached.
 pub(crate) fn mount_overlay(plan: &OverlayPlan) -> Result<OwnedFd, FilesystemError> {
+    newest_first(
+        || mount_by_context(plan, MountAttrFlags::empty()),
+        || mount_by_options(plan),
+    )
+}
+
+/// The new way to mount, or the old one where the kernel does not know the new.
+fn newest_first<T>(
+    new: impl FnOnce() -> Result<T, FilesystemError>,
+    old: impl FnOnce() -> io::Result<T>,
+) -> Result<T, FilesystemError> {
+    let with = |message| move |source| FilesystemError { source, message };
     if crate::kernel::version().is_some_and(|version| version < CONTEXT_SINCE) {
-        return mount_by_options(plan).map_err(|source| FilesystemError {
-            source,
-            message: String::new(),
-        });
+        return old().map_err(with(String::new()));
     }
-    match mount_by_context(plan) {
-        Err(error) if lacks_lowerdir_plus(&error.source) => {
-            mount_by_options(plan).map_err(|source| FilesystemError {
-                source,
-                message: error.message,
-            })
-        }
+    match new() {
+        Err(error) if lacks_lowerdir_plus(&error.source) => old().map_err(with(error.message)),
         result => result,
     }
+}
+
+fn attributes_of(flags: MountFlags) -> MountAttrFlags {
+    let table = [
+        (MountFlags::RDONLY, MountAttrFlags::MOUNT_ATTR_RDONLY),
+        (MountFlags::NOSUID, MountAttrFlags::MOUNT_ATTR_NOSUID),
+        (MountFlags::NODEV, MountAttrFlags::MOUNT_ATTR_NODEV),
+    ];
+    let set = table.into_iter().filter(|(flag, _)| flags.contains(*flag));
+    set.fold(MountAttrFlags::empty(), |all, (_, attribute)| {
+        all | attribute
+    })
 }
 
 /// What kernels without `lowerdir+` answer, or with too long a path for it.
@@ -68,7 +117,10 @@ fn lacks_lowerdir_plus(error: &io::Error) -> bool {
         .contains(&error.raw_os_error())
 }
 
-fn mount_by_context(plan: &OverlayPlan) -> Result<OwnedFd, FilesystemError> {
+fn mount_by_context(
+    plan: &OverlayPlan,
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd, FilesystemError> {
     let plain = |source: Errno| FilesystemError {
         source: source.into(),
         message: String::new(),
@@ -84,24 +136,27 @@ fn mount_by_context(plan: &OverlayPlan) -> Result<OwnedFd, FilesystemError> {
         Ok(text.to_owned())
     };
     let lowers: Vec<String> = plan.lowers.iter().map(relative).collect::<Result<_, _>>()?;
-    let (upper, work) = (relative(&plan.upper)?, relative(&plan.work)?);
+    let writable = plan.writable.as_ref();
+    let upper = writable.map(|w| relative(&w.upper)).transpose()?;
+    let work = writable.map(|w| relative(&w.work)).transpose()?;
     let mut parameters: Vec<_> = lowers
         .iter()
         .map(|l| Parameter::Text("lowerdir+", l))
         .collect();
     parameters.extend(FIXED);
-    parameters.push(Parameter::Text("upperdir", &upper));
-    parameters.push(Parameter::Text("workdir", &work));
-    if plan.volatile {
+    parameters.extend(upper.as_deref().map(|d| Parameter::Text("upperdir", d)));
+    parameters.extend(work.as_deref().map(|d| Parameter::Text("workdir", d)));
+    if writable.is_some_and(|writable| writable.volatile) {
         parameters.push(Parameter::Flag("volatile"));
     }
-    new_filesystem("overlay", &parameters, MountAttrFlags::empty())
+    new_filesystem("overlay", &parameters, attributes)
 }
 
 /// The deepest directory that holds every layer, and is none of them.
 fn common_ancestor(plan: &OverlayPlan) -> PathBuf {
-    let mut base = plan.upper.parent().unwrap_or(Path::new("/")).to_path_buf();
-    for path in plan.lowers.iter().chain([&plan.work]) {
+    let first = plan.directories().next().and_then(|first| first.parent());
+    let mut base = first.unwrap_or(Path::new("/")).to_path_buf();
+    for path in plan.directories() {
         while !path.starts_with(&base) || path.as_path() == base.as_path() {
             if !base.pop() {
                 break;
@@ -114,33 +169,39 @@ fn common_ancestor(plan: &OverlayPlan) -> PathBuf {
 /// The old way: one page of options. The overlay is mounted over its own upper directory,
 /// which nobody else sees here, and cloned from there.
 pub(crate) fn mount_by_options(plan: &OverlayPlan) -> io::Result<OwnedFd> {
-    let open = |path: &PathBuf| {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::open(path, flags, Mode::empty())
-    };
-    let lowers: Vec<OwnedFd> = plan.lowers.iter().map(open).collect::<Result<_, _>>()?;
-    let (upper, work) = (open(&plan.upper)?, open(&plan.work)?);
+    let place = plan.writable.as_ref().map(|writable| &writable.upper);
+    let place = place.ok_or(Errno::INVAL)?;
+    mount_options_on(plan, place, MountFlags::empty())?;
+    super::filesystem::clone_of(open_place(place)?.as_fd(), rocker_sys::mount::Reach::Mount)
+}
+
+fn mount_options_on(plan: &OverlayPlan, target: &Path, flags: MountFlags) -> io::Result<()> {
+    let opened: Vec<OwnedFd> = plan
+        .directories()
+        .map(|directory| open_place(directory))
+        .collect::<Result<_, _>>()?;
     rustix::process::chdir("/proc/self/fd")?;
-    let names: Vec<String> = lowers.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
+    let names: Vec<String> = opened.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
+    let (lowers, writable) = names.split_at(plan.lowers.len());
     let mut options = format!(
-        "index=off,redirect_dir=nofollow,lowerdir={},upperdir={},workdir={}",
-        names.join(":"),
-        upper.as_raw_fd(),
-        work.as_raw_fd(),
+        "index=off,redirect_dir=nofollow,lowerdir={}",
+        lowers.join(":")
     );
-    if plan.volatile {
+    if let [upper, work] = writable {
+        options.push_str(&format!(",upperdir={upper},workdir={work}"));
+    }
+    if plan.writable.as_ref().is_some_and(|w| w.volatile) {
         options.push_str(",volatile");
     }
     let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
-    rustix::mount::mount(
-        "overlay",
-        &plan.upper,
-        "overlay",
-        MountFlags::empty(),
-        &*options,
-    )?;
-    let mounted = open(&plan.upper)?;
-    super::filesystem::clone_of(mounted.as_fd(), rocker_sys::mount::Reach::Mount)
+    Ok(rustix::mount::mount(
+        "overlay", target, "overlay", flags, &*options,
+    )?)
+}
+
+fn open_place(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
 #[cfg(test)]
@@ -158,9 +219,11 @@ mod tests {
         let path = |name: String| dir.path().join(name);
         let mut plan = OverlayPlan {
             lowers: Vec::new(),
-            upper: path("upper".into()),
-            work: path("work".into()),
-            volatile: true,
+            writable: Some(Writable {
+                upper: path("upper".into()),
+                work: path("work".into()),
+                volatile: true,
+            }),
         };
         for number in 0..127 {
             let layer = path(format!("layer-{number:058}"));
@@ -168,14 +231,19 @@ mod tests {
             fs_err::write(layer.join(number.to_string()), "").unwrap();
             plan.lowers.push(layer);
         }
-        fs_err::create_dir(&plan.upper).unwrap();
-        fs_err::create_dir(&plan.work).unwrap();
+        for name in ["upper", "work", "view"] {
+            fs_err::create_dir(path(name.into())).unwrap();
+        }
 
         let mount = mount_by_options(&plan).unwrap();
+        plan.writable = None;
+        let view = path("view".into());
+        mount_options_on(&plan, &view, MountFlags::RDONLY).unwrap();
 
         for name in ["0", "126"] {
             let flags = OFlags::PATH | OFlags::CLOEXEC;
             rustix::fs::openat(&mount, name, flags, Mode::empty()).unwrap();
+            assert!(view.join(name).exists(), "{name}");
         }
         rustix::process::chdir("/").unwrap();
     }
@@ -184,9 +252,11 @@ mod tests {
     fn layers_are_named_from_their_common_ancestor() {
         let plan = |lower: &str, upper: &str| OverlayPlan {
             lowers: vec![lower.into()],
-            upper: upper.into(),
-            work: "/var/lib/rocker/containers/c/work".into(),
-            volatile: false,
+            writable: Some(Writable {
+                upper: upper.into(),
+                work: "/var/lib/rocker/containers/c/work".into(),
+                volatile: false,
+            }),
         };
         let table = [
             (

@@ -101,11 +101,11 @@ fn bad_configs_are_refused_by_name() {
     let twice = config()
         .to_string()
         .replacen("\"os\"", "\"os\":\"windows\",\"os\"", 1);
-    let error = parse_config(twice.as_bytes(), &parsed_manifest(&manifest()), None).unwrap_err();
+    let error = default_config(twice.as_bytes()).unwrap_err();
     assert!(matches!(error, DocumentError::Syntax { .. }), "{error}");
-    let huge = vec![b' '; usize::try_from(MAX_CONFIG_BYTES).unwrap() + 1];
-    let error = parse_config(&huge, &parsed_manifest(&manifest()), None).unwrap_err();
-    assert!(matches!(error, DocumentError::TooLarge { .. }), "{error}");
+    let huge = vec![b' '; usize::try_from(DocumentLimits::default().config_bytes).unwrap() + 1];
+    let error = default_config(&huge).unwrap_err();
+    assert!(matches!(error, DocumentError::Limit(_)), "{error}");
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn refused_fields() -> Vec<Refused> {
     let field = |pointer: &str, value: Value| (with(manifest(), pointer, value), None);
     let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
     let helm = "application/vnd.cncf.helm.config.v1+json";
-    let many = vec![descriptor(OCI_GZIP, 2); MAX_LAYERS + 1];
+    let many = vec![descriptor(OCI_GZIP, 2); DocumentLimits::default().layers + 1];
     let by_position = json!([OCI_GZIP, hex(2), 2]);
     let cases = [
         (field("/config", Value::Null), "config is missing"),
@@ -209,7 +209,6 @@ fn what_is_no_json_object_is_refused() {
         "null",
         "<!DOCTYPE html>",
         &whole[..whole.len() - 1],
-        &deep,
         &twice,
         &nested,
         &annotation,
@@ -220,6 +219,11 @@ fn what_is_no_json_object_is_refused() {
             &text[..text.len().min(80)]
         );
     }
+    let refused = parse_text(&deep, None);
+    assert!(
+        matches!(&refused, Err(DocumentError::Limit(limit)) if limit.limit == "json_depth"),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -227,11 +231,12 @@ fn a_manifest_has_four_mebibytes() {
     let padding = |length: usize| {
         with(manifest(), "/annotations", json!({"x": "y".repeat(length)})).to_string()
     };
-    let room = usize::try_from(MAX_MANIFEST_BYTES).unwrap() - padding(0).len();
+    let room =
+        usize::try_from(DocumentLimits::default().manifest_bytes).unwrap() - padding(0).len();
     assert!(parse_text(&padding(room), None).is_ok());
     assert!(matches!(
         parse_text(&padding(room + 1), None),
-        Err(DocumentError::TooLarge { .. })
+        Err(DocumentError::Limit(_))
     ));
 }
 

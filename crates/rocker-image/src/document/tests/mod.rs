@@ -68,7 +68,12 @@ fn with(document: Value, pointer: &str, value: Value) -> Value {
 
 fn parse_text(text: &str, announced: Option<&str>) -> Result<Document, DocumentError> {
     let digest = digest_of(Algorithm::Sha256, text.as_bytes());
-    Document::parse(text.as_bytes().to_vec(), announced, digest)
+    Document::parse(
+        text.as_bytes().to_vec(),
+        announced,
+        digest,
+        &DocumentLimits::default(),
+    )
 }
 
 fn parse(document: &Value, announced: Option<&str>) -> Result<Document, DocumentError> {
@@ -99,6 +104,11 @@ fn platform(text: &str) -> Platform {
     text.parse().unwrap()
 }
 
+fn default_config(raw: &[u8]) -> Result<rocker_types::ImageConfig, DocumentError> {
+    let manifest = parsed_manifest(&manifest());
+    parse_config(raw, &manifest, None, &DocumentLimits::default())
+}
+
 fn read_config(
     document: &Value,
     wanted: Option<&str>,
@@ -108,6 +118,7 @@ fn read_config(
         document.to_string().as_bytes(),
         &parsed_manifest(&manifest()),
         wanted.as_ref(),
+        &DocumentLimits::default(),
     )
 }
 
@@ -167,8 +178,8 @@ proptest! {
     #[test]
     fn no_bytes_make_a_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let digest = digest_of(Algorithm::Sha256, &bytes);
-        let _ = Document::parse(bytes.clone(), None, digest);
-        let _ = parse_config(&bytes, &parsed_manifest(&manifest()), None);
+        let _ = Document::parse(bytes.clone(), None, digest, &DocumentLimits::default());
+        let _ = parse_config(&bytes, &parsed_manifest(&manifest()), None, &DocumentLimits::default());
     }
 
     #[test]
@@ -181,7 +192,7 @@ proptest! {
     fn what_is_accepted_keeps_its_promises(document in near_documents(), key in "(config|layers|manifests|mediaType)") {
         let good = with(manifest(), &format!("/{key}"), document);
         if let Ok(Document::Manifest(manifest)) = parse(&good, None) {
-            prop_assert!(!manifest.layers.is_empty() && manifest.layers.len() <= MAX_LAYERS);
+            prop_assert!(!manifest.layers.is_empty() && manifest.layers.len() <= DocumentLimits::default().layers);
             prop_assert!(manifest.layers.iter().all(|layer| layer.compression().is_some()));
             prop_assert!(manifest.layers.iter().all(|layer| i64::try_from(layer.size).is_ok()));
         }

@@ -108,7 +108,7 @@ fn is_same(original: &Manifest, layers: &[Descriptor]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::Document;
+    use crate::document::{Document, DocumentLimits};
 
     const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
@@ -126,7 +126,14 @@ mod tests {
 
     fn parse(bytes: &[u8], media_type: &str) -> Manifest {
         let digest = digest_of(Algorithm::Sha256, bytes);
-        match Document::parse(bytes.to_vec(), Some(media_type), digest).unwrap() {
+        match Document::parse(
+            bytes.to_vec(),
+            Some(media_type),
+            digest,
+            &DocumentLimits::default(),
+        )
+        .unwrap()
+        {
             Document::Manifest(manifest) => manifest,
             Document::Index(_) => panic!("an index"),
         }

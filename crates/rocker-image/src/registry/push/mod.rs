@@ -38,7 +38,7 @@ pub use provenance::Elsewhere;
 use super::fetch::{Errand, Repository, pull_scope};
 use super::retry::Retry;
 use super::{Endpoint, RegistryError, RegistryOptions, runtime};
-use crate::document::{Compression, Descriptor, Document, Format, Manifest};
+use crate::document::{Compression, Descriptor, Document, DocumentLimits, Format, Manifest};
 use crate::store::Store;
 use layer::Brought;
 use provenance::Provenance;
@@ -266,7 +266,7 @@ impl<'a> Push<'a> {
             manifest.config.digest == self.request.image_id
                 && manifest.layers.len() == self.request.layers.len()
         };
-        match Document::parse(bytes, None, digest.clone()) {
+        match Document::parse(bytes, None, digest.clone(), &DocumentLimits::LARGEST) {
             Ok(Document::Manifest(manifest)) if fits(&manifest) => Ok(Some(manifest)),
             Ok(Document::Manifest(_) | Document::Index(_)) | Err(_) => Ok(None),
         }

@@ -104,6 +104,20 @@ impl Store {
         Ok(layers)
     }
 
+    /// How many bytes [`remove_unfinished`](Self::remove_unfinished) would remove.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Access`] if `tmp/` cannot be read.
+    pub fn unfinished_bytes(&self) -> Result<u64, StoreError> {
+        let mut bytes: u64 = 0;
+        each_orphan(self, |orphan| {
+            bytes = bytes.saturating_add(orphan.contents.bytes());
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
     /// Removes what pulls left that ended early, whatever its age; how many bytes of content that
     /// were.
     ///
