@@ -1,6 +1,6 @@
 //! What a pull shows while it runs: on a terminal, in a log, to a program.
 
-use rocker_testkit::image::{Image, ImageBuilder, Layer};
+use rocker_testkit::image::{Blob, Image, ImageBuilder, Layer};
 use rocker_testkit::registry::{Action, On};
 use rocker_testkit::require;
 use serde_json::Value;
@@ -33,12 +33,45 @@ fn a_terminal_gets_a_bar_for_each_layer_and_one_for_all() {
     terminal.await_text("Pull complete");
     terminal.await_text("Digest: sha256:");
     terminal.await_text("Status: Downloaded newer image for");
+    // the end of that line, and the answer
+    terminal.await_text(&format!("{reference}\r\n"));
+    terminal.await_text(&format!("{reference}\r\n"));
     assert_eq!(terminal.wait(), 0);
     let screen = terminal.screen();
     for layer in &image.layers {
         let short = &layer.digest["sha256:".len()..][..12];
         assert!(screen.contains(short), "{short} in {screen:?}");
     }
+    assert!(!screen.contains("0/0"), "a bar without a look: {screen:?}");
+    // while they came, and at the end
+    let seen = terminal.lines_before("Pull complete");
+    let header = format!(
+        "1: Pulling from {}",
+        &reference[..reference.len() - ":1".len()]
+    );
+    assert_eq!(seen[0], header, "{seen:#?}");
+    let is_known = |line: &&String| {
+        let is_layer = |layer: &Blob| line.starts_with(&layer.digest["sha256:".len()..][..12]);
+        image.layers.iter().any(is_layer) || line.starts_with("Total")
+    };
+    let unknown = seen[1..].iter().find(|line| !is_known(line));
+    assert_eq!(unknown, None, "{seen:#?}");
+    let lines = terminal.lines();
+    let shorts = image
+        .layers
+        .iter()
+        .map(|layer| layer.digest["sha256:".len()..][..12].to_owned());
+    let layers = shorts.map(|short| format!("{short}: Pull complete"));
+    let expected: Vec<String> = [header]
+        .into_iter()
+        .chain(layers)
+        .chain([
+            format!("Digest: {}", image.manifest.digest),
+            format!("Status: Downloaded newer image for {reference}"),
+            reference.clone(),
+        ])
+        .collect();
+    assert_eq!(lines, expected);
     let mut again = host.terminal(["pull", &reference]);
     again.await_text("Already exists");
     again.await_text("Status: Image is up to date for");

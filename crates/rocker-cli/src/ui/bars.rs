@@ -1,7 +1,7 @@
 //! A bar for each layer and one for all of them.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rocker_engine::{LayerState, PullEvent};
@@ -17,7 +17,8 @@ const REDRAWS: u8 = 10;
 pub(crate) struct Bars {
     screen: MultiProgress,
     layers: Mutex<HashMap<Digest, Row>>,
-    total: ProgressBar,
+    /// Below the others, and only once there is anything to sum up.
+    total: OnceLock<ProgressBar>,
 }
 
 #[derive(Debug)]
@@ -31,13 +32,10 @@ struct Row {
 impl Bars {
     pub(super) fn new() -> Self {
         let target = ProgressDrawTarget::stderr_with_hz(REDRAWS);
-        let screen = MultiProgress::with_draw_target(target);
-        let total = screen.add(ProgressBar::new(0));
-        total.set_prefix("Total");
         Self {
-            screen,
+            screen: MultiProgress::with_draw_target(target),
             layers: Mutex::default(),
-            total,
+            total: OnceLock::new(),
         }
     }
 
@@ -62,7 +60,9 @@ impl Bars {
                 self.travel(digest, done, total);
                 self.show(digest, words(state), Look::Bar);
                 // what was here before says nothing about the network
-                self.total.reset_eta();
+                if let Some(total) = self.total.get() {
+                    total.reset_eta();
+                }
             }
             LayerState::Downloading { done, total } => {
                 self.travel(digest, done, total);
@@ -98,9 +98,14 @@ impl Bars {
         if rows.contains_key(layer) {
             return;
         }
-        let bar = self.screen.insert_before(&self.total, ProgressBar::new(0));
-        bar.set_style(Look::Words.style());
-        bar.set_prefix(layer.short().to_owned());
+        // what joins the screen as it is born would be drawn in the library's own look
+        let bar = ProgressBar::new(0)
+            .with_style(Look::Words.style())
+            .with_prefix(layer.short().to_owned());
+        let bar = match self.total.get() {
+            Some(total) => self.screen.insert_before(total, bar),
+            None => self.screen.add(bar),
+        };
         let (done, total) = (0, 0);
         rows.insert(layer.clone(), Row { bar, done, total });
     }
@@ -116,11 +121,15 @@ impl Bars {
         row.bar.set_position(done);
         let sum = |of: fn(&Row) -> u64| rows.values().map(of).fold(0, u64::saturating_add);
         let (done, total) = (sum(|row| row.done), sum(|row| row.total));
-        if total > 0 {
-            self.total.set_style(Look::Bar.style());
+        if total == 0 {
+            return;
         }
-        self.total.set_length(total);
-        self.total.set_position(done);
+        let bar = self.total.get_or_init(|| {
+            let bar = ProgressBar::new(total).with_style(Look::Bar.style());
+            self.screen.add(bar.with_prefix("Total"))
+        });
+        bar.set_length(total);
+        bar.set_position(done);
     }
 
     /// All of a layer has travelled.
@@ -142,7 +151,9 @@ impl Bars {
     }
 
     pub(super) fn finish(&self) {
-        self.total.finish_and_clear();
+        if let Some(total) = self.total.get() {
+            total.finish_and_clear();
+        }
         lock(&self.layers)
             .values()
             .for_each(|row| row.bar.abandon());

@@ -1,5 +1,6 @@
 use std::fs::File;
 use std::io::Write as _;
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,7 +11,11 @@ use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
 use super::patience;
 use super::process::{RockerCommand, await_exit, exit_code, send};
-use super::transcript::Transcript;
+use super::transcript::{Transcript, position};
+
+/// The size that a terminal has at first.
+const ROWS: u16 = 24;
+const COLUMNS: u16 = 80;
 
 /// A program on a terminal of its own: it leads a session whose controlling terminal is a pty
 /// that the test reads and types on.
@@ -29,7 +34,7 @@ impl Terminal {
 
     pub(super) fn start(command: &RockerCommand) -> Self {
         let OpenptyResult { master, slave } = openpty(None, None).expect("a pty");
-        tcsetwinsize(&slave, window(24, 80)).expect("a new pty takes a size");
+        tcsetwinsize(&slave, window(ROWS, COLUMNS)).expect("a new pty takes a size");
         // util-linux's setsid makes the session and the controlling terminal and then becomes
         // the program, so the child is rocker itself.
         let mut session = Command::new("setsid");
@@ -77,9 +82,22 @@ impl Terminal {
         );
     }
 
-    /// Everything on the screen so far.
+    /// Everything written to the terminal so far, as it was written.
     pub fn screen(&self) -> String {
         self.screen.text()
+    }
+
+    /// The lines that somebody sees who looks at the terminal now, without blanks at their ends
+    /// and without empty lines below the last.
+    pub fn lines(&self) -> Vec<String> {
+        shown(&self.screen.bytes())
+    }
+
+    /// The lines that somebody saw just before `text` was written first, or sees now.
+    pub fn lines_before(&self, text: &str) -> Vec<String> {
+        let bytes = self.screen.bytes();
+        let end = position(&bytes, text.as_bytes()).unwrap_or(bytes.len());
+        shown(&bytes[..end])
     }
 
     /// Changes the window's size, as dragging its corner does.
@@ -142,4 +160,15 @@ fn window(rows: u16, columns: u16) -> Winsize {
         ws_xpixel: 0,
         ws_ypixel: 0,
     }
+}
+
+/// What a terminal shows of all that was written to it.
+fn shown(written: &[u8]) -> Vec<String> {
+    let size = |length| NonZero::new(length).expect("a terminal is not empty");
+    let mut emulator = vt100::Parser::new(size(ROWS), size(COLUMNS), 0);
+    emulator.process(written);
+    let rows = emulator.screen().rows(0, COLUMNS);
+    let mut lines: Vec<String> = rows.map(|row| row.trim_end().to_owned()).collect();
+    while lines.pop_if(|line| line.is_empty()).is_some() {}
+    lines
 }

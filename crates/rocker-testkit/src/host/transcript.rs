@@ -103,7 +103,8 @@ impl Transcript {
     }
 }
 
-fn position(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+/// Where `needle` first stands in `haystack`.
+pub(crate) fn position(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack
         .windows(needle.len().max(1))
         .position(|window| window == needle)
