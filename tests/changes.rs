@@ -209,3 +209,60 @@ fn a_commit_is_the_container_on_top_of_its_image() {
     assert_eq!(host.rocker(["commit", "nobody"]).exit_code, 1);
     host.assert_nothing_left_behind();
 }
+
+#[test]
+fn a_commit_runs_as_its_container_was_told_to() {
+    let host = require!(host());
+    let image = rocker_testkit::image::ImageBuilder::busybox()
+        .env("FROM", "image")
+        .env("CHANGED", "no")
+        .set("StopSignal", "3")
+        .set("WorkingDir", "/")
+        .set("ExposedPorts", serde_json::json!({"80/tcp": {}}))
+        .set("Healthcheck", serde_json::json!({"Test": ["CMD", "true"]}))
+        .cmd(["echo", "lost"]);
+    let image = host.pulled("told:1", image);
+    let own = |name: &str, words: &[&str]| {
+        let create = ["create", "--name", name];
+        host.ok(create.iter().chain(words).copied());
+        host.ok(["commit", name, "made:1"]);
+        host.ok(["rm", "-v", name]);
+        let config = inspect(&host, "made:1", "{{json .Config}}");
+        serde_json::from_str::<serde_json::Value>(&config).expect("JSON")
+    };
+
+    let plain = own("plain", &["-t", &image]);
+    let config = inspect(&host, &image, "{{json .Config}}");
+    let config: serde_json::Value = serde_json::from_str(&config).expect("JSON");
+    assert_eq!(plain, config);
+
+    let flags = "-e FOO=1 -e CHANGED=yes --entrypoint sh -w /bin -u 0:5 --label lab=1 -p 8053:53/udp -v /data";
+    let mut words: Vec<&str> = flags.split(' ').collect();
+    words.extend(["--stop-signal", "INT", &image, "-c", "env; pwd; id -g"]);
+    let told = own("told", &words);
+    for (key, want) in [
+        ("/Env", r#"["FROM=image","CHANGED=yes","FOO=1"]"#),
+        ("/Entrypoint", r#"["sh"]"#),
+        ("/Cmd", r#"["-c","env; pwd; id -g"]"#),
+        ("/WorkingDir", r#""/bin""#),
+        ("/User", r#""0:5""#),
+        ("/Labels", r#"{"lab":"1"}"#),
+        ("/ExposedPorts", r#"{"53/udp":{},"80/tcp":{}}"#),
+        ("/Volumes", r#"{"/data":{}}"#),
+        ("/StopSignal", r#""SIGINT""#),
+        ("/Healthcheck", r#"{"Test":["CMD","true"]}"#),
+    ] {
+        let mut found = told.pointer(key).cloned();
+        if let Some(serde_json::Value::Array(words)) = &mut found {
+            // the base's own
+            words.retain(|word| !word.as_str().is_some_and(|word| word.starts_with("PATH=")));
+        }
+        let want = serde_json::from_str::<serde_json::Value>(want).expect("JSON");
+        assert_eq!(found, Some(want), "{key}: {told}");
+    }
+    let said = host.ok(["run", "--rm", "made:1"]);
+    for line in ["FOO=1", "CHANGED=yes", "/bin", "5"] {
+        assert!(said.lines().any(|said| said == line), "{line}: {said}");
+    }
+    host.assert_nothing_left_behind();
+}

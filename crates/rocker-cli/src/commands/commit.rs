@@ -11,7 +11,8 @@ use crate::exit_code::Status;
 ///
 /// The image has the layers of the container's own image and one more with what the container
 /// has changed, but for what is mounted in it. A running container stands still while its
-/// files are read. Prints the image's ID.
+/// files are read. Containers of the image are run as this one is: with its environment, command,
+/// user, working directory, labels, ports, volumes and stop signal. Prints the image's ID.
 #[derive(clap::Args, Debug)]
 #[command(
     after_long_help = "Examples:\n  rocker commit web web:patched\n  rocker commit -m 'with curl' -c 'CMD [\"curl\"]' box tools:curl"

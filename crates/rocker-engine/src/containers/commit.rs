@@ -15,6 +15,7 @@ use crate::crash::{self, CrashPoint};
 use crate::definition::Definition;
 use crate::engine::Engine;
 use crate::images::made_layers;
+use crate::resolve::process_config;
 
 /// How the lock is called that is held while a container stands still for a commit.
 const HELD_STILL: &str = ".still";
@@ -33,7 +34,8 @@ pub struct CommitOptions {
 }
 
 impl Engine {
-    /// Makes an image of a container: the layers of its own image, and one more.
+    /// Makes an image of a container: the layers of its own image, and one more. Its containers
+    /// are run as this one is, but for the `changes`.
     ///
     /// # Errors
     ///
@@ -58,6 +60,7 @@ impl Engine {
         let row = self.live.find(query)?;
         let definition = self.definition(&row)?;
         let mut config = self.config_of(&definition)?;
+        config.config = process_config(&config.config, &definition);
         ConfigChange::apply_all(&options.changes, &mut config.config)?;
         self.confirm_layers(&definition.layers)?;
         self.want_sweep()?;

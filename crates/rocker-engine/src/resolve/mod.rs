@@ -1,6 +1,7 @@
 //! From a request and an image to a [`Definition`]: every default decided, every user error
 //! found, nothing touched.
 
+mod back;
 mod error;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use rocker_types::{
 use crate::definition::{Definition, MountDefinition, NetworkMode, Resources};
 use crate::request::CreateRequest;
 
+pub(crate) use back::process_config;
 pub use error::ResolveError;
 
 /// The search path of a container whose image names none; docker's.
