@@ -166,14 +166,20 @@ fn a_prune_asks_and_takes_what_nobody_uses() {
     host.ok(["pull", "-q", &old]);
     host.ok(["create", "--name", "user", &image, "true"]);
 
-    let nothing_said = host.command(["image", "prune"]).stdin("").run();
-    assert_eq!(nothing_said.exit_code, 0, "{nothing_said:?}");
-    let no = host.command(["image", "prune"]).stdin("n\n").run();
-    assert_eq!((no.exit_code, no.stdout.as_str()), (0, ""), "{no:?}");
-    assert!(no.stderr.contains("[y/N]"), "{no:?}");
+    for said in ["", "n\n", "y\n"] {
+        let asked = host.command(["image", "prune", "-a"]).stdin(said).run();
+        let answer = (asked.exit_code, asked.stdout.as_str());
+        assert_eq!(answer, (1, ""), "{said:?}: {asked:?}");
+        assert!(asked.stderr.contains("hint: use -f"), "{asked:?}");
+    }
+    let mut terminal = host.terminal(["image", "prune"]);
+    terminal.await_text("[y/N]");
+    terminal.type_in("n\r");
+    assert_eq!(terminal.wait(), 0, "{}", terminal.screen());
     host.ok(["image", "exists", &old_id]);
 
-    let yes = host.command(["image", "prune"]).stdin("y\n").run();
+    let yes = host.command(["image", "prune"]);
+    let yes = yes.env("ROCKER_ASSUME_YES", "1").run();
     assert_eq!(yes.exit_code, 0, "{yes:?}");
     assert!(
         yes.stdout.contains(&format!("deleted: {old_id}\n")),

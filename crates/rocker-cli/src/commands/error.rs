@@ -29,6 +29,8 @@ pub(crate) enum CommandError {
     Terminal(#[source] io::Error),
     #[error("the input device is not a terminal: stdin is a file, a pipe or closed")]
     NotATerminal,
+    #[error("nobody said yes to this: stdin is not a terminal")]
+    NobodyToAsk,
     #[error("bars need a terminal, and standard error is none")]
     NoTerminalForProgress,
     #[error("the monitor of container {0} hung up before the container ended")]
@@ -130,6 +132,7 @@ impl Diagnose for CommandError {
             | Self::Reference(_)
             | Self::Template(_)
             | Self::NotATerminal
+            | Self::NobodyToAsk
             | Self::NoTerminalForProgress
             | Self::Config { .. }
             | Self::NoTerminalForLogin
@@ -158,6 +161,7 @@ impl Diagnose for CommandError {
             Self::Pump(PumpError::Session(error)) => error.hint(),
             Self::Usage(error) => error.hint.clone(),
             Self::NotATerminal => Some("leave out -t, or start rocker in a terminal".to_owned()),
+            Self::NobodyToAsk => Some("use -f, or set ROCKER_ASSUME_YES=1".to_owned()),
             Self::NoTerminalForProgress => Some("try --progress plain".to_owned()),
             Self::MonitorLost(container) => Some(format!(
                 "see `rocker inspect {container}` and `rocker logs {container}`"

@@ -80,6 +80,10 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     ("ROCKER_ROOT", "The directory of --root."),
     ("ROCKER_RUNROOT", "The directory of --runroot."),
+    (
+        "ROCKER_ASSUME_YES",
+        "1 answers every question of prune commands with yes.",
+    ),
     ("ROCKER_LOG", "The level of --log-level."),
     (
         "CONTAINERS_REGISTRIES_CONF",
