@@ -16,6 +16,7 @@ mod confinement;
 mod crash;
 mod disk_usage;
 mod exec;
+mod full_disk;
 mod host_report;
 mod image_names;
 mod images;

@@ -9,12 +9,12 @@ use rocker_testkit::require;
 use crate::host;
 
 /// The data directory on a small file system of its own, in this test's mount namespace.
-struct SmallDisk {
+pub(crate) struct SmallDisk {
     root: String,
 }
 
 impl SmallDisk {
-    fn mount(host: &Host, options: &str) -> Self {
+    pub(crate) fn mount(host: &Host, options: &str) -> Self {
         let root = host.root().to_string_lossy().into_owned();
         let options = format!("mode=0700,{options}");
         run_program(&["mount", "-t", "tmpfs", "-o", &options, "rocker-test", &root]);
@@ -36,7 +36,7 @@ impl Drop for SmallDisk {
 }
 
 /// Everything in the data directory but the databases, which may grow.
-fn files(host: &Host) -> Vec<String> {
+pub(crate) fn files(host: &Host) -> Vec<String> {
     let listed = run_program(&[
         "find",
         &host.root().to_string_lossy(),
@@ -52,7 +52,7 @@ fn files(host: &Host) -> Vec<String> {
     lines
 }
 
-fn assert_one_clear_error(output: &Output, context: &str) {
+pub(crate) fn assert_one_clear_error(output: &Output, context: &str) {
     assert_ne!(output.exit_code, 0, "{context}: {output:?}");
     let errors = output
         .stderr

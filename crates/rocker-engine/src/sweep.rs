@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rocker_db::{OwnerLock, SharedLock};
 use rocker_image::store::{Swept, Trash};
-use rocker_types::{ContainerId, Layout};
+use rocker_types::{ContainerId, Diagnose as _, ErrorKind, Layout};
 
 use crate::EngineError;
 use crate::engine::Engine;
@@ -63,6 +63,31 @@ impl Engine {
         }
         drop(alone);
         Ok(())
+    }
+
+    /// Does what makes layers and records them, while no sweep takes them away. What it made
+    /// before it failed takes no room when this returns, if nobody else works on images.
+    pub(crate) fn making_layers<T>(
+        &mut self,
+        make: impl FnOnce(&mut Self) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let using = using_images(&self.layout)?;
+        let made = make(self);
+        drop(using);
+        match &made {
+            Ok(_) => self.sweep_after_images()?,
+            Err(error) => self.sweep_after_failure(error),
+        }
+        made
+    }
+
+    /// Who was interrupted is not kept waiting: a later command does it.
+    pub(crate) fn sweep_after_failure(&mut self, failure: &EngineError) {
+        if failure.kind() != ErrorKind::Interrupted
+            && let Err(error) = self.sweep()
+        {
+            tracing::debug!(%error, after = %failure, "what a failed command wrote stays for now");
+        }
     }
 
     /// The end of a command that changes images and takes long anyway: sweeps, and spares the next

@@ -46,7 +46,15 @@ impl Engine {
         reference: Option<&ImageRef>,
         options: &CommitOptions,
     ) -> Result<Digest, EngineError> {
-        let using = crate::sweep::using_images(&self.layout)?;
+        self.making_layers(|engine| engine.commit_layer(query, reference, options))
+    }
+
+    fn commit_layer(
+        &mut self,
+        query: &ContainerQuery,
+        reference: Option<&ImageRef>,
+        options: &CommitOptions,
+    ) -> Result<Digest, EngineError> {
         let row = self.live.find(query)?;
         let definition = self.definition(&row)?;
         let mut config = self.config_of(&definition)?;
@@ -70,10 +78,7 @@ impl Engine {
         crash::point(CrashPoint::CommitAfterLayer);
         let layers = made_layers(committed);
         describe(&mut config, &layers, options);
-        let id = self.record_made(&config, &layers, reference)?;
-        drop(using);
-        self.sweep_after_images()?;
-        Ok(id)
+        self.record_made(&config, &layers, reference)
     }
 
     /// The config of the image that the container was made from.

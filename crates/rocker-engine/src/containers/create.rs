@@ -51,11 +51,17 @@ impl Engine {
             .record_draft(&draft, |tx| Ok(tx.intend(&draft.id, &creation)?))?
             .0;
         crash::point(CrashPoint::CreateAfterInsert);
-        if let Err(error) = self.make_volumes(&draft.definition) {
+        if let Err(error) = self.complete(&draft) {
             drop(draft.lock);
             self.recover_after(&error);
             return Err(error);
         }
+        Ok(CreatedContainer { id: draft.id, name })
+    }
+
+    /// What a recorded container takes to outlast a reboot.
+    fn complete(&mut self, draft: &Draft) -> Result<(), EngineError> {
+        self.make_volumes(&draft.definition)?;
         let row = self.live.container(&draft.id)?;
         if row.kept {
             self.durable()?.record_container(&row, &draft.volumes)?;
@@ -65,8 +71,7 @@ impl Engine {
         let tx = self.live.begin()?;
         tx.mark_durable(&draft.id)?;
         tx.release(&draft.id)?;
-        tx.commit()?;
-        Ok(CreatedContainer { id: draft.id, name })
+        Ok(tx.commit()?)
     }
 
     /// Decides everything about a new container and takes its lock.

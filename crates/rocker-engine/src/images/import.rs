@@ -38,24 +38,22 @@ impl Engine {
         reference: Option<&ImageRef>,
         options: &ImportOptions,
     ) -> Result<Digest, EngineError> {
-        let using = crate::sweep::using_images(&self.layout)?;
-        self.want_sweep()?;
-        let limits = self.limits;
-        let store = self.store()?;
-        let staged = store
-            .import(archive, &limits)
-            .map_err(|source| EngineError::Import {
-                source: Box::new(source),
-            })?;
-        let committed = store.commit(vec![ChainLayer::Staged(staged)])?;
-        crash::point(CrashPoint::ImportAfterCommit);
-        let layers = made_layers(committed);
-        let mut config = config(&layers, options);
-        ConfigChange::apply_all(&options.changes, &mut config.config)?;
-        let id = self.record_made(&config, &layers, reference)?;
-        drop(using);
-        self.sweep_after_images()?;
-        Ok(id)
+        self.making_layers(|engine| {
+            engine.want_sweep()?;
+            let limits = engine.limits;
+            let store = engine.store()?;
+            let staged = store
+                .import(archive, &limits)
+                .map_err(|source| EngineError::Import {
+                    source: Box::new(source),
+                })?;
+            let committed = store.commit(vec![ChainLayer::Staged(staged)])?;
+            crash::point(CrashPoint::ImportAfterCommit);
+            let layers = made_layers(committed);
+            let mut config = config(&layers, options);
+            ConfigChange::apply_all(&options.changes, &mut config.config)?;
+            engine.record_made(&config, &layers, reference)
+        })
     }
 
     /// Makes an image of the root file system in the archive that is at `url`, while it comes.

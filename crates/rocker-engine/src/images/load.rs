@@ -22,16 +22,15 @@ impl Engine {
         source: LoadSource,
         request: &LoadRequest<'_>,
     ) -> Result<Vec<LoadedImage>, EngineError> {
-        let using = crate::sweep::using_images(&self.layout)?;
-        self.want_sweep()?;
-        let images = exchange::load(self.store()?, source, request)
-            .map_err(|error| EngineError::Load(Box::new(error)))?;
-        crash::point(CrashPoint::LoadAfterCommit);
-        self.record_loaded(&images)?;
-        crash::point(CrashPoint::LoadAfterRecord);
-        drop(using);
-        self.sweep_after_images()?;
-        Ok(images)
+        self.making_layers(|engine| {
+            engine.want_sweep()?;
+            let images = exchange::load(engine.store()?, source, request)
+                .map_err(|error| EngineError::Load(Box::new(error)))?;
+            crash::point(CrashPoint::LoadAfterCommit);
+            engine.record_loaded(&images)?;
+            crash::point(CrashPoint::LoadAfterRecord);
+            Ok(images)
+        })
     }
 
     fn record_loaded(&mut self, images: &[LoadedImage]) -> Result<(), EngineError> {

@@ -8,7 +8,7 @@ use rocker_image::registry::{
     self, Endpoint, KnownLayer, PullProgress, PulledImage, RegistryOptions,
 };
 use rocker_image::store::Store;
-use rocker_types::{Diagnose as _, DiffId, Digest, ErrorKind, ImageRef, Platform};
+use rocker_types::{DiffId, Digest, ImageRef, Platform};
 
 use crate::EngineError;
 use crate::clock::now_ns;
@@ -72,18 +72,21 @@ impl Engine {
             Err(error) => {
                 drop(using);
                 // its documents may be another pull's by now: only who is alone can tell
-                if error.kind() != ErrorKind::Interrupted
-                    && let Err(error) = self.sweep()
-                {
-                    tracing::debug!(%error, "what a failed pull wrote stays for a later command");
-                }
+                self.sweep_after_failure(&error);
                 return Err(error);
             }
         };
         crash::point(CrashPoint::PullAfterCommit);
         let leftovers = std::mem::take(&mut pulled.leftovers);
         if let Err(error) = self.record(request, &pulled) {
-            leftovers.keep();
+            let is_full = matches!(&error, EngineError::Db(error) if error.is_of_full_disk());
+            if is_full {
+                // others need the room more than the next pull does
+                drop((leftovers, using));
+                self.sweep_after_failure(&error);
+            } else {
+                leftovers.keep();
+            }
             return Err(error);
         }
         crash::point(CrashPoint::PullAfterRecord);
