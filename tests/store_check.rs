@@ -552,6 +552,10 @@ fn what_cannot_be_put_right_says_why_and_what_to_do() {
 }
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table of losses, and what each comes to"
+)]
 fn rows_that_are_gone_or_untrue_are_found_and_come_back() {
     let host = require!(host());
     let image = furnish(&host);
@@ -721,7 +725,8 @@ fn what_the_dead_left_is_found_although_the_database_of_running_things_is_lost()
         fs_err::remove_file(host.runroot().join("live.db-wal")).expect("removed");
         fs_err::write(&live, [7; 5000]).expect("damage");
     };
-    let cases: [(&str, &dyn Fn(), &[&str]); 2] = [
+    type Case<'a> = (&'a str, &'a dyn Fn(), &'a [&'a str]);
+    let cases: [Case<'_>; 2] = [
         ("missing", &missing, &["ps"]),
         ("damaged", &damaged, &["system", "check", "--repair"]),
     ];
