@@ -5,7 +5,7 @@ use rusqlite::params;
 
 use super::{DurableDb, count_change};
 use crate::DbError;
-use crate::live::{ContainerRow, ExitRecord, parse};
+use crate::live::{ContainerRow, ExitRecord, parse, strings};
 
 /// A kept container as it stood when it was last written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,13 +78,17 @@ impl DurableDb {
         tx.commit().map_err(failed)
     }
 
-    /// Forgets a container.
+    /// Forgets a container; without a word on disk if it is not known.
     ///
     /// # Errors
     ///
     /// [`DbError::Query`].
     pub fn delete_container(&mut self, id: &ContainerId) -> Result<(), DbError> {
         let failed = DbError::query("forget a container");
+        let sql = "SELECT id FROM containers WHERE id = ?1";
+        if strings(&self.db, sql, &[&id.as_str()])?.is_empty() {
+            return Ok(());
+        }
         let tx = self.begin()?;
         tx.execute("DELETE FROM containers WHERE id = ?1", [id.as_str()])
             .map_err(&failed)?;
