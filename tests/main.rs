@@ -35,6 +35,7 @@ mod push;
 mod reach;
 mod registry;
 mod remote;
+mod repair;
 mod restart;
 mod resume;
 mod roundtrips;

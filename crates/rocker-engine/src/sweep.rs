@@ -9,6 +9,7 @@ use rocker_image::store::{Swept, Trash};
 use rocker_types::{ContainerId, Diagnose as _, ErrorKind, Layout};
 
 use crate::EngineError;
+use crate::containers::log_name;
 use crate::engine::Engine;
 use crate::trash::PendingTrash;
 
@@ -106,15 +107,12 @@ impl Engine {
 
     /// Moves layers of no image to the trash, if there are any.
     fn sweep_layers(&mut self, away: &mut Option<Trash>) -> Result<(), EngineError> {
-        let known: BTreeSet<_> = self.durable()?.layers()?.into_iter().collect();
-        let store = self.store()?;
-        store.sweep_deleted()?;
-        let unfinished = store.unfinished_layers()?;
-        let mut layers = store.layers()?;
-        layers.retain(|layer| !known.contains(layer) && !unfinished.contains(layer));
+        self.store()?.sweep_deleted()?;
+        let layers = self.unclaimed_layers()?;
         if layers.is_empty() {
             return Ok(());
         }
+        let store = self.store()?;
         let Ok(trash) = store.trash() else {
             // on a full disk there may be no room for a directory, but for what is deleted
             for layer in &layers {
@@ -144,6 +142,9 @@ impl Engine {
     /// Configs, manifests and indexes that belong to no image.
     fn sweep_blobs(&mut self) -> Result<(), EngineError> {
         let mut known: BTreeSet<String> = BTreeSet::new();
+        for (_, lost) in crate::spare::lost(&self.layout) {
+            known.extend(lost.blobs());
+        }
         for image in self.durable()?.images()? {
             known.insert(image.id.hex().to_owned());
             known.extend(image.manifest_digest.map(|digest| digest.hex().to_owned()));
@@ -219,13 +220,33 @@ pub(crate) fn ids_in(dir: &Path) -> Vec<ContainerId> {
         .collect()
 }
 
-/// Whether nothing in a container's directory was to outlive the container: nothing was
-/// written, overlayfs was told not to care (`volatile`, which only `--rm` gets), or the container
-/// was removed.
+/// Whether nothing in a container's directory was to outlive the container: overlayfs was told
+/// not to care (`volatile`, which only `--rm` gets), the container was removed, or it has neither a
+/// copy of its row nor anything that it wrote. What it wrote goes first when it is removed.
 fn is_disposable(container: &Path) -> bool {
-    let volatile = container.join(crate::lifecycle::VOLATILE_MARK);
-    let written =
-        fs_err::read_dir(container.join("upper")).is_ok_and(|mut upper| upper.next().is_some());
-    let removed = container.join(crate::spare::REMOVED_MARK);
-    !written || volatile.exists() || removed.exists()
+    let has = |name: &str| container.join(name).exists();
+    let was_empty = || {
+        let upper = container.join("upper");
+        !has(crate::spare::CONTAINER_COPY)
+            && has_nothing(&upper)
+            && !(upper.exists() && has_log(container))
+    };
+    has(crate::lifecycle::VOLATILE_MARK) || has(crate::spare::REMOVED_MARK) || was_empty()
+}
+
+/// Whether a container's directory has a log with a line in it.
+fn has_log(container: &Path) -> bool {
+    let name = container
+        .file_name()
+        .and_then(|id| id.to_str()?.parse().ok());
+    let log = name.map(|id: ContainerId| log_name(&id));
+    log.is_some_and(|log| fs_err::metadata(container.join(log)).is_ok_and(|log| log.len() > 0))
+}
+
+/// Whether a directory is empty or missing; one that cannot be read may hold anything.
+fn has_nothing(directory: &Path) -> bool {
+    match fs_err::read_dir(directory) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
 }

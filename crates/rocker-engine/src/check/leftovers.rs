@@ -26,6 +26,10 @@ impl Engine {
                 .map(|id| format!("layer {id} belongs to no image")),
         );
         report.add("leftovers", &orphans, REPAIR);
+        for (path, lost) in crate::spare::lost(&self.layout) {
+            let (detail, cure) = lost.tell(&path);
+            report.fail("lost", detail, Some(cure));
+        }
         self.check_directories(report)
     }
 
@@ -36,10 +40,7 @@ impl Engine {
         let Some(alone) = OwnerLock::try_alone(&lock)? else {
             return Ok(Vec::new());
         };
-        let recorded = self.durable()?.layers()?;
-        let unfinished = self.store()?.unfinished_layers()?;
-        let mut layers = self.store()?.layers()?;
-        layers.retain(|id| !recorded.contains(id) && !unfinished.contains(id));
+        let layers = self.unclaimed_layers()?;
         drop(alone);
         Ok(layers)
     }

@@ -42,5 +42,10 @@ impl Engine {
 
 /// The files of a container's log, named as docker names them.
 pub(crate) fn log_files(layout: &Layout, id: &ContainerId) -> LogFiles {
-    LogFiles::new(layout.container(id), format!("{id}-json.log"))
+    LogFiles::new(layout.container(id), log_name(id))
+}
+
+/// How the current file of a container's log is called, as in docker.
+pub(crate) fn log_name(id: &ContainerId) -> String {
+    format!("{id}-json.log")
 }

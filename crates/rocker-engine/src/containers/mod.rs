@@ -26,6 +26,6 @@ pub use signal::{STOP_TIMEOUT, StopTimeout};
 pub use start::{StartMode, Started};
 pub use volumes::Volume;
 
-pub(crate) use logs::log_files;
+pub(crate) use logs::{log_files, log_name};
 pub(crate) use remove::volumes_of_removal;
 pub(crate) use start::BUSY_PATIENCE;

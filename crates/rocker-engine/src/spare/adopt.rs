@@ -1,13 +1,18 @@
 //! From copies back to rows.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use rocker_db::{
     ContainerRow, ContainerState, DurableContainer, LayerRow, NewImage, OwnerLock, VolumeRow,
 };
+use rocker_image::store::StoreError;
 use rocker_types::{ContainerId, ContainerName, Digest, ImageConfig, ImageRef, VolumeName};
 
-use super::{Spare, SpareContainer, SpareImage, SpareVolume, container_path, names_in, read};
+use super::lost::lost_path;
+use super::{
+    Spare, SpareContainer, SpareImage, SpareVolume, container_path, names_in, read, remove,
+};
 use crate::EngineError;
 use crate::containers::BUSY_PATIENCE;
 use crate::engine::Engine;
@@ -51,6 +56,9 @@ impl Engine {
             containers: self.adopt_containers(after)?,
             volumes: self.adopt_volumes()?,
         };
+        if all {
+            self.keep_unknown_layers()?;
+        }
         self.durable()?.catch_up(newest)?;
         Ok(adopted)
     }
@@ -94,34 +102,63 @@ impl Engine {
 
     fn adopt_images(&mut self, all: bool, after: i64) -> Result<usize, EngineError> {
         let known: BTreeSet<Digest> = self.durable()?.image_ids()?.into_iter().collect();
-        let mut spares: Vec<Spare<SpareImage>> = names_in(&self.layout.images())
-            .iter()
-            .filter_map(|name| read(&self.layout.images().join(name)))
-            .filter(|spare: &Spare<SpareImage>| spare.generation > after)
+        let directory = self.layout.images();
+        let paths = names_in(&directory)
+            .into_iter()
+            .map(|name| directory.join(name));
+        let mut spares: Vec<(PathBuf, Spare<SpareImage>)> = paths
+            .filter_map(|path| {
+                let spare = read(&path)?;
+                Some((path, spare))
+            })
+            .filter(|(_, spare)| spare.generation > after)
             .collect();
         // a name that two of them have belongs to the newer
-        spares.sort_by_key(|spare| spare.generation);
+        spares.sort_by_key(|(_, spare)| spare.generation);
         let mut adopted = 0;
-        for Spare { row, .. } in &spares {
-            if self.adopt_image(row)? && !known.contains(&row.id) {
+        for (path, Spare { row, .. }) in &spares {
+            if !self.adopt_image(row)? {
+                self.set_lost_aside(path)?;
+            } else if !known.contains(&row.id) {
+                remove(&lost_path(&self.layout, &row.id))?;
                 adopted += 1;
             }
         }
         if all {
-            let of_copies = spares.into_iter().map(|spare| spare.row.id);
+            let of_copies = spares.into_iter().map(|(_, spare)| spare.row.id);
             adopted += self.adopt_nameless(&of_copies.collect())?;
         }
         Ok(adopted)
     }
 
+    /// Its config: the blob, or the copy's text where that has the right digest.
+    fn config_of_copy(&mut self, spare: &SpareImage) -> Result<Option<String>, EngineError> {
+        let store = self.store()?;
+        if let Ok(config) = store.read_blob(&spare.id) {
+            return Ok(Some(String::from_utf8_lossy(&config).into_owned()));
+        }
+        let Some(config) = &spare.config else {
+            return Ok(None);
+        };
+        match store.write_blob(&spare.id, config.as_bytes()) {
+            Ok(()) => Ok(Some(config.clone())),
+            Err(StoreError::BlobTampered { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// `false` if its config is gone too.
     fn adopt_image(&mut self, spare: &SpareImage) -> Result<bool, EngineError> {
-        let known = self.durable()?.image(&spare.id.to_string())?;
-        let config = match (self.store()?.read_blob(&spare.id), known) {
-            (Ok(config), _) => String::from_utf8_lossy(&config).into_owned(),
+        let config = match self.config_of_copy(spare)? {
             // it has lost names alone
-            (Err(_), Some(row)) => row.config,
-            (Err(_), None) => return Ok(false),
+            None => {
+                let known = self.durable()?.image(&spare.id.to_string())?;
+                known.map(|row| row.config)
+            }
+            config => config,
+        };
+        let Some(config) = config else {
+            return Ok(false);
         };
         let layers: Vec<LayerRow> = spare
             .layers
@@ -161,8 +198,8 @@ impl Engine {
         Ok(true)
     }
 
-    /// Images of which there is a config with all its layers, and nothing else: they come back
-    /// without a name.
+    /// Images of which there is a config and a layer, and nothing else: they come back without a
+    /// name.
     fn adopt_nameless(&mut self, known: &BTreeSet<Digest>) -> Result<usize, EngineError> {
         let mut adopted = 0;
         for hex in names_in(&self.layout.blobs().join("sha256")) {
@@ -179,20 +216,16 @@ impl Engine {
             let Ok(config) = serde_json::from_slice::<ImageConfig>(&bytes) else {
                 continue;
             };
-            let sizes = config.rootfs.diff_ids.iter().map(|layer| {
-                let size_bytes = store.layer_size(layer).ok()?;
-                store.has_layer(layer).then(|| LayerRow {
-                    diff_id: layer.clone(),
-                    size_bytes,
-                    blob: None,
-                })
-            });
-            let Some(layers) = sizes
-                .collect::<Option<Vec<_>>>()
-                .filter(|all| !all.is_empty())
-            else {
+            let layers = &config.rootfs.diff_ids;
+            if !layers.iter().any(|layer| store.has_layer(layer)) {
                 continue;
-            };
+            }
+            let rows = layers.iter().map(|layer| LayerRow {
+                diff_id: layer.clone(),
+                size_bytes: store.layer_size(layer).unwrap_or(0),
+                blob: None,
+            });
+            let layers: Vec<LayerRow> = rows.collect();
             self.record_image(&NewImage {
                 id: &id,
                 config: &String::from_utf8_lossy(&bytes),

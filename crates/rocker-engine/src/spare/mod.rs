@@ -1,7 +1,7 @@
 //! What only the database knows, kept once more beside the things that it is about.
 //!
 //! ```text
-//!   images/<id>.json                 names, layers, where it came from
+//!   images/<id>.json                 config, names, layers, where it came from
 //!   containers/<id>/container.json   definition, and how it stood last
 //!   volumes/<name>/volume.json       labels
 //! ```
@@ -17,6 +17,7 @@
 //! what counts.
 
 mod adopt;
+mod lost;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -31,9 +32,14 @@ use crate::EngineError;
 use crate::engine::Engine;
 
 pub(crate) use adopt::Adopted;
+pub(crate) use lost::lost;
 
-/// No copy is larger: a definition is bounded by what a command line can say.
-const SPARE_BYTES_MAX: u64 = 16 << 20;
+/// No copy is larger: a definition is bounded by what a command line can say, a config by what
+/// the store takes as a blob.
+const SPARE_BYTES_MAX: u64 = 64 << 20;
+
+/// The copy of a container's row, in the container's directory.
+pub(crate) const CONTAINER_COPY: &str = "container.json";
 
 /// Says of a container's directory that the container was removed, whatever else it holds.
 pub(crate) const REMOVED_MARK: &str = "removed";
@@ -46,10 +52,13 @@ pub(crate) struct Spare<T> {
     pub(crate) row: T,
 }
 
-/// What is kept of an image; its config is a blob.
+/// What is kept of an image.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SpareImage {
     pub(crate) id: Digest,
+    /// Its config once more, which is a blob too; none in copies of an earlier rocker.
+    #[serde(default)]
+    pub(crate) config: Option<String>,
     pub(crate) manifest_digest: Option<Digest>,
     pub(crate) pulled_ns: i64,
     pub(crate) names: Vec<String>,
@@ -96,7 +105,7 @@ pub(crate) fn image_path(layout: &Layout, id: &Digest) -> PathBuf {
 }
 
 pub(crate) fn container_path(layout: &Layout, id: &ContainerId) -> PathBuf {
-    layout.container(id).join("container.json")
+    layout.container(id).join(CONTAINER_COPY)
 }
 
 pub(crate) fn removed_mark(layout: &Layout, id: &ContainerId) -> PathBuf {
@@ -115,7 +124,8 @@ pub(crate) fn keep_image(layout: &Layout, durable: &DurableDb, id: &Digest) {
         match spare {
             Some(spare) => {
                 crate::engine::ensure_own_directory(&layout.images())?;
-                write(&path, &spare)
+                write(&path, &spare)?;
+                remove(&lost::lost_path(layout, id))
             }
             None => remove(&path),
         }
@@ -155,6 +165,7 @@ fn spare_image(durable: &DurableDb, id: &Digest) -> Result<Option<Spare<SpareIma
         generation,
         row: SpareImage {
             id: row.id,
+            config: Some(row.config),
             manifest_digest: row.manifest_digest,
             pulled_ns: row.pulled_ns,
             names: row.tags.iter().map(ImageRef::canonical).collect(),
@@ -297,7 +308,8 @@ impl Engine {
         let names = names_in(&self.layout.images());
         let ids = self.durable()?.image_ids()?;
         let known: BTreeSet<String> = ids.iter().map(|id| format!("{}.json", id.hex())).collect();
-        let unknown = names.into_iter().filter(|name| !known.contains(name));
+        let is_unknown = |name: &String| !known.contains(name) && !lost::is_lost(name);
+        let unknown = names.into_iter().filter(is_unknown);
         Ok(unknown
             .map(|name| self.layout.images().join(name))
             .collect())

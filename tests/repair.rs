@@ -1,0 +1,256 @@
+//! `system check --repair` where it cannot know everything: what it does not bring back it leaves
+//! where it is, and says so.
+
+use std::path::{Path, PathBuf};
+
+use rocker_testkit::Host;
+use rocker_testkit::host::{Output, run_program};
+use rocker_testkit::image::{ImageBuilder, Layer};
+use rocker_testkit::require;
+
+use crate::host;
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = fs_err::read_dir(directory).expect("a directory");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<String> = names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+/// The directories of layers.
+fn layers(host: &Host) -> Vec<String> {
+    let mut names = names_in(&host.root().join("layers"));
+    names.retain(|name| name.len() == 64);
+    names
+}
+
+/// The hex digits of an image's id.
+fn image_id(host: &Host, image: &str) -> String {
+    let id = crate::inspect(host, image, "{{.Id}}");
+    id.trim_start_matches("sha256:").to_owned()
+}
+
+fn config(host: &Host, id: &str) -> PathBuf {
+    host.root().join("blobs/sha256").join(id)
+}
+
+fn copy(host: &Host, id: &str) -> PathBuf {
+    host.root().join("images").join(format!("{id}.json"))
+}
+
+/// An image that came from no registry, with a file `/word`.
+fn import(host: &Host, name: &str, word: &str) -> String {
+    let tree = host.scratch().join(format!("tree-{word}"));
+    fs_err::create_dir(&tree).expect("a directory");
+    fs_err::write(tree.join("word"), word).expect("a file");
+    let archive = host.scratch().join(format!("{word}.tar"));
+    let (archive, tree) = (archive.to_string_lossy(), tree.to_string_lossy());
+    run_program(&["tar", "-C", &tree, "-cf", &archive, "."]);
+    host.ok(["import", &archive, name]);
+    image_id(host, name)
+}
+
+/// Leaves nothing of the database that anybody could read.
+fn ruin_database(host: &Host) {
+    host.await_monitors();
+    fs_err::write(host.root().join("rocker.db"), vec![7; 5000]).expect("noise");
+    for beside in ["rocker.db-wal", "rocker.db-shm"] {
+        let path = host.root().join(beside);
+        if path.exists() {
+            fs_err::remove_file(path).expect("removed");
+        }
+    }
+}
+
+fn repair(host: &Host) -> Output {
+    host.rocker(["system", "check", "--repair"])
+}
+
+/// Something to pull and to remove, after which a sweep looks for what nobody knows.
+fn sweep(host: &Host) {
+    let image = host.pulled(
+        "passing:by",
+        ImageBuilder::busybox().layer(Layer::new().file("passing", "by")),
+    );
+    host.ok(["rmi", &image]);
+}
+
+/// The copies as an earlier rocker wrote them.
+fn leave_configs_out(host: &Host) {
+    for name in names_in(&host.root().join("images")) {
+        let path = host.root().join("images").join(name);
+        let text = fs_err::read_to_string(&path).expect("a copy");
+        let (before, rest) = text.split_once("\"config\":\"").expect("a config");
+        let (_, after) = rest.split_once("}\",").expect("the end of the config");
+        fs_err::write(&path, format!("{before}{after}")).expect("a copy");
+    }
+}
+
+fn drop_what_was_set_aside(host: &Host) {
+    for name in names_in(&host.root()) {
+        if name.contains(".damaged-") {
+            fs_err::remove_file(host.root().join(name)).expect("removed");
+        }
+    }
+}
+
+#[test]
+fn an_imported_image_comes_back_without_database_and_config() {
+    let host = require!(host());
+    let id = import(&host, "own:1", "mine");
+    fs_err::remove_file(config(&host, &id)).expect("removed");
+    ruin_database(&host);
+
+    let repaired = repair(&host);
+
+    assert_eq!(repaired.exit_code, 0, "{repaired:?}");
+    assert!(repaired.stdout.contains("1 images"), "{repaired:?}");
+    assert_eq!(image_id(&host, "own:1"), id);
+    assert_eq!(host.rocker(["system", "check", "--deep"]).exit_code, 0);
+    host.ok(["rmi", "own:1"]);
+    drop_what_was_set_aside(&host);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn what_a_repair_cannot_bring_back_stays_until_it_comes_again() {
+    let host = require!(host());
+    let image = host.pulled(
+        "lost:1",
+        ImageBuilder::busybox().layer(Layer::new().file("word", "kept")),
+    );
+    host.ok([
+        "create",
+        "--name",
+        "web",
+        "--network",
+        "none",
+        &image,
+        "cat",
+        "/word",
+    ]);
+    let id = image_id(&host, &image);
+    let own = import(&host, "own:1", "mine");
+    let before = layers(&host);
+    leave_configs_out(&host);
+    for id in [&id, &own] {
+        fs_err::remove_file(config(&host, id)).expect("removed");
+    }
+    ruin_database(&host);
+
+    let repaired = repair(&host);
+    sweep(&host);
+
+    assert_eq!(repaired.exit_code, 1, "{repaired:?}");
+    for told in [
+        format!("image {image} could not be brought back"),
+        "rocker pull ".to_owned(),
+        "image own:1 could not be brought back".to_owned(),
+        "load or import it again".to_owned(),
+    ] {
+        assert!(repaired.stdout.contains(&told), "{told}: {repaired:?}");
+    }
+    assert_eq!(layers(&host), before);
+    let again = repair(&host);
+    assert!(again.stdout.contains("image own:1 could not"), "{again:?}");
+    let downloads = host.registry().blob_downloads();
+    host.ok(["pull", &image]);
+    assert_eq!(
+        host.registry().blob_downloads(),
+        downloads + 1,
+        "the config"
+    );
+    assert_eq!(host.ok(["start", "-a", "web"]), "kept");
+    let archive = host.scratch().join("mine.tar");
+    host.ok(["import", &archive.to_string_lossy(), "own:2"]);
+    // its config says when, so it is another image of the same layer
+    fs_err::remove_file(copy(&host, &own).with_extension("lost")).expect("given up");
+    assert_eq!(host.rocker(["system", "check", "--deep"]).exit_code, 0);
+    host.ok(["rm", "web"]);
+    host.ok(["rmi", &image, "own:2"]);
+    drop_what_was_set_aside(&host);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn layers_of_which_nothing_is_written_down_stay() {
+    let host = require!(host());
+    let id = import(&host, "own:1", "mine");
+    let broken = host.pulled(
+        "broken:1",
+        ImageBuilder::busybox().layer(Layer::new().file("word", "kept")),
+    );
+    let missing = crate::inspect(&host, &broken, "{{index .RootFS.Layers 0}}");
+    let missing = missing.trim_start_matches("sha256:").to_owned();
+    let broken = image_id(&host, &broken);
+    fs_err::remove_file(config(&host, &id)).expect("removed");
+    for id in [&id, &broken] {
+        fs_err::remove_file(copy(&host, id)).expect("removed");
+    }
+    run_program(&[
+        "rm",
+        "-r",
+        &host.root().join("layers").join(&missing).to_string_lossy(),
+    ]);
+    let before = layers(&host);
+    ruin_database(&host);
+
+    let repaired = repair(&host);
+    sweep(&host);
+
+    assert_eq!(repaired.exit_code, 1, "{repaired:?}");
+    assert!(
+        repaired.stdout.contains("of which image 1 layers are"),
+        "{repaired:?}"
+    );
+    let now = layers(&host);
+    assert!(before.iter().all(|layer| now.contains(layer)), "{now:?}");
+    assert_eq!(
+        host.ok(["images", "-q", "--no-trunc"]),
+        format!("sha256:{broken}")
+    );
+    fs_err::remove_file(host.root().join("images/unknown.lost")).expect("given up");
+    host.ok(["rmi", &broken]);
+    drop_what_was_set_aside(&host);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_container_that_nobody_knows_keeps_its_log() {
+    let host = require!(host());
+    let image = host.busybox();
+    let words = [
+        "run",
+        "--name",
+        "web",
+        "--network",
+        "none",
+        &image,
+        "echo",
+        "said",
+    ];
+    host.ok(words);
+    host.await_monitors();
+    let id = host.ok(["inspect", "-f", "{{.Id}}", "web"]);
+    let directory = host.root().join("containers").join(&id);
+    fs_err::write(directory.join("container.json"), "torn").expect("a copy");
+    ruin_database(&host);
+    fs_err::remove_file(host.runroot().join("live.db")).expect("removed");
+
+    let repaired = repair(&host);
+    sweep(&host);
+
+    assert!(
+        repaired.stdout.contains("belongs to no container"),
+        "{repaired:?}"
+    );
+    let log = fs_err::read_to_string(directory.join(format!("{id}-json.log")));
+    assert!(log.expect("the log").contains("said"));
+    run_program(&["rm", "-r", &directory.to_string_lossy()]);
+    host.ok(["rmi", &image]);
+    drop_what_was_set_aside(&host);
+    host.assert_nothing_left_behind();
+}
