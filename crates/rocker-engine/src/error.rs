@@ -7,7 +7,7 @@ use std::time::Duration;
 use rocker_db::{DbError, LockError};
 use rocker_image::exchange::{LoadError, SaveError};
 use rocker_image::registry::{DownloadError, PullError, PushError};
-use rocker_image::store::{ExportError, StoreError, TarError, UnpackError};
+use rocker_image::store::{ExportError, LayerFault, StoreError, UnpackError};
 use rocker_runtime::{CreateError, ExecError, SignalError, StartError};
 use rocker_types::DiffId;
 
@@ -65,7 +65,7 @@ pub enum EngineError {
         /// Which one.
         layer: DiffId,
         /// What is wrong with it.
-        source: Box<TarError>,
+        source: LayerFault,
     },
     #[error("no such image: {0}")]
     NoSuchImage(String),

@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 
 use rocker_db::ImageRow;
-use rocker_image::store::TarError;
 use rocker_types::{DiffId, Digest, ImageConfig, ImageRef, Platform};
 
 use crate::EngineError;
@@ -101,22 +100,13 @@ impl Engine {
 
     /// Believes layers that a boot before this one may have left half written, or refuses them.
     pub(crate) fn confirm_layers(&mut self, layers: &[DiffId]) -> Result<(), EngineError> {
+        let limits = self.limits;
         let store = self.store()?;
         for layer in layers {
-            if !store.is_doubtful(layer)? {
-                continue;
+            if let Some(source) = store.confirm_layer(layer, &limits)?.into_iter().next() {
+                let layer = layer.clone();
+                return Err(EngineError::LayerLost { layer, source });
             }
-            store.confirm_layer(layer).map_err(|source| match source {
-                TarError::Store(error) => error.into(),
-                source @ (TarError::NoRecipe { .. }
-                | TarError::Recipe { .. }
-                | TarError::FileChanged { .. }
-                | TarError::Changed { .. }
-                | TarError::Output { .. }) => EngineError::LayerLost {
-                    layer: layer.clone(),
-                    source: Box::new(source),
-                },
-            })?;
         }
         Ok(())
     }

@@ -162,7 +162,9 @@ impl Loader<'_> {
                 .insert((layer.name.clone(), layer.diff_id.clone()))
             {
                 let is_here = staged.contains(&layer.diff_id)
-                    || self.store.has_sound_layer(&layer.diff_id)?;
+                    || self
+                        .store
+                        .has_sound_layer(&layer.diff_id, &self.request.limits)?;
                 if !is_here {
                     staged.insert(layer.diff_id.clone());
                     chain.push(ChainLayer::Staged(self.unpack(layer)?));

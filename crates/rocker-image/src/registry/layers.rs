@@ -159,7 +159,7 @@ impl Pull<'_> {
     /// Whether a layer need not be fetched: it is in the store, and what the manifest says
     /// about its blob is what was verified when it came.
     fn is_present(&self, blob: &Descriptor, diff_id: &DiffId) -> Result<bool, PullError> {
-        let is_here = self.store.has_sound_layer(diff_id);
+        let is_here = self.store.has_sound_layer(diff_id, &self.request.limits);
         if !is_here.map_err(|error| self.store_error(error))? {
             return Ok(false);
         }

@@ -54,6 +54,12 @@ pub enum StoreError {
         /// Which layer.
         layer: DiffId,
     },
+    /// The layer is there, and what the store wrote down about it is not.
+    #[error("the record of layer {layer} is missing")]
+    NoRecord {
+        /// Which layer.
+        layer: DiffId,
+    },
     /// The blob is not in the store.
     #[error("blob {blob} is not in the store")]
     NoBlob {
@@ -121,6 +127,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether what the store wrote down about a layer is missing or damaged.
+    pub(super) fn is_of_record(&self) -> bool {
+        matches!(self, Self::Record { .. } | Self::NoRecord { .. })
+    }
+
     pub(super) fn access(
         attempt: &'static str,
         path: impl Into<PathBuf>,
@@ -142,7 +153,9 @@ impl Diagnose for StoreError {
             | Self::RootNotOurs { .. }
             | Self::RootWritableByOthers { .. } => ErrorKind::Denied,
             Self::NoLayer { .. } | Self::NoBlob { .. } => ErrorKind::NotFound,
-            Self::BlobTampered { .. } | Self::Record { .. } => ErrorKind::Tampered,
+            Self::BlobTampered { .. } | Self::Record { .. } | Self::NoRecord { .. } => {
+                ErrorKind::Tampered
+            }
             Self::LinkTargetMissing { .. } | Self::TooLarge { .. } => ErrorKind::Invalid,
             Self::Interrupted => ErrorKind::Interrupted,
             Self::OtherBase { .. } | Self::Kept { .. } => ErrorKind::Conflict,
@@ -159,8 +172,9 @@ impl Diagnose for StoreError {
             Self::OtherBase { .. } => {
                 Some("remove the other image that uses this layer, then pull again".into())
             }
-            Self::BlobTampered { .. } | Self::Record { .. } => {
-                Some("remove the image and pull it again".into())
+            Self::BlobTampered { .. } => Some("remove the image and pull it again".into()),
+            Self::Record { .. } | Self::NoRecord { .. } => {
+                Some("run `rocker system check --repair`".into())
             }
             Self::TooLarge { source, .. } => source.hint(),
             Self::NoLayer { .. }

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use fs_err::File;
 use rocker_types::{DiffId, Digest};
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +108,10 @@ impl Record {
     }
 
     /// Reads the record of a layer in the store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoLayer`], and [`StoreError::NoRecord`] for a layer that has lost it.
     pub(super) fn load(store: &Store, layer: &DiffId) -> Result<Self, StoreError> {
         Self::load_at(store.layers_fd(), &store.layout().layers(), layer)
     }
@@ -123,8 +127,11 @@ impl Record {
         let file = match openat(directory, record_name(layer), flags, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::NOENT) => {
-                return Err(StoreError::NoLayer {
-                    layer: layer.clone(),
+                let is_there = statat(directory, layer.hex(), AtFlags::SYMLINK_NOFOLLOW).is_ok();
+                let layer = layer.clone();
+                return Err(match is_there {
+                    true => StoreError::NoRecord { layer },
+                    false => StoreError::NoLayer { layer },
                 });
             }
             Err(errno) => return Err(StoreError::access("open", path)(errno.into())),

@@ -5,22 +5,25 @@
 //! that a layer of which the failure took a part is mistaken for a whole one. So a mark lies
 //! beside such a layer, `layers/<diff-id>.unsynced`, a symbolic link whose target is the id of the
 //! boot in which it was written. In that boot the layer is as good as any: all processes see the
-//! same page cache. In a later one it is not believed before its tar was made once more and
-//! had the right digest.
+//! same page cache. In a later one it is not believed before it was compared with what its archive
+//! unpacks to: the content of its files is not all that may be lost, and not every file system
+//! writes names in the order in which they were made.
 
-use std::io;
 use std::time::{Duration, SystemTime};
 
-use rocker_types::{Diagnose as _, DiffId, ErrorKind};
+use rocker_types::DiffId;
 use rustix::fs::{AtFlags, readlinkat, statat, symlinkat, syncfs, unlinkat};
 use rustix::io::Errno;
 
-use super::recipe::TarError;
 use super::record::Record;
-use super::{Store, StoreError};
+use super::{LayerFault, Store, StoreError, UnpackLimits};
 
 /// How the name of a mark ends.
 pub(super) const UNSYNCED: &str = ".unsynced";
+
+/// Follows the boot's id in a mark whose layer the kernel could not write: it says so once, and a
+/// later sync that succeeds proves nothing.
+const FAILED: &str = " failed";
 
 /// The kernel's name for the time since it was started; new with each start.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -72,16 +75,50 @@ impl Store {
                 true => self.mark(&name)?,
                 false => None,
             };
-            due.extend(mark.filter(|mark| mark.is_of_this_boot && mark.is_due(at_least)));
+            due.extend(
+                mark.filter(|mark| {
+                    mark.is_of_this_boot && !mark.has_failed && mark.is_due(at_least)
+                }),
+            );
         }
         if due.is_empty() && !is_needed {
             return Ok(());
         }
-        syncfs(self.layers_fd())
-            .map_err(|errno| StoreError::access("flush", self.layout().root())(errno.into()))?;
+        let synced = syncfs(self.layers_fd());
         let _lock = self.lock_layers()?;
-        due.iter()
-            .try_for_each(|mark| self.remove_mark(mark).map(drop))
+        match synced {
+            Ok(()) => due
+                .iter()
+                .try_for_each(|mark| self.remove_mark(mark).map(drop)),
+            Err(errno) => {
+                self.distrust_marked();
+                Err(StoreError::access("flush", self.layout().root())(
+                    errno.into(),
+                ))
+            }
+        }
+    }
+
+    /// The kernel has lost what it should have written, of whichever layer: all that are marked
+    /// stay so until a later boot reads them. The lock is held.
+    fn distrust_marked(&self) {
+        let failed = |name: &String| -> Result<(), StoreError> {
+            if self.mark(name)?.is_some_and(|mark| mark.is_of_this_boot) {
+                let target = boot_id()? + FAILED;
+                self.unlink_mark(name)?;
+                symlinkat(target, self.layers_fd(), name).map_err(|errno| {
+                    StoreError::access("mark", self.layout().layers().join(name))(errno.into())
+                })?;
+            }
+            Ok(())
+        };
+        let names = self.names_in_layers().unwrap_or_default();
+        for name in names.iter().filter(|name| name.ends_with(UNSYNCED)) {
+            if let Err(error) = failed(name) {
+                // the disk that failed may take no more names
+                tracing::debug!(name, %error, "cannot note that a layer was not written");
+            }
+        }
     }
 
     /// Whether the layer was written in an earlier boot that may have ended before all of it was
@@ -94,22 +131,30 @@ impl Store {
         Ok(self.doubt(layer)?.is_some())
     }
 
-    /// Reads a doubtful layer as a whole, which takes about a second for each gigabyte, and
-    /// believes it from then on.
+    /// Reads a doubtful layer as a whole, which takes a few seconds for each gigabyte, and
+    /// believes it from then on. What is wrong with it otherwise: then it stays
+    /// doubtful.
     ///
     /// # Errors
     ///
-    /// [`TarError`] says what is wrong with it; then it stays doubtful.
-    pub fn confirm_layer(&self, layer: &DiffId) -> Result<(), TarError> {
+    /// [`StoreError`] if it cannot be looked at.
+    pub fn confirm_layer(
+        &self,
+        layer: &DiffId,
+        limits: &UnpackLimits,
+    ) -> Result<Vec<LayerFault>, StoreError> {
         // whoever replaces the layer meanwhile marks the new one
         while let Some(mark) = self.doubt(layer)? {
-            self.read_whole(layer)?;
+            let faults = self.inspect_doubtful(layer, limits)?;
+            if !faults.is_empty() {
+                return Ok(faults);
+            }
             let _lock = self.lock_layers()?;
             if self.remove_mark(&mark)? {
                 break;
             }
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// Whether the layer is in the store and may be used. A doubtful one is read first, and removed
@@ -117,38 +162,43 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Access`] if it cannot be read for another reason.
-    pub fn has_sound_layer(&self, layer: &DiffId) -> Result<bool, StoreError> {
+    /// [`StoreError::Access`] if it cannot be read for another reason, [`StoreError::NoRecord`] and
+    /// [`StoreError::Record`] for one that nobody doubted: a container may run on it, so it stays.
+    pub fn has_sound_layer(
+        &self,
+        layer: &DiffId,
+        limits: &UnpackLimits,
+    ) -> Result<bool, StoreError> {
         while self.has_layer(layer) {
             let Some(mark) = self.doubt(layer)? else {
-                return Ok(true);
+                return match Record::load(self, layer) {
+                    // another process has just removed it
+                    Err(StoreError::NoLayer { .. }) => Ok(false),
+                    loaded => loaded.map(|_| true),
+                };
             };
-            let read = self.read_whole(layer);
+            let faults = self.inspect_doubtful(layer, limits)?;
             let trash = self.trash()?;
             let lock = self.lock_layers()?;
-            match read {
-                Ok(()) => drop(self.remove_mark(&mark)?),
-                // another process has removed it
-                Err(TarError::Store(StoreError::NoLayer { .. })) => {}
-                Err(TarError::Store(error)) if error.kind() != ErrorKind::Tampered => {
-                    return Err(error);
+            // unless another process has removed it, or brought it again
+            if self.is_still(&mark)? {
+                match faults.first() {
+                    None => self.unlink_mark(&mark.name)?,
+                    // it may be read another time
+                    Some(LayerFault::Unreadable { errno }) => {
+                        let source = std::io::Error::from_raw_os_error(*errno);
+                        return Err(StoreError::access("read", self.layer_dir(layer))(source));
+                    }
+                    Some(fault) => {
+                        tracing::warn!(%layer, %fault, "not whole on disk");
+                        self.discard_locked(layer, &trash)?;
+                    }
                 }
-                Err(error) if self.is_still(&mark)? => {
-                    tracing::warn!(%layer, %error, "not whole on disk");
-                    self.discard_locked(layer, &trash)?;
-                }
-                // another process has brought it again
-                Err(_) => {}
             }
             drop(lock);
             trash.empty()?;
         }
         Ok(false)
-    }
-
-    fn read_whole(&self, layer: &DiffId) -> Result<(), TarError> {
-        Record::load(self, layer)?;
-        self.write_tar(layer, &mut io::sink()).map(drop)
     }
 
     /// The mark of another boot.
@@ -165,17 +215,22 @@ impl Store {
             Err(Errno::NOENT) => return Ok(None),
             stat => stat.map_err(failed)?,
         };
-        let is_of_this_boot = match readlinkat(self.layers_fd(), name, Vec::new()) {
-            Ok(target) => target.as_bytes() == boot_id()?.as_bytes(),
+        let target = match readlinkat(self.layers_fd(), name, Vec::new()) {
+            Ok(target) => target.to_string_lossy().into_owned(),
             // not a link: nothing that we wrote
-            Err(Errno::NOENT | Errno::INVAL) => false,
+            Err(Errno::NOENT | Errno::INVAL) => String::new(),
             Err(errno) => return Err(failed(errno)),
+        };
+        let (boot, has_failed) = match target.strip_suffix(FAILED) {
+            Some(boot) => (boot, true),
+            None => (target.as_str(), false),
         };
         Ok(Some(Mark {
             name: name.to_owned(),
             identity: (stat.st_ino, stat.st_ctime, stat.st_ctime_nsec),
             written: stat.st_mtime,
-            is_of_this_boot,
+            is_of_this_boot: boot == boot_id()?,
+            has_failed,
         }))
     }
 
@@ -217,6 +272,8 @@ struct Mark {
     /// In seconds since 1970.
     written: i64,
     is_of_this_boot: bool,
+    /// Whether the kernel could not write the layer.
+    has_failed: bool,
 }
 
 impl Mark {

@@ -1,14 +1,10 @@
 //! Finding out that a layer is not what it was, and putting it right.
 
-use std::path::Path;
-use std::process::Command;
-
 use rocker_image::store::{ChainLayer, Depth, LayerFault, Store, StoreError};
-use rustix::fs::{XattrFlags, setxattr};
 
 use super::archive::{Member, archive};
 use super::listing::listing;
-use super::support::{Host, diff_id};
+use super::support::{Host, diff_id, shell};
 
 fn ordinary() -> Vec<u8> {
     archive(&[
@@ -25,24 +21,6 @@ fn ordinary() -> Vec<u8> {
         Member::directory("var"),
         Member::file("var/.wh..wh..opq", ""),
     ])
-}
-
-/// Runs a line of shell in the directory, or sets an extended attribute: `xattr FILE NAME VALUE`.
-fn shell(directory: &Path, line: &str) {
-    if let ["xattr", file, name, value] = line.split(' ').collect::<Vec<_>>()[..] {
-        return setxattr(
-            directory.join(file),
-            name,
-            value.as_bytes(),
-            XattrFlags::REPLACE,
-        )
-        .unwrap();
-    }
-    let status = Command::new("sh")
-        .args(["-ec", line])
-        .current_dir(directory)
-        .status();
-    assert!(status.unwrap().success(), "{line}");
 }
 
 #[test]
@@ -152,6 +130,17 @@ fn what_lies_beside_a_layer_is_looked_at_as_well() {
             );
         }
     }
+}
+
+#[test]
+fn a_file_where_the_attic_belongs_is_a_fault_and_no_failure() {
+    let host = Host::new();
+    let layer = host.committed(&ordinary());
+    fs_err::write(layer.with_extension("attic"), "").unwrap();
+
+    let faults = host.faults(&diff_id(&ordinary()), Depth::Exact);
+
+    assert_eq!(faults, [LayerFault::Content]);
 }
 
 #[test]

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rocker_image::store::{
     ChainLayer, CommittedLayer, Compression, Depth, ExpectedLayer, LayerFault, StagedLayer,
     Staging, Store, StoreError, UnpackError, UnpackLimits, unpack_layer,
 };
 use rocker_types::{DiffId, Digest, Layout};
-use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat, setxattr};
 use sha2::Digest as _;
 use tempfile::TempDir;
 
@@ -172,4 +173,22 @@ pub(crate) fn skip(why: &str) {
         "cannot run: {why}"
     );
     println!("skipped: {why}");
+}
+
+/// Runs a line of shell in the directory, or sets an extended attribute: `xattr FILE NAME VALUE`.
+pub(crate) fn shell(directory: &Path, line: &str) {
+    if let ["xattr", file, name, value] = line.split(' ').collect::<Vec<_>>()[..] {
+        return setxattr(
+            directory.join(file),
+            name,
+            value.as_bytes(),
+            XattrFlags::REPLACE,
+        )
+        .unwrap();
+    }
+    let status = Command::new("sh")
+        .args(["-ec", line])
+        .current_dir(directory)
+        .status();
+    assert!(status.unwrap().success(), "{line}");
 }

@@ -35,7 +35,7 @@ impl Store {
             Err(TarError::Store(StoreError::NoLayer { .. })) => {
                 return Ok(vec![LayerFault::Missing]);
             }
-            Err(TarError::Store(error)) => return Err(error),
+            Err(TarError::Store(error)) => Some(unreadable(error)?),
             Err(TarError::Output { source }) => {
                 return Err(StoreError::access("read", self.layer_dir(layer))(source));
             }
@@ -59,11 +59,12 @@ impl Store {
             }
             Err(error) => return Err(refused(self, layer, error)),
         };
-        let mut faults = self.differences(layer, record, &expected)?;
-        if faults.is_empty() {
-            faults.extend(content);
+        match self.differences(layer, record, &expected) {
+            Ok(faults) if faults.is_empty() => Ok(content.into_iter().collect()),
+            Ok(faults) => Ok(faults),
+            // what is known already does not go with what cannot be found out
+            Err(error) => content.map_or(Err(error), |content| Ok(vec![content])),
         }
-        Ok(faults)
     }
 
     /// The layer as it should be, but for the content of its files, which are all holes.
@@ -121,10 +122,29 @@ impl Store {
             true => comparison.contents(record.copied.iter().map(|link| link.path.as_str())),
             false => Ok(()),
         });
-        compared
-            .map_err(|errno| StoreError::access("compare", self.layer_dir(layer))(errno.into()))?;
-        Ok(comparison.into_faults())
+        let unreadable = match compared {
+            Ok(()) => None,
+            Err(errno) => {
+                let failed = StoreError::access("compare", self.layer_dir(layer));
+                Some(unreadable(failed(errno.into()))?)
+            }
+        };
+        let mut faults = comparison.into_faults();
+        if faults.is_empty() {
+            faults.extend(unreadable);
+        }
+        Ok(faults)
     }
+}
+
+/// The fault that kept us from reading the layer's own files; the error itself if it is none.
+fn unreadable(error: StoreError) -> Result<LayerFault, StoreError> {
+    if let StoreError::Access { source, .. } = &error
+        && let Some(fault) = LayerFault::of_error(source)
+    {
+        return Ok(fault);
+    }
+    Err(error)
 }
 
 /// What kept us from unpacking, in the store's own words.

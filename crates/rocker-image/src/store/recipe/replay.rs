@@ -188,7 +188,13 @@ impl Replay<'_> {
     fn begin(&mut self, path: Vec<u8>) -> Result<(), TarError> {
         let shown = printable(&path);
         let begun = self.source.begin(path);
-        begun.map_err(|errno| file_changed(self.layer, shown, errno.into()))
+        begun.map_err(|errno| match errno {
+            // not there, or something else; whatever else the kernel says may be of the moment
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::INVAL | Errno::NXIO => {
+                file_changed(self.layer, shown, errno.into())
+            }
+            errno => unreadable(self.layer, &shown, errno),
+        })
     }
 
     fn copy(&mut self, run: Extent) -> Result<(), TarError> {
@@ -200,13 +206,15 @@ impl Replay<'_> {
             let most = most.min(buffer.len());
             let (path, read) = match &self.source.file {
                 Some((path, file)) => (path, pread(file, &mut buffer[..most], offset)),
-                None => (&Vec::new(), Err(Errno::NOENT)),
+                None => (&Vec::new(), Ok(0)),
             };
-            let read = read.map_err(io::Error::from).and_then(|read| match read {
-                0 => Err(io::ErrorKind::UnexpectedEof.into()),
-                read => Ok(read),
-            });
-            let read = read.map_err(|source| file_changed(self.layer, printable(path), source))?;
+            let read = match read {
+                Ok(0) => {
+                    let end = io::ErrorKind::UnexpectedEof.into();
+                    return Err(file_changed(self.layer, printable(path), end));
+                }
+                read => read.map_err(|errno| unreadable(self.layer, &printable(path), errno))?,
+            };
             self.put(&buffer[..read])?;
             offset += read as u64;
             left -= read as u64;
@@ -214,6 +222,11 @@ impl Replay<'_> {
         self.buffer = buffer;
         Ok(())
     }
+}
+
+fn unreadable(layer: &DiffId, path: &str, errno: Errno) -> TarError {
+    let path = format!("{path} of layer {layer}");
+    StoreError::access("read", path)(errno.into()).into()
 }
 
 fn file_changed(layer: &DiffId, path: String, source: io::Error) -> TarError {
