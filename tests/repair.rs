@@ -4,11 +4,15 @@
 use std::path::{Path, PathBuf};
 
 use rocker_testkit::Host;
+use rocker_testkit::database::alter;
 use rocker_testkit::host::{Output, run_program};
 use rocker_testkit::image::{ImageBuilder, Layer};
 use rocker_testkit::require;
 
 use crate::host;
+use crate::store_check::{
+    assert_furnished, clear, database, empty_log, forget_what_is_live, furnish, go_back,
+};
 
 fn names_in(directory: &Path) -> Vec<String> {
     let entries = fs_err::read_dir(directory).expect("a directory");
@@ -253,4 +257,164 @@ fn a_container_that_nobody_knows_keeps_its_log() {
     host.ok(["rmi", &image]);
     drop_what_was_set_aside(&host);
     host.assert_nothing_left_behind();
+}
+
+/// A row that refers to nothing: sqlite reads everything, and finds it wrong.
+const DANGLING: &str =
+    "PRAGMA foreign_keys=OFF; INSERT INTO tags VALUES('docker.io/library/none:1', 'sha256:none')";
+
+#[test]
+fn what_can_be_read_of_a_damaged_database_needs_no_copy() {
+    let host = require!(host());
+    let image = furnish(&host);
+    let host_image_copies = host.root().join("images");
+    for damage in [
+        DANGLING,
+        "DELETE FROM meta WHERE key = 'generation'",
+        "INSERT INTO volumes VALUES('odd', 1, 'not labels', 0)",
+        "INSERT INTO containers SELECT 'no id', name, image_id, definition, volumes, created_ns, status,
+            exit_code, oom_killed, error, started_ns, finished_ns FROM containers",
+    ] {
+        host.await_monitors();
+        let id = host.ok(["inspect", "-f", "{{.Id}}", "web"]);
+        let copies = names_in(&host_image_copies).into_iter();
+        let mut copies: Vec<PathBuf> = copies.map(|name| host_image_copies.join(name)).collect();
+        copies.push(host.root().join("containers").join(id).join("container.json"));
+        copies.push(host.root().join("volumes/data/volume.json"));
+        for copy in copies {
+            fs_err::remove_file(copy).expect("removed");
+        }
+        alter(&database(&host), damage);
+        forget_what_is_live(&host);
+        assert_eq!(host.rocker(["system", "check"]).exit_code, 1, "{damage}");
+
+        let repaired = repair(&host);
+
+        assert_eq!(repaired.exit_code, 0, "{damage}: {repaired:?}");
+        assert_furnished(&host, &image, damage);
+        assert_eq!(host.rocker(["system", "check"]).exit_code, 0, "{damage}");
+    }
+    drop_what_was_set_aside(&host);
+    clear(&host, &image);
+}
+
+#[test]
+fn a_container_that_runs_during_a_repair_ends_in_the_new_database() {
+    let host = require!(host());
+    let image = host.busybox();
+    let script = "trap 'exit 3' TERM; echo ready; while :; do sleep 1000 & wait; done";
+    let words = [
+        "run",
+        "--name",
+        "web",
+        "--network",
+        "none",
+        &image,
+        "sh",
+        "-c",
+        script,
+    ];
+    let run = host.command(words).spawn();
+    run.await_stdout("ready");
+    alter(&database(&host), DANGLING);
+
+    let repaired = repair(&host);
+    assert_eq!(repaired.exit_code, 0, "{repaired:?}");
+    host.ok(["stop", "web"]);
+    assert_eq!(run.finish().exit_code, 3);
+    host.await_monitors();
+    forget_what_is_live(&host);
+
+    let listed = host.ok(["ps", "-a", "--format", "{{.Names}} {{.Status}}"]);
+    assert!(listed.starts_with("web Exited (3)"), "{listed}");
+    assert_eq!(host.rocker(["system", "check"]).exit_code, 0);
+    host.ok(["rm", "web"]);
+    host.ok(["rmi", &image]);
+    drop_what_was_set_aside(&host);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_container_that_runs_during_a_repair_is_in_the_new_database_at_once() {
+    let host = require!(host());
+    let image = host.busybox();
+    let words = [
+        "run",
+        "-d",
+        "--name",
+        "web",
+        "--network",
+        "none",
+        &image,
+        "sleep",
+        "1000",
+    ];
+    host.ok(words);
+    ruin_database(&host);
+    let repaired = repair(&host);
+    assert_eq!(repaired.exit_code, 0, "{repaired:?}");
+    assert_eq!(host.rocker(["system", "check"]).exit_code, 0);
+    host.ok(["exec", "web", "true"]);
+    host.ok(["rm", "-f", "web"]);
+    host.ok(["rmi", &image]);
+    drop_what_was_set_aside(&host);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn how_a_known_container_ended_comes_back_too() {
+    let host = require!(host());
+    let image = host.busybox();
+    host.ok([
+        "create",
+        "--name",
+        "web",
+        "--network",
+        "none",
+        &image,
+        "sh",
+        "-c",
+        "exit 3",
+    ]);
+    empty_log(&host, &image);
+    let before = fs_err::read(database(&host)).expect("the database");
+    assert_eq!(host.rocker(["start", "-a", "web"]).exit_code, 3);
+    host.await_monitors();
+    go_back(&host, &before);
+    forget_what_is_live(&host);
+
+    assert_eq!(repair(&host).exit_code, 0);
+
+    let listed = host.ok(["ps", "-a", "--format", "{{.Names}} {{.Status}}"]);
+    assert!(listed.starts_with("web Exited (3)"), "{listed}");
+    host.ok(["rm", "web"]);
+    host.ok(["rmi", &image]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_row_of_running_things_that_cannot_be_read_is_damage() {
+    let host = require!(host());
+    let image = furnish(&host);
+    host.await_monitors();
+    alter(
+        &host.runroot().join("live.db"),
+        "UPDATE containers SET status = 'nonsense'",
+    );
+    let refused = host.rocker(["ps", "-a"]);
+    assert!(
+        refused.stderr.contains("system check --repair"),
+        "{refused:?}"
+    );
+
+    let repaired = repair(&host);
+
+    assert_eq!(repaired.exit_code, 0, "{repaired:?}");
+    assert_furnished(&host, &image, "live");
+    for name in names_in(&host.runroot()) {
+        if name.contains(".damaged-") {
+            fs_err::remove_file(host.runroot().join(name)).expect("removed");
+        }
+    }
+    clear(&host, &image);
 }

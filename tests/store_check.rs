@@ -18,7 +18,7 @@ fn remove(path: &Path) {
 }
 
 /// What the host has that a damaged database must not cost.
-fn furnish(host: &Host) -> String {
+pub(crate) fn furnish(host: &Host) -> String {
     let image = host.pulled(
         "kept:1",
         ImageBuilder::busybox().layer(Layer::new().dir("etc", 0o755).file("etc/word", "original")),
@@ -45,7 +45,7 @@ fn furnish(host: &Host) -> String {
 }
 
 /// Everything of [`furnish`] is there.
-fn assert_furnished(host: &Host, image: &str, context: &str) {
+pub(crate) fn assert_furnished(host: &Host, image: &str, context: &str) {
     let names = host.ok(["images", "--format", "{{.Repository}}:{{.Tag}}"]);
     let mut names: Vec<_> = names.lines().collect();
     names.sort_unstable();
@@ -70,19 +70,19 @@ fn assert_furnished(host: &Host, image: &str, context: &str) {
     );
 }
 
-fn clear(host: &Host, image: &str) {
+pub(crate) fn clear(host: &Host, image: &str) {
     host.ok(["rm", "-v", "web"]);
     host.ok(["volume", "rm", "data"]);
     host.ok(["rmi", image, "second:name"]);
     host.assert_nothing_left_behind();
 }
 
-fn database(host: &Host) -> PathBuf {
+pub(crate) fn database(host: &Host) -> PathBuf {
     host.root().join("rocker.db")
 }
 
 /// Whatever is in the log moves to the file.
-fn empty_log(host: &Host, image: &str) {
+pub(crate) fn empty_log(host: &Host, image: &str) {
     host.ok(["tag", image, "for:amoment"]);
     host.ok(["rmi", "for:amoment"]);
     let log = fs_err::metadata(host.root().join("rocker.db-wal"));
@@ -90,7 +90,7 @@ fn empty_log(host: &Host, image: &str) {
 }
 
 /// As if nothing since `before` had reached the disk.
-fn go_back(host: &Host, before: &[u8]) {
+pub(crate) fn go_back(host: &Host, before: &[u8]) {
     fs_err::write(database(host), before).expect("the database");
     let log = host.root().join("rocker.db-wal");
     fs_err::write(log, b"garbage, not a log").expect("the log");
@@ -101,7 +101,7 @@ fn go_back(host: &Host, before: &[u8]) {
 }
 
 /// As after a reboot: every command has to read the database.
-fn forget_what_is_live(host: &Host) {
+pub(crate) fn forget_what_is_live(host: &Host) {
     for entry in fs_err::read_dir(host.runroot()).expect("the runroot") {
         let path = entry.expect("an entry").path();
         match path.is_dir() {

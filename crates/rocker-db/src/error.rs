@@ -139,7 +139,7 @@ fn is_missing_schema(error: &rusqlite::Error) -> bool {
         || matches!(error, rusqlite::Error::SqlInputError { msg, .. } if msg.starts_with("no such "))
 }
 
-/// A value of another type or range than its column promises.
+/// A value of another type or range than its column promises, or none where there must be one.
 fn is_misread(error: &rusqlite::Error) -> bool {
     matches!(
         error,
@@ -147,6 +147,8 @@ fn is_misread(error: &rusqlite::Error) -> bool {
             | rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::InvalidColumnType(..)
             | rusqlite::Error::IntegralValueOutOfRange(..)
+            // asked for only where a row must be
+            | rusqlite::Error::QueryReturnedNoRows
     )
 }
 
@@ -184,6 +186,9 @@ impl Diagnose for DbError {
                         "another process holds it: see who with `fuser`, end that, and try again"
                             .into(),
                     ),
+                    Some(Code::SystemIoFailure) => Some(
+                        "see `dmesg` whether the disk fails; if it does, move the database away and run `rocker system check --repair`".into(),
+                    ),
                     Some(Code::DiskFull) => {
                         Some("the disk is full: free some space and try again".into())
                     }
@@ -216,6 +221,7 @@ mod tests {
             (ffi::SQLITE_BUSY, false, "another process"),
             (ffi::SQLITE_LOCKED, false, "another process"),
             (ffi::SQLITE_FULL, false, "free some space"),
+            (ffi::SQLITE_IOERR, false, "move the database away"),
             (ffi::SQLITE_READONLY, false, "read-only"),
             (ffi::SQLITE_CANTOPEN, false, "read-only"),
         ];
@@ -228,6 +234,7 @@ mod tests {
         }
         let misread = [
             rusqlite::Error::IntegralValueOutOfRange(0, -1),
+            rusqlite::Error::QueryReturnedNoRows,
             rusqlite::Error::InvalidColumnType(0, "id".into(), rusqlite::types::Type::Blob),
             rusqlite::Error::FromSqlConversionFailure(
                 0,

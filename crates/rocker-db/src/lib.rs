@@ -22,8 +22,11 @@ mod durable;
 mod error;
 mod live;
 mod lock;
+mod named_file;
 
-pub use durable::{DurableContainer, DurableDb, ImageRow, LayerRow, NewImage, Untagged, VolumeRow};
+pub use durable::{
+    DurableContainer, DurableDb, ImageRow, LayerRow, NewImage, Salvage, Untagged, VolumeRow,
+};
 pub use error::DbError;
 pub use live::{
     ContainerRow, ContainerState, EndRequest, ExitRecord, ImageMountRow, Intent, IntentKind,

@@ -101,9 +101,10 @@ impl Engine {
         Ok((&mut self.live, durable))
     }
 
-    /// Lets go of the database of kept things: the file is about to be another.
-    pub(crate) fn close_durable(&mut self) {
-        self.durable = None;
+    /// Lets go of the database of kept things: the file is about to be another. What was open of
+    /// it.
+    pub(crate) fn take_durable(&mut self) -> Option<DurableDb> {
+        self.durable.take()
     }
 
     /// Takes `durable` for the database of kept things, until it is closed.

@@ -43,6 +43,32 @@ impl DurableDb {
         row: &ContainerRow,
         volumes: &[VolumeName],
     ) -> Result<(), DbError> {
+        let changed = "DO UPDATE SET name = excluded.name, definition = excluded.definition, status = excluded.status,
+                     exit_code = excluded.exit_code, oom_killed = excluded.oom_killed, error = excluded.error,
+                     started_ns = excluded.started_ns, finished_ns = excluded.finished_ns";
+        self.insert_container(row, volumes, changed).map(drop)
+    }
+
+    /// Writes a container down unless it is there; `false` when it was.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn ensure_container(
+        &mut self,
+        row: &ContainerRow,
+        volumes: &[VolumeName],
+    ) -> Result<bool, DbError> {
+        self.insert_container(row, volumes, "DO NOTHING")
+    }
+
+    /// `if_known` is what to do with a row that is there; whether anything was written.
+    fn insert_container(
+        &mut self,
+        row: &ContainerRow,
+        volumes: &[VolumeName],
+        if_known: &str,
+    ) -> Result<bool, DbError> {
         let failed = DbError::query("record a container");
         let state = &row.state;
         let volumes = volumes
@@ -51,13 +77,15 @@ impl DurableDb {
             .collect::<Vec<_>>()
             .join(" ");
         let tx = self.begin()?;
-        tx.execute(
-                "INSERT INTO containers(id, name, image_id, definition, volumes, created_ns, status, exit_code,
-                     oom_killed, error, started_ns, finished_ns)
-                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-                 ON CONFLICT(id) DO UPDATE SET name = excluded.name, definition = excluded.definition, status = excluded.status,
-                     exit_code = excluded.exit_code, oom_killed = excluded.oom_killed, error = excluded.error,
-                     started_ns = excluded.started_ns, finished_ns = excluded.finished_ns",
+        let sql = format!(
+            "INSERT INTO containers(id, name, image_id, definition, volumes, created_ns, status, exit_code,
+                 oom_killed, error, started_ns, finished_ns)
+             VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+             ON CONFLICT(id) {if_known}"
+        );
+        let rows = tx
+            .execute(
+                &sql,
                 params![
                     row.id.as_str(),
                     row.name.as_str(),
@@ -74,8 +102,11 @@ impl DurableDb {
                 ],
             )
             .map_err(&failed)?;
-        count_change(&tx)?;
-        tx.commit().map_err(failed)
+        if rows > 0 {
+            count_change(&tx)?;
+        }
+        tx.commit().map_err(failed)?;
+        Ok(rows > 0)
     }
 
     /// Forgets a container; without a word on disk if it is not known.
@@ -115,7 +146,7 @@ impl DurableDb {
     }
 }
 
-fn from_row(row: &rusqlite::Row<'_>) -> Result<DurableContainer, DbError> {
+pub(super) fn from_row(row: &rusqlite::Row<'_>) -> Result<DurableContainer, DbError> {
     let failed = DbError::query("read kept containers");
     let text = |i: usize| row.get::<_, String>(i).map_err(&failed);
     let image_id: Option<String> = row.get(2).map_err(&failed)?;

@@ -1,7 +1,7 @@
 //! Images, their layers and their names.
 
 use rocker_types::{DiffId, Digest, ImageRef};
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::names::{names_of, set_repo_digest, set_tag};
 use super::{DurableDb, count_change, note_image};
@@ -246,7 +246,7 @@ impl DurableDb {
     }
 }
 
-fn insert(tx: &Transaction<'_>, new: &NewImage<'_>) -> Result<(), DbError> {
+fn insert(tx: &Connection, new: &NewImage<'_>) -> Result<(), DbError> {
     let failed = DbError::query("record an image");
     let id = new.id.to_string();
     let total: u64 = new.layers.iter().map(|layer| layer.size_bytes).sum();

@@ -3,6 +3,7 @@
 mod containers;
 mod images;
 mod names;
+mod salvage;
 mod schema;
 mod usage;
 mod volumes;
@@ -10,21 +11,24 @@ mod volumes;
 use std::path::Path;
 
 use rocker_types::Digest;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::DbError;
 use crate::busy::failure;
 use crate::connection::{self, Durability};
+use crate::named_file::{NamedFile, Write};
 
 pub use containers::DurableContainer;
 pub use images::{ImageRow, LayerRow, NewImage};
 pub use names::Untagged;
+pub use salvage::Salvage;
 pub use volumes::VolumeRow;
 
 /// An open connection to the durable database.
 #[derive(Debug)]
 pub struct DurableDb {
     db: Connection,
+    file: NamedFile,
 }
 
 impl DurableDb {
@@ -45,9 +49,17 @@ impl DurableDb {
     /// As [`open`](Self::open), and [`DbError::Lost`].
     pub fn open_unless(path: &Path, is_lost: &dyn Fn() -> bool) -> Result<Self, DbError> {
         let may_be_new = || !is_lost();
-        Ok(Self {
-            db: connection::open(path, Durability::Full, schema::SCRIPTS, &may_be_new)?,
-        })
+        let (db, file) = NamedFile::open(path, || {
+            connection::open(path, Durability::Full, schema::SCRIPTS, &may_be_new)
+        })?;
+        Ok(Self { db, file })
+    }
+
+    /// Keeps everybody from writing to this file until it is closed, for who exchanges it; `false`
+    /// if it is too damaged for that, so that nobody can write to it.
+    #[must_use]
+    pub fn hold(&self) -> bool {
+        self.db.execute_batch("BEGIN IMMEDIATE").is_ok()
     }
 
     /// How many changes there have been. Whoever keeps a copy of a row notes it: a copy with a
@@ -156,11 +168,18 @@ impl DurableDb {
         .map_err(DbError::query("write the log into the database"))
     }
 
-    fn begin(&mut self) -> Result<Transaction<'_>, DbError> {
-        let failed = failure(&self.db, DbError::query("start a transaction"));
-        self.db
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(failed)
+    /// Starts a write transaction on the file that has this one's name by now.
+    fn begin(&mut self) -> Result<Write<'_>, DbError> {
+        let failed = DbError::query("start a transaction");
+        while !self
+            .file
+            .lock(&self.db)
+            .map_err(failure(&self.db, &failed))?
+        {
+            // a repair leaves one that has something in it
+            *self = Self::open_unless(self.file.path(), &|| true)?;
+        }
+        Ok(Write::locked(&mut self.db))
     }
 }
 

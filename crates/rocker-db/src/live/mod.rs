@@ -11,11 +11,12 @@ mod seed;
 
 use std::path::Path;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::Connection;
 
 use crate::DbError;
 use crate::busy::failure;
 use crate::connection::{self, Durability};
+use crate::named_file::{NamedFile, Write};
 
 pub use containers::{ExitRecord, NewContainer, StartedRecord};
 pub use image_mounts::ImageMountRow;
@@ -31,13 +32,14 @@ pub(crate) use rows::parse;
 #[derive(Debug)]
 pub struct LiveDb {
     db: Connection,
+    file: NamedFile,
 }
 
 /// A write transaction: nobody else writes, in any rocker process, until it ends.
 /// Dropped without [`commit`](Self::commit), it leaves no trace.
 #[derive(Debug)]
 pub struct LiveTransaction<'db> {
-    pub(crate) tx: Transaction<'db>,
+    tx: Write<'db>,
 }
 
 /// That somebody wants a sweep; another wish than this one may come while it is fulfilled.
@@ -51,22 +53,35 @@ impl LiveDb {
     ///
     /// [`DbError::Open`] and [`DbError::TooNew`].
     pub fn open(path: &Path) -> Result<Self, DbError> {
-        Ok(Self {
-            db: connection::open(path, Durability::Process, schema::SCRIPTS, &|| true)?,
-        })
+        let (db, file) = NamedFile::open(path, || {
+            connection::open(path, Durability::Process, schema::SCRIPTS, &|| true)
+        })?;
+        Ok(Self { db, file })
     }
 
-    /// Starts a write transaction, waiting for other writers.
+    /// Keeps everybody from writing to this file until it is closed, for who exchanges it; `false`
+    /// if it is too damaged for that, so that nobody can write to it.
+    #[must_use]
+    pub fn hold(&self) -> bool {
+        self.db.execute_batch("BEGIN IMMEDIATE").is_ok()
+    }
+
+    /// Starts a write transaction on the file that has this one's name by now, waiting for other
+    /// writers.
     ///
     /// # Errors
     ///
     /// [`DbError::Locked`] when somebody holds the lock too long.
     pub fn begin(&mut self) -> Result<LiveTransaction<'_>, DbError> {
-        let failed = failure(&self.db, DbError::query("start a transaction"));
-        let tx = self
-            .db
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(failed)?;
+        let failed = DbError::query("start a transaction");
+        while !self
+            .file
+            .lock(&self.db)
+            .map_err(failure(&self.db, &failed))?
+        {
+            *self = Self::open(self.file.path())?;
+        }
+        let tx = Write::locked(&mut self.db);
         Ok(LiveTransaction { tx })
     }
 
@@ -99,6 +114,20 @@ impl LiveDb {
     /// [`DbError::Query`] when it cannot even be asked.
     pub fn integrity_problems(&self) -> Result<Vec<String>, DbError> {
         crate::durable::integrity_problems(&self.db)
+    }
+
+    /// Whether every row that commands rely on can be read.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`] and [`DbError::Corrupt`] for the first that cannot.
+    pub fn read_all(&self) -> Result<(), DbError> {
+        for row in self.containers()? {
+            self.intents_of(&row.id)?;
+            self.ports_of(&row.id)?;
+            self.volumes_of(&row.id)?;
+        }
+        self.owned_containers().map(drop)
     }
 }
 

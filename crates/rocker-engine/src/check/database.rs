@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rocker_db::{DurableDb, OwnerLock};
+use rocker_db::{DurableDb, OwnerLock, Salvage};
 
 use super::{CheckReport, CheckStatus, Repair};
 use crate::EngineError;
@@ -101,7 +101,7 @@ impl Engine {
         if repair == Repair::Yes {
             let lock = self.layout.locks().join(IMAGES_LOCK);
             let alone = OwnerLock::try_alone(&lock)?.ok_or(EngineError::ImagesBusy)?;
-            let adopted = self.adopt(false)?;
+            let adopted = self.adopt_newer()?;
             drop(alone);
             let detail = format!("{detail}: brought back {adopted}");
             report.line(WHAT, CheckStatus::Mended, detail);
@@ -112,24 +112,31 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes another database from what lies on disk, sets the damaged one aside, and only then
-    /// gives the new one its name: whoever is killed meanwhile leaves one that is damaged or
-    /// missing, not one that has a part of everything.
+    /// Makes another database from the rows that can still be read and from what lies on disk, sets
+    /// the damaged one aside, and only then gives the new one its name: whoever is killed meanwhile
+    /// leaves one that is damaged or missing, not one that has a part of everything. Whoever has the
+    /// damaged one open waits, and writes to the new one.
     fn rebuild_database(&mut self) -> Result<(Adopted, Option<PathBuf>), EngineError> {
         let lock = self.layout.locks().join(IMAGES_LOCK);
         let alone = OwnerLock::try_alone(&lock)?.ok_or(EngineError::ImagesBusy)?;
-        self.close_durable();
+        let damaged = self.take_durable();
+        let salvage = damaged.as_ref().map_or_else(Salvage::default, |damaged| {
+            if !damaged.hold() {
+                tracing::debug!("nobody can write to the damaged database");
+            }
+            damaged.salvage()
+        });
         let path = self.layout.db();
         let new = named(&path, ".new");
         for part in ["", LOG, SHARED_MEMORY] {
             remove(&named(&new, part))?;
         }
         self.use_durable(DurableDb::open(&new)?);
-        let adopted = self.adopt(true).and_then(|adopted| {
+        let adopted = self.adopt_all(salvage).and_then(|adopted| {
             self.durable()?.empty_log()?;
             Ok(adopted)
         });
-        self.close_durable();
+        drop(self.take_durable());
         let adopted = adopted?;
         let log = named(&new, LOG);
         if fs_err::metadata(&log).is_ok_and(|log| log.len() > 0) {
@@ -141,6 +148,7 @@ impl Engine {
         }
         let aside = set_aside(&path)?;
         fs_err::rename(&new, &path).map_err(EngineError::file("rename", &new))?;
+        drop(damaged);
         drop(alone);
         Ok((adopted, aside))
     }

@@ -18,16 +18,20 @@ impl Engine {
     ///
     /// As [`open_as_is`](Self::open_as_is), and [`EngineError::LiveDamaged`] while containers run.
     pub fn open_for_repair(layout: &Layout) -> Result<(Self, Option<CheckLine>), EngineError> {
-        let damage = match Self::open_as_is(layout) {
-            Ok(engine) => match engine.live.integrity_problems() {
-                Ok(problems) if problems.is_empty() => return Ok((engine, None)),
-                Ok(problems) => problems.join("; "),
-                Err(error) if error.is_damage() => crate::report::chain(&error.into()),
-                Err(error) => return Err(error.into()),
+        let (damaged, damage) = match Self::open_as_is(layout) {
+            Ok(engine) => match engine.live_damage()? {
+                None => return Ok((engine, None)),
+                Some(damage) => (Some(engine), damage),
             },
-            Err(EngineError::Db(error)) if error.is_damage() => crate::report::chain(&error.into()),
+            Err(EngineError::Db(error)) if error.is_damage() => {
+                (None, crate::report::chain(&error.into()))
+            }
             Err(error) => return Err(error),
         };
+        // whoever has it open waits from here on, and writes to the new one
+        if !damaged.as_ref().is_some_and(|engine| engine.live.hold()) {
+            tracing::debug!("nobody can write to the damaged database");
+        }
         let is_owned = |id: &ContainerId| OwnerLock::is_held(&layout.container_lock(id));
         let locks = names_in(&layout.locks()).into_iter();
         let owned = locks.filter_map(|name| name.parse().ok()).filter(is_owned);
@@ -45,6 +49,19 @@ impl Engine {
             detail: format!("{damage}: made anew{aside}"),
             cure: None,
         };
-        Ok((Self::open_as_is(layout)?, Some(line)))
+        let engine = Self::open_as_is(layout)?;
+        drop(damaged);
+        Ok((engine, Some(line)))
+    }
+
+    /// What is wrong with the database of running things; `None` if all of it can be read.
+    fn live_damage(&self) -> Result<Option<String>, EngineError> {
+        let problems = self.live.integrity_problems();
+        let read = problems.and_then(|problems| self.live.read_all().map(|()| problems));
+        match read {
+            Ok(problems) => Ok((!problems.is_empty()).then(|| problems.join("; "))),
+            Err(error) if error.is_damage() => Ok(Some(crate::report::chain(&error.into()))),
+            Err(error) => Err(error.into()),
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use rocker_db::{ContainerRow, DbError, ImageRow, LiveDb, LiveTransaction};
 use rocker_image::registry::{self, KnownLayer, RegistryOptions};
 use rocker_image::store::{Store, StoreError};
-use rocker_types::{Diagnose as _, DiffId, ImageRef, Platform};
+use rocker_types::{Diagnose as _, DiffId, ErrorKind, ImageRef, Platform};
 use serde::Deserialize;
 
 use super::CheckRequest;
@@ -110,6 +110,9 @@ impl Engine {
         let store = Store::open(&self.layout)?.distrusting(distrusted.clone(), Box::new(replace));
         let pulled = match registry::pull(&store, &pull, request.progress) {
             Ok(pulled) => pulled,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                return Err(EngineError::Interrupted);
+            }
             Err(error) => {
                 let error = EngineError::Pull(Box::new(error));
                 return Ok(Err(crate::report::chain(&error)));

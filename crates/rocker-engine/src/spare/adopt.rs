@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use rocker_db::{
-    ContainerRow, ContainerState, DurableContainer, LayerRow, NewImage, OwnerLock, VolumeRow,
+    ContainerRow, ContainerState, DbError, DurableContainer, LayerRow, NewImage, OwnerLock,
+    Salvage, VolumeRow,
 };
 use rocker_image::store::StoreError;
 use rocker_types::{ContainerId, ContainerName, Digest, ImageConfig, ImageRef, VolumeName};
@@ -14,9 +15,7 @@ use super::{
     Spare, SpareContainer, SpareImage, SpareVolume, container_path, names_in, read, remove,
 };
 use crate::EngineError;
-use crate::containers::BUSY_PATIENCE;
 use crate::engine::Engine;
-use crate::sweep::IMAGES_LOCK;
 
 /// What came back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,66 +40,44 @@ impl std::fmt::Display for Adopted {
 }
 
 impl Engine {
-    /// Takes back what the disk knows and no row does: changes newer than the database is, or
-    /// with `all` whatever there is, for a database that is new. The caller holds the images
-    /// lock alone.
-    pub(crate) fn adopt(&mut self, all: bool) -> Result<Adopted, EngineError> {
-        let after = match all {
-            true => -1,
-            false => self.durable()?.complete_generation()?,
-        };
+    /// Takes back the changes of which there are copies that are newer than the database. The
+    /// caller holds the images lock alone.
+    pub(crate) fn adopt_newer(&mut self) -> Result<Adopted, EngineError> {
+        let complete = self.durable()?.complete_generation()?;
         let newest = self.newest_copy();
         self.durable()?.begin_catching_up()?;
+        let after = After {
+            known: complete,
+            unknown: complete,
+        };
         let adopted = Adopted {
-            images: self.adopt_images(all, after)?,
+            images: self.adopt_images(after)?,
             containers: self.adopt_containers(after)?,
             volumes: self.adopt_volumes()?,
         };
-        if all {
-            self.keep_unknown_layers()?;
-        }
         self.durable()?.catch_up(newest)?;
         Ok(adopted)
     }
 
-    /// Takes back what the database has lost of its last changes if the copies have all of it;
-    /// `false` if something would be left out. The caller holds the images lock alone.
-    pub(crate) fn bring_back_lost(&mut self) -> Result<bool, EngineError> {
-        if !self.is_behind()? {
-            return Ok(true);
-        }
-        for spare in self.lost_images()? {
-            if self.config_of_copy(&spare.row)?.is_none() {
-                return Ok(false);
-            }
-        }
-        self.adopt(false)?;
-        tracing::warn!(
-            database = %self.layout.db().display(),
-            "the database had lost its last changes: they are back, from the copies on disk"
-        );
-        Ok(true)
+    /// Takes back whatever there is, for a database that is new: first the rows of the damaged one,
+    /// then what the disk knows besides or knows better. The caller holds the images lock alone.
+    pub(crate) fn adopt_all(&mut self, salvage: Salvage) -> Result<Adopted, EngineError> {
+        let newest = self.newest_copy();
+        let after = After {
+            known: salvage.generation.unwrap_or(newest),
+            unknown: -1,
+        };
+        self.durable()?.begin_catching_up()?;
+        let mut adopted = self.adopt_rows(salvage)?;
+        adopted.images += self.adopt_images(after)? + self.adopt_nameless()?;
+        adopted.containers += self.adopt_containers(after)?;
+        adopted.volumes += self.adopt_volumes()?;
+        self.keep_unknown_layers()?;
+        self.durable()?.catch_up(newest.max(after.known))?;
+        Ok(adopted)
     }
 
-    /// The same for the first command after a boot: a power failure may have taken what the
-    /// database wrote last, and counting on it would pass the copies.
-    pub(crate) fn catch_up_after_boot(&mut self) -> Result<(), EngineError> {
-        if !self.is_behind()? {
-            return Ok(());
-        }
-        let lock = self.layout.locks().join(IMAGES_LOCK);
-        // another first command may be doing it
-        let alone = OwnerLock::alone_within(&lock, BUSY_PATIENCE)?;
-        let _alone = alone.ok_or(EngineError::ImagesBusy)?;
-        match self.bring_back_lost()? {
-            true => Ok(()),
-            false => Err(EngineError::ChangesLost {
-                path: self.layout.db(),
-            }),
-        }
-    }
-
-    fn adopt_images(&mut self, all: bool, after: i64) -> Result<usize, EngineError> {
+    fn adopt_images(&mut self, after: After) -> Result<usize, EngineError> {
         let known: BTreeSet<Digest> = self.durable()?.image_ids()?.into_iter().collect();
         let directory = self.layout.images();
         let paths = names_in(&directory)
@@ -108,10 +85,10 @@ impl Engine {
             .map(|name| directory.join(name));
         let mut spares: Vec<(PathBuf, Spare<SpareImage>)> = paths
             .filter_map(|path| {
-                let spare = read(&path)?;
+                let spare: Spare<SpareImage> = read(&path)?;
                 Some((path, spare))
             })
-            .filter(|(_, spare)| spare.generation > after)
+            .filter(|(_, spare)| spare.generation > after.of(known.contains(&spare.row.id)))
             .collect();
         // a name that two of them have belongs to the newer
         spares.sort_by_key(|(_, spare)| spare.generation);
@@ -124,15 +101,14 @@ impl Engine {
                 adopted += 1;
             }
         }
-        if all {
-            let of_copies = spares.into_iter().map(|(_, spare)| spare.row.id);
-            adopted += self.adopt_nameless(&of_copies.collect())?;
-        }
         Ok(adopted)
     }
 
     /// Its config: the blob, or the copy's text where that has the right digest.
-    fn config_of_copy(&mut self, spare: &SpareImage) -> Result<Option<String>, EngineError> {
+    pub(super) fn config_of_copy(
+        &mut self,
+        spare: &SpareImage,
+    ) -> Result<Option<String>, EngineError> {
         let store = self.store()?;
         if let Ok(config) = store.read_blob(&spare.id) {
             return Ok(Some(String::from_utf8_lossy(&config).into_owned()));
@@ -148,13 +124,17 @@ impl Engine {
     }
 
     /// `false` if its config is gone too.
-    fn adopt_image(&mut self, spare: &SpareImage) -> Result<bool, EngineError> {
-        let known = self.durable()?.image(&spare.id.to_string())?;
-        let config = match (self.config_of_copy(spare)?, known) {
-            (Some(config), _) => config,
+    pub(super) fn adopt_image(&mut self, spare: &SpareImage) -> Result<bool, EngineError> {
+        let config = match self.config_of_copy(spare)? {
             // it has lost names alone
-            (None, Some(row)) => row.config,
-            (None, None) => return Ok(false),
+            None => {
+                let known = self.durable()?.image(&spare.id.to_string())?;
+                known.map(|row| row.config)
+            }
+            config => config,
+        };
+        let Some(config) = config else {
+            return Ok(false);
         };
         let layers: Vec<LayerRow> = spare
             .layers
@@ -197,7 +177,8 @@ impl Engine {
 
     /// Images of which there is a config and a layer, and nothing else: they come back without a
     /// name.
-    fn adopt_nameless(&mut self, known: &BTreeSet<Digest>) -> Result<usize, EngineError> {
+    fn adopt_nameless(&mut self) -> Result<usize, EngineError> {
+        let known: BTreeSet<Digest> = self.durable()?.image_ids()?.into_iter().collect();
         let mut adopted = 0;
         for hex in names_in(&self.layout.blobs().join("sha256")) {
             let Ok(id) = format!("sha256:{hex}").parse::<Digest>() else {
@@ -238,7 +219,9 @@ impl Engine {
         Ok(adopted)
     }
 
-    fn adopt_containers(&mut self, after: i64) -> Result<usize, EngineError> {
+    fn adopt_containers(&mut self, after: After) -> Result<usize, EngineError> {
+        let kept = self.durable()?.kept_containers()?.into_iter();
+        let known: BTreeSet<ContainerId> = kept.map(|kept| kept.id).collect();
         let mut adopted = 0;
         for id in names_in(&self.layout.containers()) {
             let Ok(id) = id.parse::<ContainerId>() else {
@@ -248,6 +231,7 @@ impl Engine {
                 continue;
             }
             let path = container_path(&self.layout, &id);
+            let after = after.of(known.contains(&id));
             let Some(spare) =
                 read::<SpareContainer>(&path).filter(|spare| spare.generation > after)
             else {
@@ -265,7 +249,7 @@ impl Engine {
         Ok(adopted)
     }
 
-    /// `false` if it is known, or somebody works on it who knows better how it stands.
+    /// `false` if somebody works on it who knows better how it stands.
     fn adopt_container(
         &mut self,
         row: &ContainerRow,
@@ -275,10 +259,7 @@ impl Engine {
         let Some(lock) = OwnerLock::try_take(&path)? else {
             return Ok(false);
         };
-        let kept = self.durable()?.kept_containers()?;
-        let is_there = container_path(&self.layout, &row.id).exists();
-        let is_going = super::removed_mark(&self.layout, &row.id).exists();
-        if !is_there || is_going || kept.iter().any(|kept| kept.id == row.id) {
+        if self.is_going(&row.id) {
             return Ok(false);
         }
         self.durable()?.record_container(row, volumes)?;
@@ -300,9 +281,32 @@ impl Engine {
         tx.commit()?;
         // how the others stand is known better here than in any copy
         for row in live.iter().filter(|row| row.kept && row.durable) {
-            self.write_down_if_there(&row.id)?;
+            self.write_down_beside_owner(&row.id)?;
         }
         Ok(())
+    }
+
+    /// Writes a container down that somebody may own: who does writes down how it ends, and that
+    /// stays whichever of both comes first.
+    fn write_down_beside_owner(&mut self, id: &ContainerId) -> Result<(), EngineError> {
+        if let Some(_lock) = OwnerLock::try_take(&self.layout.container_lock(id))? {
+            return self.write_down_if_there(id);
+        }
+        let row = match self.live.container(id) {
+            Err(DbError::NoSuchContainer(_)) => return Ok(()),
+            row => row?,
+        };
+        let volumes = self.live.volumes_of(id)?;
+        if self.durable()?.ensure_container(&row, &volumes)? && self.is_going(id) {
+            // its remover may have been here before
+            self.durable()?.delete_container(id)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a container is being removed, or was.
+    fn is_going(&self, id: &ContainerId) -> bool {
+        !self.layout.container(id).exists() || super::removed_mark(&self.layout, id).exists()
     }
 
     /// A volume is its directory: one without a row was lost.
@@ -322,6 +326,24 @@ impl Engine {
             }
         }
         Ok(adopted)
+    }
+}
+
+/// Which copies count: those of a later change than these.
+#[derive(Clone, Copy)]
+struct After {
+    /// Of what has a row.
+    known: i64,
+    /// Of what has none.
+    unknown: i64,
+}
+
+impl After {
+    fn of(self, is_known: bool) -> i64 {
+        match is_known {
+            true => self.known,
+            false => self.unknown,
+        }
     }
 }
 

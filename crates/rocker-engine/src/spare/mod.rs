@@ -17,13 +17,15 @@
 //! what counts.
 
 mod adopt;
+mod behind;
 mod lost;
+mod salvage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use rocker_db::{ContainerRow, DbError, DurableDb, VolumeRow};
+use rocker_db::{ContainerRow, DbError, DurableDb, ImageRow, LayerRow, OwnerLock, VolumeRow};
 use rocker_types::{ContainerId, Digest, ImageRef, Layout, VolumeName};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -67,12 +69,36 @@ pub(crate) struct SpareImage {
     pub(crate) layers: Vec<SpareLayer>,
 }
 
+impl SpareImage {
+    fn of(row: ImageRow, layers: Vec<SpareLayer>) -> Self {
+        Self {
+            id: row.id,
+            config: Some(row.config),
+            manifest_digest: row.manifest_digest,
+            pulled_ns: row.pulled_ns,
+            names: row.tags.iter().map(ImageRef::canonical).collect(),
+            repo_digests: row.repo_digests,
+            layers,
+        }
+    }
+}
+
 /// What is kept of a layer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SpareLayer {
     pub(crate) diff_id: rocker_types::DiffId,
     pub(crate) size_bytes: u64,
     pub(crate) blob: Option<(Digest, u64)>,
+}
+
+impl SpareLayer {
+    fn of(row: &LayerRow) -> Self {
+        Self {
+            diff_id: row.diff_id.clone(),
+            size_bytes: row.size_bytes,
+            blob: row.blob.clone(),
+        }
+    }
 }
 
 /// What is kept of a container.
@@ -151,11 +177,7 @@ fn spare_image(durable: &DurableDb, id: &Digest) -> Result<Option<Spare<SpareIma
     };
     let mut layers = Vec::with_capacity(row.layers.len());
     for diff_id in &row.layers {
-        layers.extend(durable.layer(diff_id)?.map(|layer| SpareLayer {
-            diff_id: layer.diff_id,
-            size_bytes: layer.size_bytes,
-            blob: layer.blob,
-        }));
+        layers.extend(durable.layer(diff_id)?.iter().map(SpareLayer::of));
     }
     let generation = match durable.image_generation(id)? {
         Some(generation) => generation,
@@ -163,15 +185,7 @@ fn spare_image(durable: &DurableDb, id: &Digest) -> Result<Option<Spare<SpareIma
     };
     Ok(Some(Spare {
         generation,
-        row: SpareImage {
-            id: row.id,
-            config: Some(row.config),
-            manifest_digest: row.manifest_digest,
-            pulled_ns: row.pulled_ns,
-            names: row.tags.iter().map(ImageRef::canonical).collect(),
-            repo_digests: row.repo_digests,
-            layers,
-        },
+        row: SpareImage::of(row, layers),
     }))
 }
 
@@ -236,7 +250,11 @@ impl Engine {
             let is_kept = row.kept && row.durable;
             let has_copy = || read::<SpareContainer>(&container_path(&layout, &row.id)).is_some();
             if is_kept && !has_copy() {
-                self.write_down_if_there(&row.id)?;
+                // who owns it writes it down when it ends
+                let lock = OwnerLock::try_take(&layout.container_lock(&row.id))?;
+                if let Some(_lock) = lock {
+                    self.write_down_if_there(&row.id)?;
+                }
             }
         }
         for row in self.durable()?.volumes()? {
@@ -251,7 +269,8 @@ impl Engine {
         Ok(self.durable()?.generation()?)
     }
 
-    /// [`write_down`](Self::write_down) for a container that may be removed at this moment.
+    /// [`write_down`](Self::write_down) for a container that may be gone. The caller holds its
+    /// lock: its owner knows better how it stands.
     fn write_down_if_there(&mut self, id: &ContainerId) -> Result<(), EngineError> {
         match self.write_down(id) {
             Err(EngineError::Db(DbError::NoSuchContainer(_))) => Ok(()),

@@ -16,7 +16,7 @@ use rustix::fs::{AtFlags, readlinkat, statat, symlinkat, syncfs, unlinkat};
 use rustix::io::Errno;
 
 use super::record::Record;
-use super::{Depth, LayerFault, Store, StoreError, UnpackLimits};
+use super::{LayerFault, Store, StoreError, UnpackLimits};
 
 /// How the name of a mark ends.
 pub(super) const UNSYNCED: &str = ".unsynced";
@@ -131,8 +131,8 @@ impl Store {
         Ok(self.doubt(layer)?.is_some())
     }
 
-    /// Reads a doubtful layer as a whole, which takes about a second for each gigabyte and for each
-    /// 20,000 files, and believes it from then on. What is wrong with it otherwise: then it stays
+    /// Reads a doubtful layer as a whole, which takes a few seconds for each gigabyte, and
+    /// believes it from then on. What is wrong with it otherwise: then it stays
     /// doubtful.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ impl Store {
     ) -> Result<Vec<LayerFault>, StoreError> {
         // whoever replaces the layer meanwhile marks the new one
         while let Some(mark) = self.doubt(layer)? {
-            let faults = self.inspect_layer(layer, Depth::Exact, limits)?;
+            let faults = self.inspect_doubtful(layer, limits)?;
             if !faults.is_empty() {
                 return Ok(faults);
             }
@@ -177,7 +177,7 @@ impl Store {
                     loaded => loaded.map(|_| true),
                 };
             };
-            let faults = self.inspect_layer(layer, Depth::Exact, limits)?;
+            let faults = self.inspect_doubtful(layer, limits)?;
             let trash = self.trash()?;
             let lock = self.lock_layers()?;
             // unless another process has removed it, or brought it again

@@ -301,6 +301,26 @@ fn a_missing_record_ends_a_doubtful_layer_and_is_told_of_any_other() {
 }
 
 #[test]
+fn the_mark_of_a_layer_that_the_kernel_could_not_write_outlives_later_syncs() {
+    let host = Host::new();
+    let layer = pulled(&host, "content");
+    let boot = fs_err::read_link(mark(&host, &layer)).unwrap();
+    let boot = boot.to_str().unwrap();
+    fs_err::remove_file(mark(&host, &layer)).unwrap();
+    symlink(format!("{boot} failed"), mark(&host, &layer)).unwrap();
+
+    host.store.sync_marked(Duration::ZERO).unwrap();
+
+    assert!(mark(&host, &layer).is_symlink());
+    assert!(
+        !host.store.is_doubtful(&layer).unwrap(),
+        "the page cache has it"
+    );
+    reboot(&host, &layer);
+    assert!(host.store.is_doubtful(&layer).unwrap());
+}
+
+#[test]
 fn what_cannot_be_read_at_the_moment_is_not_thrown_away() {
     let host = Host::new();
     let layer = doubtful(&host);

@@ -231,7 +231,7 @@ fn same_content(expected: &OwnedFd, actual: &OwnedFd) -> Result<bool, Errno> {
 
 /// What overlayfs or a container would heed of a file's extended attributes; others, such as
 /// labels of the machine, come and go.
-fn xattrs(file: &OwnedFd) -> Result<Vec<Xattr>, Errno> {
+pub(super) fn xattrs(file: &OwnedFd) -> Result<Vec<Xattr>, Errno> {
     // XATTR_LIST_MAX and XATTR_SIZE_MAX: nothing is larger
     let mut list = vec![0u8; 64 << 10];
     let length = match flistxattr(file, &mut list) {

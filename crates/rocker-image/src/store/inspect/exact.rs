@@ -139,10 +139,12 @@ impl Store {
 
 /// The fault that kept us from reading the layer's own files; the error itself if it is none.
 fn unreadable(error: StoreError) -> Result<LayerFault, StoreError> {
-    let StoreError::Access { source, .. } = &error else {
-        return Err(error);
-    };
-    LayerFault::of_error(source).ok_or(error)
+    if let StoreError::Access { source, .. } = &error
+        && let Some(fault) = LayerFault::of_error(source)
+    {
+        return Ok(fault);
+    }
+    Err(error)
 }
 
 /// What kept us from unpacking, in the store's own words.

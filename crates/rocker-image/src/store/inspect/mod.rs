@@ -12,6 +12,7 @@ use std::io;
 use rocker_types::DiffId;
 use rustix::io::Errno;
 
+use self::sample::Look;
 use super::record::Record;
 use super::{Store, StoreError, UnpackLimits};
 
@@ -85,6 +86,39 @@ impl Store {
         depth: Depth,
         limits: &UnpackLimits,
     ) -> Result<Vec<LayerFault>, StoreError> {
+        let is_doubtful = depth == Depth::Sample && self.is_doubtful(layer)?;
+        self.look_at(layer, limits, |record| match depth {
+            Depth::Sample if is_doubtful => self.could_be_whole(layer, record, limits),
+            Depth::Sample => self.looks_whole(layer, record, limits, Look::Stat),
+            Depth::Exact => false,
+        })
+    }
+
+    /// Reads all of a layer that was perhaps not written as a whole. Nothing is written where the
+    /// archive's headers alone say how it should be.
+    pub(super) fn inspect_doubtful(
+        &self,
+        layer: &DiffId,
+        limits: &UnpackLimits,
+    ) -> Result<Vec<LayerFault>, StoreError> {
+        self.look_at(layer, limits, |record| {
+            self.could_be_whole(layer, record, limits)
+        })
+    }
+
+    /// Whether nothing is missing in a layer that only a failure can have changed.
+    fn could_be_whole(&self, layer: &DiffId, record: &Record, limits: &UnpackLimits) -> bool {
+        self.looks_whole(layer, record, limits, Look::Everything)
+            && self.write_tar(layer, &mut io::sink()).is_ok()
+    }
+
+    /// Looks exactly unless `is_whole` finds that it need not.
+    fn look_at(
+        &self,
+        layer: &DiffId,
+        limits: &UnpackLimits,
+        is_whole: impl Fn(&Record) -> bool,
+    ) -> Result<Vec<LayerFault>, StoreError> {
         if !self.has_layer(layer) {
             return Ok(vec![LayerFault::Missing]);
         }
@@ -97,13 +131,9 @@ impl Store {
         };
         // A sample may err on the side of suspicion: a name that leads through a link is not
         // followed. Before anything is said, the layer is looked at exactly.
-        match depth {
-            Depth::Sample
-                if !self.is_doubtful(layer)? && self.looks_whole(layer, &record, limits) =>
-            {
-                Ok(Vec::new())
-            }
-            Depth::Sample | Depth::Exact => self.compare_exactly(layer, &record, limits),
+        match is_whole(&record) {
+            true => Ok(Vec::new()),
+            false => self.compare_exactly(layer, &record, limits),
         }
     }
 }

@@ -4,13 +4,23 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rocker_types::DiffId;
-use rustix::fs::{AtFlags, FileType, Stat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
 
-use crate::store::archive::{ArchiveReader, Entry, EntryKind};
+use super::compare::xattrs;
+use crate::store::archive::{ArchiveReader, Entry, EntryKind, Xattr};
 use crate::store::merged::open_directory;
 use crate::store::record::Record;
-use crate::store::unpack::{EntryPath, is_whiteout, join, split};
+use crate::store::unpack::{EntryPath, OPAQUE_XATTR, is_kept_xattr, is_whiteout, join, split};
 use crate::store::{Store, UnpackLimits};
+
+/// What to look at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// What stat(2) tells.
+    Stat,
+    /// Extended attributes and the targets of links as well.
+    Everything,
+}
 
 /// What a name of a layer should be.
 enum Expected {
@@ -23,21 +33,34 @@ enum Expected {
         mode: u32,
         owner: (u32, u32),
         seconds: i64,
+        /// Unless only stat(2) is asked.
+        rest: Option<Box<Rest>>,
     },
 }
 
+/// What stat(2) does not tell.
+#[derive(Default, PartialEq, Eq)]
+struct Rest {
+    /// Of a symbolic link.
+    target: Vec<u8>,
+    /// Sorted.
+    xattrs: Vec<Xattr>,
+}
+
 impl Store {
-    /// Whether everything that the archive names is there, as it was. `false` proves nothing.
+    /// Whether everything that the archive names is there, as it was, but for the content of
+    /// files. `false` proves nothing.
     pub(super) fn looks_whole(
         &self,
         layer: &DiffId,
         record: &Record,
         limits: &UnpackLimits,
+        look: Look,
     ) -> bool {
         // what was taken from layers below is in no header
         !record.depends_on_base()
             && self
-                .expected(layer, limits)
+                .expected(layer, limits, look)
                 .zip(self.open_layer(layer).ok())
                 .is_some_and(|(expected, root)| are_there(root.as_fd(), &expected))
     }
@@ -47,25 +70,33 @@ impl Store {
         &self,
         layer: &DiffId,
         limits: &UnpackLimits,
+        look: Look,
     ) -> Option<BTreeMap<Vec<u8>, Expected>> {
-        let mut expected = BTreeMap::from([(Vec::new(), Expected::of_no_root())]);
+        let mut expected = BTreeMap::from([(Vec::new(), Expected::of_no_root(look))]);
+        let mut opaque = Vec::new();
         let mut archive = ArchiveReader::new(self.skeleton(layer).ok()?, limits);
         while let Some(entry) = archive.next().ok()? {
             let path = EntryPath::parse(&entry.path, limits).ok()?;
             let Some((above, leaf)) = path.split() else {
-                expected.insert(Vec::new(), Expected::of(&entry));
+                expected.insert(Vec::new(), Expected::of(entry, look));
                 continue;
             };
             match leaf.strip_prefix(b".wh.") {
-                Some(b".wh..opq") => {}
+                Some(b".wh..opq") => opaque.push(above.to_vec()),
                 Some(deleted) => {
                     // a name that the layer has itself stays
                     let deleted = join(above, deleted);
                     expected.entry(deleted).or_insert(Expected::Deleted);
                 }
                 None => {
-                    expected.insert(path.as_bytes().to_vec(), Expected::of(&entry));
+                    let path = path.as_bytes().to_vec();
+                    expected.insert(path, Expected::of(entry, look));
                 }
+            }
+        }
+        if look == Look::Everything {
+            for directory in opaque {
+                expected.get_mut(&directory)?.make_opaque()?;
             }
         }
         Some(expected)
@@ -74,17 +105,18 @@ impl Store {
 
 impl Expected {
     /// The root directory of an archive that has no entry for it.
-    fn of_no_root() -> Self {
+    fn of_no_root(look: Look) -> Self {
         Self::Entry {
             kind: FileType::Directory,
             size: None,
             mode: 0o755,
             owner: (0, 0),
             seconds: 0,
+            rest: (look == Look::Everything).then(Box::default),
         }
     }
 
-    fn of(entry: &Entry) -> Self {
+    fn of(entry: Entry, look: Look) -> Self {
         let (kind, size) = match &entry.kind {
             EntryKind::File { size } | EntryKind::SparseFile { size, .. } => {
                 (FileType::RegularFile, Some(*size))
@@ -102,7 +134,39 @@ impl Expected {
             mode: entry.mode & 0o7777,
             owner: (entry.uid, entry.gid),
             seconds: entry.mtime.seconds,
+            rest: (look == Look::Everything).then(|| Box::new(Rest::of(entry))),
         }
+    }
+
+    /// `None` for what is no directory.
+    fn make_opaque(&mut self) -> Option<()> {
+        let Self::Entry {
+            kind: FileType::Directory,
+            rest: Some(rest),
+            ..
+        } = self
+        else {
+            return None;
+        };
+        let mark = (OPAQUE_XATTR.as_bytes().to_vec(), b"y".to_vec());
+        if !rest.xattrs.contains(&mark) {
+            rest.xattrs.push(mark);
+            rest.xattrs.sort();
+        }
+        Some(())
+    }
+
+    fn is_at(&self, directory: &OwnedFd, leaf: &[u8]) -> bool {
+        let stat = statat(directory, leaf, AtFlags::SYMLINK_NOFOLLOW);
+        let has_rest = || match self {
+            Self::Entry {
+                kind,
+                rest: Some(rest),
+                ..
+            } => Rest::read(*kind, directory, leaf).is_some_and(|found| found == **rest),
+            Self::Entry { rest: None, .. } | Self::Deleted | Self::Name => true,
+        };
+        stat.is_ok_and(|stat| self.fits(&stat)) && has_rest()
     }
 
     fn fits(&self, stat: &Stat) -> bool {
@@ -115,6 +179,7 @@ impl Expected {
                 mode,
                 owner,
                 seconds,
+                rest: _,
             } => {
                 FileType::from_raw_mode(stat.st_mode) == *kind
                     && size.is_none_or(|size| stat.st_size.cast_unsigned() == size)
@@ -123,6 +188,39 @@ impl Expected {
                     && stat.st_mtime == *seconds
             }
         }
+    }
+}
+
+impl Rest {
+    fn of(entry: Entry) -> Self {
+        let mut xattrs = entry.xattrs;
+        xattrs.retain(|(name, _)| is_kept_xattr(name));
+        xattrs.sort();
+        let target = match entry.kind {
+            EntryKind::Symlink { target } => target,
+            EntryKind::File { .. }
+            | EntryKind::SparseFile { .. }
+            | EntryKind::Directory
+            | EntryKind::HardLink { .. }
+            | EntryKind::CharDevice { .. }
+            | EntryKind::BlockDevice { .. }
+            | EntryKind::Fifo => Vec::new(),
+        };
+        Self { target, xattrs }
+    }
+
+    /// Reads it of what is called `leaf`; `None` if that cannot be read.
+    fn read(kind: FileType, directory: &OwnedFd, leaf: &[u8]) -> Option<Self> {
+        let mut found = Self::default();
+        if kind == FileType::Symlink {
+            found.target = readlinkat(directory, leaf, Vec::new()).ok()?.into_bytes();
+        }
+        if matches!(kind, FileType::RegularFile | FileType::Directory) {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let file = openat(directory, leaf, flags, Mode::empty()).ok()?;
+            found.xattrs = xattrs(&file).ok()?;
+        }
+        Some(found)
     }
 }
 
@@ -135,10 +233,10 @@ fn are_there(root: BorrowedFd<'_>, expected: &BTreeMap<Vec<u8>, Expected>) -> bo
         let known = parent.take().filter(|(open, _)| *open == above);
         let opened = known.or_else(|| Some((above, open_directory(root, above).ok()?)));
         let leaf = if leaf.is_empty() { &b"."[..] } else { leaf };
-        let stat = opened
+        let is_there = opened
             .as_ref()
-            .and_then(|(_, directory)| statat(directory, leaf, AtFlags::SYMLINK_NOFOLLOW).ok());
+            .is_some_and(|(_, directory)| expected.is_at(directory, leaf));
         parent = opened;
-        stat.is_some_and(|stat| expected.fits(&stat))
+        is_there
     })
 }

@@ -20,5 +20,5 @@ pub(crate) use hard_link::PendingLink;
 pub(crate) use name::{EntryPath, join, split};
 pub(crate) use place::Place;
 pub(crate) use unpacker::{Unpacked, Unpacker};
-pub(crate) use whiteout::{is_opaque, is_whiteout};
+pub(crate) use whiteout::{OPAQUE_XATTR, is_opaque, is_whiteout};
 pub(crate) use xattr::is_kept as is_kept_xattr;

@@ -23,7 +23,7 @@ pub(super) enum WhiteoutName<'a> {
 
 const PREFIX: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
-const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
+pub(crate) const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
 
 /// Reads the last component of a name.
 pub(super) fn parse_leaf(leaf: &[u8]) -> WhiteoutName<'_> {
