@@ -25,7 +25,8 @@ mod lock;
 mod named_file;
 
 pub use durable::{
-    DurableContainer, DurableDb, ImageRow, LayerRow, NewImage, Salvage, Untagged, VolumeRow,
+    DurableContainer, DurableDb, ImageRow, LayerRow, NamedBy, NewImage, Salvage, Untagged,
+    VolumeRow,
 };
 pub use error::DbError;
 pub use live::{

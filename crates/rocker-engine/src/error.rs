@@ -92,6 +92,8 @@ pub enum EngineError {
     ImageHasNames { image: String, names: Vec<String> },
     #[error("cannot give an image the name {0:?}: a digest is not chosen")]
     NameWithDigest(String),
+    #[error("the archive names its images like others that are here: {}", .0.join(", "))]
+    NamesTaken(Vec<String>),
     #[error("{name} is not a name of image {image}")]
     NotItsName { name: String, image: String },
     #[error("the database of running containers is damaged, and some run: {}", running.join(", "))]

@@ -21,6 +21,7 @@ impl Diagnose for EngineError {
             E::ImageInUse { .. }
             | E::ImageMounted { .. }
             | E::ImageHasNames { .. }
+            | E::NamesTaken(_)
             | E::VolumeInUse { .. }
             | E::NotRunning { .. }
             | E::StillRunning { .. }
@@ -66,6 +67,10 @@ impl Diagnose for EngineError {
             E::ImageHasNames { image, .. } => Some(format!(
                 "name one of them, or use rocker rmi -f {image} to remove all"
             )),
+            E::NamesTaken(_) => Some(
+                "rocker load --force gives the names to the archive's images; the others stay, without them"
+                    .into(),
+            ),
             E::VolumeInUse { users, .. } => Some(format!(
                 "remove the container first: rocker rm {}",
                 users.join(" ")

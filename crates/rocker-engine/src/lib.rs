@@ -50,9 +50,9 @@ pub use disk_usage::{DetailedUsage, DiskUsage, ImageUsage, Share};
 pub use engine::Engine;
 pub use error::EngineError;
 pub use images::{
-    BuildStep, FoundBy, ImageSummary, ImageTree, ImportOptions, MountedImage, PlannedImage,
+    BuildStep, FoundBy, ImageSummary, ImageTree, ImportOptions, Loaded, MountedImage, PlannedImage,
     PreviewedLayer, PrunePlan, PruneRequest, PullPreview, PullRequest, Pulled, PushRequest,
-    PushWatch, Pushed, RemovedImage, RmiForce, TreeLayer, WebArchive,
+    PushWatch, Pushed, RemovedImage, RmiForce, TakenNames, TreeLayer, WebArchive,
 };
 pub use lifecycle::monitor_main;
 pub use report::MonitorFailure;

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, stdin};
 
 use fs_err::File;
-use rocker_engine::{LoadRequest, LoadSource, LoadedImage};
+use rocker_engine::{LoadRequest, LoadSource, Loaded, LoadedImage, TakenNames};
 use rocker_types::{DiffId, ImageRef, Platform};
 
 use super::policy::policy;
@@ -17,9 +17,13 @@ use crate::ui::human;
 /// Reads what docker, podman, skopeo, umoci and rocker itself save: docker archives and OCI
 /// image layouts, as a tar (plain or compressed with gzip, zstd, xz or bzip2) or as a
 /// directory. Prints the names of the images, or the ID of one without a name.
+///
+/// A name that came with another archive moves to the image of this one. A name that an image
+/// here got otherwise (by pull, tag, commit or import) does not: nothing is loaded then, unless
+/// --force is given.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_long_help = "Examples:\n  rocker load -i debian.tar.gz\n  docker save app:1 | rocker load\n  rocker load -i layout/"
+    after_long_help = "Examples:\n  rocker load -i debian.tar.gz\n  docker save app:1 | rocker load\n  rocker load -i layout/\n  rocker load --force -i debian-fixed.tar"
 )]
 pub(crate) struct LoadArgs {
     /// The archive or the layout's directory; - is standard input
@@ -35,6 +39,10 @@ pub(crate) struct LoadArgs {
     /// Do not tell about each layer
     #[arg(short, long)]
     quiet: bool,
+
+    /// Give the images their names even where images here have these by a pull, tag, commit or import
+    #[arg(short, long)]
+    force: bool,
 
     /// Which platform of an image that has several: OS[/ARCH[/VARIANT]]; the host's by default
     #[arg(long, value_name = "PLATFORM")]
@@ -56,8 +64,13 @@ pub(crate) fn load(context: &mut Context, args: LoadArgs) -> Outcome {
         limits: super::config::read()?.limits,
         on_layer: &tell,
     };
-    let images = context.engine()?.load(source, &request)?;
-    let lines: String = images.iter().map(lines).collect();
+    let taken = match args.force {
+        true => TakenNames::Take,
+        false => TakenNames::Refuse,
+    };
+    let loaded = context.engine()?.load(source, &request, taken)?;
+    tell_moved(&loaded);
+    let lines: String = loaded.images.iter().map(lines).collect();
     print(&lines)?;
     Ok(Status::Success)
 }
@@ -82,6 +95,16 @@ pub(super) fn source(input: &str) -> Result<LoadSource, CommandError> {
     match file.metadata().map_err(failed)?.is_dir() {
         true => Ok(LoadSource::Directory(input.into())),
         false => Ok(LoadSource::Archive(file)),
+    }
+}
+
+/// Says which images have lost a name; they are seldom meant to.
+pub(super) fn tell_moved(loaded: &Loaded) {
+    for (name, id) in &loaded.moved {
+        let name = name.familiar();
+        report::note(&format!(
+            "The image {name} already exists, renaming the old one with ID {id} to empty string"
+        ));
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use rocker_engine::{ArchiveFormat, FoundBy, LoadRequest};
+use rocker_engine::{ArchiveFormat, FoundBy, LoadRequest, TakenNames};
 use rocker_types::{DiffId, ImageRef, Platform};
 
 use super::policy::policy;
@@ -109,8 +109,11 @@ impl InFile {
             on_layer: &tell,
         };
         let source = load::source(&self.path.to_string_lossy())?;
-        let images = context.engine()?.load(source, &request)?;
-        Ok(images.iter().map(load::lines).collect())
+        let loaded = context
+            .engine()?
+            .load(source, &request, TakenNames::Refuse)?;
+        load::tell_moved(&loaded);
+        Ok(loaded.images.iter().map(load::lines).collect())
     }
 
     /// Writes the image that is called `image` here.

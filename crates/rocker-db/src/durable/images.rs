@@ -3,7 +3,7 @@
 use rocker_types::{DiffId, Digest, ImageRef};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::names::{names_of, set_repo_digest, set_tag};
+use super::names::{NamedBy, names_of, set_repo_digest, set_tag};
 use super::{DurableDb, count_change, note_image};
 use crate::DbError;
 use crate::live::{parse, strings};
@@ -79,9 +79,22 @@ impl DurableDb {
     ///
     /// [`DbError::Query`].
     pub fn record_images(&mut self, new: &[NewImage<'_>]) -> Result<(), DbError> {
+        self.record(new, NamedBy::User)
+    }
+
+    /// The same for images out of an archive, which chose their names.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn record_archived(&mut self, new: &[NewImage<'_>]) -> Result<(), DbError> {
+        self.record(new, NamedBy::Archive)
+    }
+
+    fn record(&mut self, new: &[NewImage<'_>], by: NamedBy) -> Result<(), DbError> {
         let tx = self.begin()?;
         count_change(&tx)?;
-        new.iter().try_for_each(|new| insert(&tx, new))?;
+        new.iter().try_for_each(|new| insert(&tx, new, by))?;
         tx.commit().map_err(DbError::query("record an image"))
     }
 
@@ -246,7 +259,7 @@ impl DurableDb {
     }
 }
 
-fn insert(tx: &Connection, new: &NewImage<'_>) -> Result<(), DbError> {
+fn insert(tx: &Connection, new: &NewImage<'_>, by: NamedBy) -> Result<(), DbError> {
     let failed = DbError::query("record an image");
     let id = new.id.to_string();
     let total: u64 = new.layers.iter().map(|layer| layer.size_bytes).sum();
@@ -290,7 +303,7 @@ fn insert(tx: &Connection, new: &NewImage<'_>) -> Result<(), DbError> {
     note_image(tx, &id)?;
     let name = new.reference.filter(|reference| reference.tag().is_some());
     if let Some(reference) = name {
-        set_tag(tx, reference, new.id)?;
+        set_tag(tx, reference, new.id, by)?;
     }
     if let Some(repo_digest) = new.repo_digest {
         set_repo_digest(tx, repo_digest, &id)?;

@@ -20,7 +20,7 @@ use crate::named_file::{NamedFile, Write};
 
 pub use containers::DurableContainer;
 pub use images::{ImageRow, LayerRow, NewImage};
-pub use names::Untagged;
+pub use names::{NamedBy, Untagged};
 pub use salvage::Salvage;
 pub use volumes::VolumeRow;
 

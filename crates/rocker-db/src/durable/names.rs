@@ -1,7 +1,7 @@
 //! Names of images, and what goes with them.
 
 use rocker_types::{DiffId, Digest, ImageRef};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{DurableDb, count_change, note_image};
 use crate::DbError;
@@ -20,7 +20,41 @@ pub struct Untagged {
     pub freed_bytes: u64,
 }
 
+/// Who chose what a name means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedBy {
+    /// Whoever uses rocker: by a pull, a tag, a commit or an import.
+    User,
+    /// An archive that was loaded.
+    Archive,
+}
+
 impl DurableDb {
+    /// Which image has a name, and who gave it.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`] and [`DbError::Corrupt`].
+    pub fn holder(&self, reference: &ImageRef) -> Result<Option<(Digest, NamedBy)>, DbError> {
+        let found = self
+            .db
+            .query_row(
+                "SELECT image_id, archived FROM tags WHERE reference = ?1",
+                [reference.canonical()],
+                |row| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?)),
+            )
+            .optional()
+            .map_err(DbError::query("read a tag"))?;
+        let Some((id, archived)) = found else {
+            return Ok(None);
+        };
+        let by = match archived {
+            true => NamedBy::Archive,
+            false => NamedBy::User,
+        };
+        Ok(Some((parse("an image id", id)?, by)))
+    }
+
     /// Gives an image one more name.
     ///
     /// # Errors
@@ -29,7 +63,7 @@ impl DurableDb {
     pub fn tag(&mut self, reference: &ImageRef, id: &Digest) -> Result<(), DbError> {
         let tx = self.begin()?;
         count_change(&tx)?;
-        set_tag(&tx, reference, id)?;
+        set_tag(&tx, reference, id, NamedBy::User)?;
         tx.commit().map_err(DbError::query("record a tag"))
     }
 
@@ -130,27 +164,43 @@ pub(super) fn names_of(db: &Connection, id: &str) -> Result<Vec<ImageRef>, DbErr
     parsed.collect()
 }
 
-pub(super) fn set_tag(db: &Connection, reference: &ImageRef, id: &Digest) -> Result<(), DbError> {
-    set_name(db, "tags", &reference.canonical(), &id.to_string())
+/// An archive that says once more what is known does not make the name its own. The image, and the
+/// one that had the name, are changed.
+pub(super) fn set_tag(
+    db: &Connection,
+    reference: &ImageRef,
+    id: &Digest,
+    by: NamedBy,
+) -> Result<(), DbError> {
+    let name = reference.canonical();
+    note_holder(db, "tags", &name)?;
+    db.execute(
+        "INSERT INTO tags(reference, image_id, archived) VALUES(?1, ?2, ?3)
+         ON CONFLICT(reference) DO UPDATE SET image_id = excluded.image_id,
+         archived = iif(image_id = excluded.image_id, min(archived, excluded.archived), excluded.archived)",
+        params![name, id.to_string(), by == NamedBy::Archive],
+    )
+    .map_err(DbError::query("record a tag"))?;
+    note_image(db, &id.to_string())
 }
 
+/// The same for the name of an image at a registry.
 pub(super) fn set_repo_digest(db: &Connection, name: &str, id: &str) -> Result<(), DbError> {
-    set_name(db, "repo_digests", name, id)
+    note_holder(db, "repo_digests", name)?;
+    db.execute(
+        "INSERT INTO repo_digests(reference, image_id) VALUES(?1, ?2)
+         ON CONFLICT(reference) DO UPDATE SET image_id = excluded.image_id",
+        [name, id],
+    )
+    .map_err(DbError::query("record a repository digest"))?;
+    note_image(db, id)
 }
 
-/// Makes a name mean the image `id`; that and the one that it meant are changed.
-fn set_name(db: &Connection, table: &str, name: &str, id: &str) -> Result<(), DbError> {
+/// Notes that the image which has this name is changed.
+fn note_holder(db: &Connection, table: &str, name: &str) -> Result<(), DbError> {
     let sql = format!("SELECT image_id FROM {table} WHERE reference = ?1");
-    for holder in strings(db, &sql, &[&name])? {
-        note_image(db, &holder)?;
-    }
-    let sql = format!(
-        "INSERT INTO {table}(reference, image_id) VALUES(?1, ?2)
-         ON CONFLICT(reference) DO UPDATE SET image_id = excluded.image_id"
-    );
-    db.execute(&sql, [name, id])
-        .map_err(DbError::query("record a tag"))?;
-    note_image(db, id)
+    let holders = strings(db, &sql, &[&name])?;
+    holders.iter().try_for_each(|holder| note_image(db, holder))
 }
 
 /// Deletes the image's row and every layer that only it used.

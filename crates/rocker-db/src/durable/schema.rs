@@ -64,4 +64,8 @@ INSERT INTO meta VALUES('generation', 0);
 -- what the layer takes on disk with all that belongs to it; NULL until it was measured
 ALTER TABLE layers ADD COLUMN disk_bytes INTEGER;
 ",
+    "
+-- 1 where an archive chose the name: another archive may give it to another image
+ALTER TABLE tags ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
+",
 ];

@@ -1,8 +1,10 @@
 //! `load`: a file becomes images.
 
-use rocker_db::{LayerRow, NewImage};
-use rocker_image::exchange::{self, LoadRequest, LoadSource, LoadedImage};
-use rocker_types::ImageRef;
+use std::collections::BTreeSet;
+
+use rocker_db::{DurableDb, LayerRow, NamedBy, NewImage};
+use rocker_image::exchange::{Archive, LoadRequest, LoadSource, LoadedImage};
+use rocker_types::{Digest, ImageRef};
 
 use crate::EngineError;
 use crate::clock::now_ns;
@@ -10,30 +12,59 @@ use crate::crash::{self, CrashPoint};
 use crate::engine::Engine;
 use crate::spare;
 
+/// What to do about names that other images have, and that were not given by an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakenNames {
+    /// Nothing is loaded.
+    Refuse,
+    /// The archive's images get them.
+    Take,
+}
+
+/// What came out of an archive.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The images.
+    pub images: Vec<LoadedImage>,
+    /// Names that meant other images before, and the ids of those.
+    pub moved: Vec<(ImageRef, Digest)>,
+}
+
 impl Engine {
     /// Takes the images out of an archive and gives them the names they have there. All are
     /// visible at once, or none.
     ///
+    /// What an archive calls its images is a stranger's word. A name that another archive gave
+    /// moves on, as a newer build of one image takes the older one's place; one that the user
+    /// gave by a pull, a tag, a commit or an import does not, unless `taken` says so.
+    ///
     /// # Errors
     ///
-    /// [`EngineError::Load`]; the store is as before then.
+    /// [`EngineError::Load`] and [`EngineError::NamesTaken`]; the store is as before then.
     pub fn load(
         &mut self,
         source: LoadSource,
         request: &LoadRequest<'_>,
-    ) -> Result<Vec<LoadedImage>, EngineError> {
+        taken: TakenNames,
+    ) -> Result<Loaded, EngineError> {
         self.making_layers(|engine| {
             engine.want_sweep()?;
-            let images = exchange::load(engine.store()?, source, request)
-                .map_err(|error| EngineError::Load(Box::new(error)))?;
+            let failed = |error| EngineError::Load(Box::new(error));
+            let archive = Archive::open(engine.store()?, source, request).map_err(failed)?;
+            moved_names(engine.durable()?, archive.names(), taken)?;
+            let images = archive.unpack(engine.store()?, request).map_err(failed)?;
             crash::point(CrashPoint::LoadAfterCommit);
-            engine.record_loaded(&images)?;
+            let moved = engine.record_loaded(&images, taken)?;
             crash::point(CrashPoint::LoadAfterRecord);
-            Ok(images)
+            Ok(Loaded { images, moved })
         })
     }
 
-    fn record_loaded(&mut self, images: &[LoadedImage]) -> Result<(), EngineError> {
+    fn record_loaded(
+        &mut self,
+        images: &[LoadedImage],
+        taken: TakenNames,
+    ) -> Result<Vec<(ImageRef, Digest)>, EngineError> {
         let layers: Vec<Vec<LayerRow>> = images.iter().map(layer_rows).collect();
         let configs: Vec<_> = images
             .iter()
@@ -61,15 +92,42 @@ impl Engine {
         let (live, durable) = self.databases()?;
         // `rmi` counts an image's names while it holds this
         let tx = live.begin()?;
-        let names = images.iter().flat_map(|image| &image.names);
-        let mut changed = spare::holders(durable, names)?;
-        durable.record_images(&new)?;
+        let names = images
+            .iter()
+            .flat_map(|image| image.names.iter().zip(std::iter::repeat(&image.id)));
+        let moved = moved_names(durable, names, taken)?;
+        let mut changed: BTreeSet<Digest> = moved.iter().map(|(_, id)| id.clone()).collect();
+        durable.record_archived(&new)?;
         changed.extend(images.iter().map(|image| image.id.clone()));
         for id in &changed {
             spare::keep_image(&layout, durable, id);
         }
         drop(tx);
-        Ok(())
+        Ok(moved)
+    }
+}
+
+/// Which of these names mean other images so far.
+fn moved_names<'a>(
+    durable: &DurableDb,
+    names: impl Iterator<Item = (&'a ImageRef, &'a Digest)>,
+    taken: TakenNames,
+) -> Result<Vec<(ImageRef, Digest)>, EngineError> {
+    let (mut moved, mut refused) = (Vec::new(), Vec::new());
+    for (name, id) in names {
+        match durable.holder(name)? {
+            Some((holder, by)) if holder != *id => {
+                if by == NamedBy::User && taken == TakenNames::Refuse {
+                    refused.push(format!("{} ({})", name.familiar(), holder.short()));
+                }
+                moved.push((name.clone(), holder));
+            }
+            Some(_) | None => {}
+        }
+    }
+    match refused.is_empty() {
+        true => Ok(moved),
+        false => Err(EngineError::NamesTaken(refused)),
     }
 }
 

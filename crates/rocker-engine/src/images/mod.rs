@@ -19,6 +19,7 @@ pub use find::{FoundBy, ImageSummary};
 pub use history::BuildStep;
 pub(crate) use import::made_layers;
 pub use import::{ImportOptions, WebArchive};
+pub use load::{Loaded, TakenNames};
 pub use mount::MountedImage;
 pub(crate) use mount::place_of;
 pub use preview::{PreviewedLayer, PullPreview};

@@ -76,40 +76,95 @@ pub struct LoadedLayer {
     pub blob: Option<(Digest, u64)>,
 }
 
-/// Takes all images out of an archive. Every digest that it names is checked, also those of
-/// layers that the store has already.
+/// An archive whose documents were read; its layers were not.
+pub struct Archive {
+    staging: Staging,
+    files: Files,
+    images: Vec<ArchivedImage>,
+}
+
+impl std::fmt::Debug for Archive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Archive")
+            .field("images", &self.images.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Archive {
+    /// Reads which images there are.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`]; the store is as before then.
+    pub fn open(
+        store: &Store,
+        source: LoadSource,
+        request: &LoadRequest<'_>,
+    ) -> Result<Self, LoadError> {
+        let staging = store.stage()?;
+        let files = match source {
+            LoadSource::Archive(file) => {
+                let input = Input::open(file, &staging, &request.limits)?;
+                Files::in_tar(input, &request.limits)?
+            }
+            LoadSource::Directory(path) => Files::in_directory(&path)?,
+        };
+        if let Some(policy) = &request.policy {
+            policy.check(files.entry())?;
+        }
+        let mut images = images(&files, request.platform.as_ref(), &request.limits)?;
+        if let Some(only) = &request.only {
+            images = vec![the_one(images, only)?];
+        }
+        Ok(Self {
+            staging,
+            files,
+            images,
+        })
+    }
+
+    /// The names that [`unpack`](Self::unpack) gives back, each with its image's id.
+    pub fn names(&self) -> impl Iterator<Item = (&ImageRef, &Digest)> {
+        self.images
+            .iter()
+            .flat_map(|image| image.names.iter().zip(std::iter::repeat(&image.id)))
+    }
+
+    /// Takes the images out. Every digest that the archive names is checked, also those of
+    /// layers that the store has already.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`]; the store has at most layers and blobs more that nobody needs then.
+    pub fn unpack(
+        self,
+        store: &Store,
+        request: &LoadRequest<'_>,
+    ) -> Result<Vec<LoadedImage>, LoadError> {
+        let mut loader = Loader {
+            store,
+            staging: self.staging,
+            files: self.files,
+            request,
+            seen: HashSet::new(),
+        };
+        let images = self.images.into_iter();
+        images.map(|image| loader.load(image)).collect()
+    }
+}
+
+/// Takes all images out of an archive, whatever they are called there.
 ///
 /// # Errors
 ///
-/// [`LoadError`]; the store has at most layers and blobs more that nobody needs then.
+/// As [`Archive::open`] and [`Archive::unpack`].
 pub fn load(
     store: &Store,
     source: LoadSource,
     request: &LoadRequest<'_>,
 ) -> Result<Vec<LoadedImage>, LoadError> {
-    let staging = store.stage()?;
-    let files = match source {
-        LoadSource::Archive(file) => {
-            let input = Input::open(file, &staging, &request.limits)?;
-            Files::in_tar(input, &request.limits)?
-        }
-        LoadSource::Directory(path) => Files::in_directory(&path)?,
-    };
-    if let Some(policy) = &request.policy {
-        policy.check(files.entry())?;
-    }
-    let mut images = images(&files, request.platform.as_ref(), &request.limits)?;
-    if let Some(only) = &request.only {
-        images = vec![the_one(images, only)?];
-    }
-    let mut loader = Loader {
-        store,
-        staging,
-        files,
-        request,
-        seen: HashSet::new(),
-    };
-    images.into_iter().map(|image| loader.load(image)).collect()
+    Archive::open(store, source, request)?.unpack(store, request)
 }
 
 /// The image that is called `name`, which is then its only name.

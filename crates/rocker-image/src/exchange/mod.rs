@@ -18,7 +18,7 @@ mod output;
 mod plan;
 mod save;
 
-pub use load::{LoadRequest, LoadSource, LoadedImage, LoadedLayer, load};
+pub use load::{Archive, LoadRequest, LoadSource, LoadedImage, LoadedLayer, load};
 pub use load_error::LoadError;
 pub use save::{ArchiveFormat, OnLayer, SaveError, SavedImage, save, save_directory};
 
