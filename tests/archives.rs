@@ -593,7 +593,13 @@ fn images_come_from_files_and_go_to_them_by_the_names_that_other_tools_use() {
         assert_eq!(missing.exit_code, 1, "{missing:?}");
         assert!(missing.stderr.contains(called), "{missing:?}");
         let pulled = host.ok(["pull", "-q", &there]);
-        assert!(pulled.starts_with("Loaded image"), "{pulled}");
+        let repository = image.rsplit_once(':').expect("a tag").0;
+        let named = match called {
+            "other/name:3" => "docker.io/other/name:3".to_owned(),
+            tag => format!("{repository}:{tag}"),
+        };
+        assert_eq!(pulled, named);
+        assert_eq!(inspect(&host, &pulled, "{{.Id}}"), id);
         assert_eq!(take_only_image(&host), id);
         host.ok(["pull", "-q", &at(transport, file, "")]);
         assert_eq!(take_only_image(&host), id);
@@ -604,7 +610,7 @@ fn images_come_from_files_and_go_to_them_by_the_names_that_other_tools_use() {
     let to = format!("oci:{}:tag-alone", path(&host, "copy"));
     program(&host, &["skopeo", "copy", "--insecure-policy", &from, &to]);
     host.ok(["rmi", "-f", &id]);
-    host.ok(["pull", "-q", &to]);
+    assert_eq!(host.ok(["pull", "-q", &to]), id);
     assert_eq!(take_only_image(&host), id);
     let words = ["push", "--format", "oci", &image, "oci:nowhere"];
     assert_eq!(host.rocker(words).exit_code, 125);

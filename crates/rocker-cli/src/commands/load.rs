@@ -108,7 +108,7 @@ pub(super) fn tell_moved(loaded: &Loaded) {
     }
 }
 
-pub(super) fn lines(image: &LoadedImage) -> String {
+fn lines(image: &LoadedImage) -> String {
     if image.names.is_empty() {
         return format!("Loaded image ID: {}\n", image.id);
     }

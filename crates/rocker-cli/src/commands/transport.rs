@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use rocker_engine::{ArchiveFormat, FoundBy, LoadRequest, TakenNames};
+use rocker_engine::{ArchiveFormat, FoundBy, LoadRequest, LoadedImage, TakenNames};
 use rocker_types::{DiffId, ImageRef, Platform};
 
 use super::policy::policy;
@@ -89,7 +89,8 @@ impl<'a> Place<'a> {
 }
 
 impl InFile {
-    /// Takes the image, or all that are there, and gives back what `load` prints.
+    /// Takes the image, or all that are there, and gives back the full name of each, or the ID of
+    /// one that has none there.
     ///
     /// # Errors
     ///
@@ -113,7 +114,11 @@ impl InFile {
             .engine()?
             .load(source, &request, TakenNames::Refuse)?;
         load::tell_moved(&loaded);
-        Ok(loaded.images.iter().map(load::lines).collect())
+        let called = |image: &LoadedImage| match image.names.as_slice() {
+            [] => format!("{}\n", image.id),
+            names => names.iter().map(|name| name.canonical() + "\n").collect(),
+        };
+        Ok(loaded.images.iter().map(called).collect())
     }
 
     /// Writes the image that is called `image` here.

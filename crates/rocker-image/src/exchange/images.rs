@@ -19,9 +19,18 @@ pub(super) struct ArchivedImage {
     pub(super) listed_as: Digest,
     pub(super) config: Vec<u8>,
     pub(super) names: Vec<ImageRef>,
-    /// What else it is called there, which may be no name of an image.
-    pub(super) labels: Vec<String>,
+    /// What else it is called there, which may be no name of an image, and which name that
+    /// stands for.
+    pub(super) labels: Vec<(String, Option<ImageRef>)>,
     pub(super) layers: Vec<ArchivedLayer>,
+}
+
+impl ArchivedImage {
+    /// One more entry of the index is about it.
+    pub(super) fn call(&mut self, name: Option<ImageRef>, label: Option<String>) {
+        self.labels.extend(label.map(|label| (label, name.clone())));
+        self.names.extend(name);
+    }
 }
 
 pub(super) struct ArchivedLayer {

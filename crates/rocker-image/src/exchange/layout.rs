@@ -45,15 +45,11 @@ pub(super) fn layout_images(
             let name = name.map(parse_name).transpose()?.flatten();
             let known = images.iter_mut().find(|(id, _)| *id == manifest.digest);
             match known {
-                Some((_, image)) => {
-                    image.names.extend(name);
-                    image.labels.extend(entry.label.clone());
-                }
+                Some((_, image)) => image.call(name, entry.label),
                 None => {
                     let mut image = layout.image(&manifest, promised.as_ref())?;
                     budget.take(&image)?;
-                    image.names.extend(name);
-                    image.labels.extend(entry.label.clone());
+                    image.call(name, entry.label);
                     images.push((manifest.digest, image));
                 }
             }

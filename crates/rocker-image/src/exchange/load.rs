@@ -167,38 +167,41 @@ pub fn load(
     Archive::open(store, source, request)?.unpack(store, request)
 }
 
-/// The image that is called `name`, which is then its only name.
+/// The image that is called `name`, with the one name that is meant.
 fn the_one(images: Vec<ArchivedImage>, name: &str) -> Result<ArchivedImage, LoadError> {
     let wanted = name.parse::<ImageRef>().ok();
-    let is_name = |known: &ImageRef| Some(known) == wanted.as_ref();
-    let there: Vec<_> = images
-        .iter()
-        .flat_map(|image| image.labels.iter().cloned())
-        .chain(
-            images
-                .iter()
-                .flat_map(|image| image.names.iter().map(ImageRef::familiar)),
-        )
-        .collect();
-    let mut found = images.into_iter().filter(|image| {
-        image.names.iter().any(is_name) || image.labels.iter().any(|label| label == name)
-    });
-    let Some(mut image) = found.next() else {
-        return Err(LoadError::NoSuchName {
-            name: printable(name.as_bytes()),
-            there: there
-                .iter()
-                .map(|name| printable(name.as_bytes()))
-                .collect(),
-        });
+    let meant = |image: &ArchivedImage| {
+        let is_wanted = |known: &&ImageRef| Some(*known) == wanted.as_ref();
+        let by_name = image.names.iter().find(is_wanted);
+        let by_label = image.labels.iter().find(|(label, _)| label == name);
+        match (by_name, by_label) {
+            (Some(name), _) => Some(Some(name.clone())),
+            (None, Some((_, name))) => Some(name.clone()),
+            (None, None) => None,
+        }
     };
-    if let Some(other) = found.find(|other| other.id != image.id) {
+    let labels = images.iter().flat_map(|image| &image.labels);
+    let names = images.iter().flat_map(|image| &image.names);
+    let there = labels
+        .map(|(label, _)| label.clone())
+        .chain(names.map(ImageRef::familiar))
+        .map(|name| printable(name.as_bytes()))
+        .collect();
+    let mut found = images.into_iter().filter_map(|image| {
+        let name = meant(&image)?;
+        Some((image, name))
+    });
+    let Some((mut image, meant)) = found.next() else {
+        let name = printable(name.as_bytes());
+        return Err(LoadError::NoSuchName { name, there });
+    };
+    if let Some((other, _)) = found.find(|(other, _)| other.id != image.id) {
         return Err(LoadError::AmbiguousName {
             name: printable(name.as_bytes()),
             digests: [image.listed_as, other.listed_as],
         });
     }
-    image.names.retain(is_name);
+    image.names = meant.into_iter().collect();
     Ok(image)
 }
 
