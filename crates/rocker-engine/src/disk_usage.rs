@@ -134,27 +134,8 @@ impl Engine {
     ///
     /// As [`disk_usage`](Self::disk_usage).
     pub fn disk_usage_of_each(&mut self) -> Result<DetailedUsage, EngineError> {
-        let layers = self.layers_on_disk()?;
-        let users = layers.users();
-        let mut images = Vec::new();
-        for image in self.images()? {
-            // sorted by image
-            let first = layers.of_images.partition_point(|(id, _)| *id < image.id);
-            let own = layers.of_images.iter().skip(first);
-            let own = own.take_while(|(id, _)| *id == image.id);
-            let (mut shared_bytes, mut unique_bytes) = (0, 0);
-            for (_, layer) in own {
-                match users.get(layer) {
-                    Some(1) => unique_bytes += layers.bytes_of(layer),
-                    _ => shared_bytes += layers.bytes_of(layer),
-                }
-            }
-            images.push(ImageUsage {
-                image,
-                shared_bytes,
-                unique_bytes,
-            });
-        }
+        self.measure_layers()?;
+        let images = self.images_usage()?;
         let containers = self.containers(true)?;
         let paths: Vec<_> = containers
             .iter()
@@ -184,6 +165,37 @@ impl Engine {
         })
     }
 
+    /// What each image takes, newest arrival first, as far as its layers were measured: those of
+    /// images that came in a regular way were.
+    ///
+    /// # Errors
+    ///
+    /// What the databases say.
+    pub fn images_usage(&mut self) -> Result<Vec<ImageUsage>, EngineError> {
+        let layers = self.measured_layers()?;
+        let users = layers.users();
+        let mut images = Vec::new();
+        for image in self.images()? {
+            // sorted by image
+            let first = layers.of_images.partition_point(|(id, _)| *id < image.id);
+            let own = layers.of_images.iter().skip(first);
+            let own = own.take_while(|(id, _)| *id == image.id);
+            let (mut shared_bytes, mut unique_bytes) = (0, 0);
+            for (_, layer) in own {
+                match users.get(layer) {
+                    Some(1) => unique_bytes += layers.bytes_of(layer),
+                    _ => shared_bytes += layers.bytes_of(layer),
+                }
+            }
+            images.push(ImageUsage {
+                image,
+                shared_bytes,
+                unique_bytes,
+            });
+        }
+        Ok(images)
+    }
+
     /// Measures the layers that nobody has measured yet: called when images came, so that
     /// nobody waits for it later.
     pub(crate) fn measure_layers(&mut self) -> Result<(), EngineError> {
@@ -201,6 +213,10 @@ impl Engine {
 
     fn layers_on_disk(&mut self) -> Result<Layers, EngineError> {
         self.measure_layers()?;
+        self.measured_layers()
+    }
+
+    fn measured_layers(&mut self) -> Result<Layers, EngineError> {
         let durable = self.durable()?;
         Ok(Layers {
             bytes: durable.measures()?.into_iter().collect(),

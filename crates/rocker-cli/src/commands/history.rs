@@ -26,7 +26,8 @@ pub(crate) struct HistoryArgs {
     #[arg(short, long)]
     quiet: bool,
 
-    /// How to print: table, json, a Go template, or table and a template
+    /// How to print: table, wide, json, json-array, csv, names, a Go template, or table and a
+    /// template
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
 
@@ -69,6 +70,7 @@ pub(crate) fn history(context: &mut Context, args: HistoryArgs) -> Outcome {
         hidden: HIDDEN,
         rows: rows.collect(),
         key: "ID",
+        name: "ID",
         headings: true,
     };
     let format = ListFormat::new(args.quiet, args.format.as_deref());

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use glob::Pattern;
-use rocker_engine::{Engine, ImageSummary};
+use rocker_engine::{Engine, ImageUsage};
 use rocker_types::ImageRef;
 use serde_json::{Value, json};
 
@@ -28,7 +28,8 @@ pub(crate) struct ImagesArgs {
     #[arg(long)]
     digests: bool,
 
-    /// How to print: table, json, a Go template, or table and a template
+    /// How to print: table, wide, json, json-array, csv, names, a Go template, or table and a
+    /// template
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
 
@@ -50,7 +51,7 @@ pub(crate) struct ImagesArgs {
     sort: Option<SortKey>,
 
     /// Leave the headers of the table out
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     noheading: bool,
 
     /// Only images of this name: REPOSITORY[:TAG], in which * stands for anything but a slash
@@ -78,6 +79,8 @@ const HIDDEN: &[Column] = &[
     Column::new("CreatedAt", "CREATED AT"),
     Column::new("Containers", "CONTAINERS"),
     Column::new("VirtualSize", "VIRTUAL SIZE"),
+    Column::new("SharedSize", "SHARED SIZE"),
+    Column::new("UniqueSize", "UNIQUE SIZE"),
     Column::new("Labels", "LABELS"),
 ];
 
@@ -97,23 +100,23 @@ enum SortKey {
 }
 
 /// An image under one of its names, or under none.
-type Named<'a> = (&'a ImageSummary, Option<&'a ImageRef>);
+type Named<'a> = (&'a ImageUsage, Option<&'a ImageRef>);
 
 pub(crate) fn images(context: &mut Context, args: ImagesArgs) -> Outcome {
     let engine = context.engine()?;
     let wanted = args.name.as_deref();
     let wanted = wanted.map(|text| Wanted::parse(engine, text)).transpose()?;
     let filters = ImageFilters::new(engine, &args.filter)?;
-    let images = engine.images()?;
+    let images = engine.images_usage()?;
     let is_wanted = |name: &&ImageRef| {
         filters.show(name) && wanted.as_ref().is_none_or(|wanted| wanted.fits(name))
     };
     let mut found: Vec<Named<'_>> = Vec::new();
-    for image in images.iter().filter(|image| filters.fit(image)) {
-        let names = image.tags.iter().filter(is_wanted);
-        found.extend(names.map(|name| (image, Some(name))));
-        if image.tags.is_empty() && wanted.is_none() {
-            found.push((image, None));
+    for usage in images.iter().filter(|usage| filters.fit(&usage.image)) {
+        let names = usage.image.tags.iter().filter(is_wanted);
+        found.extend(names.map(|name| (usage, Some(name))));
+        if usage.image.tags.is_empty() && wanted.is_none() {
+            found.push((usage, None));
         }
     }
     if let Some(key) = args.sort {
@@ -121,12 +124,13 @@ pub(crate) fn images(context: &mut Context, args: ImagesArgs) -> Outcome {
     }
     let rows = found
         .into_iter()
-        .map(|(image, name)| row(image, name, args.no_trunc));
+        .map(|(usage, name)| row(usage, name, args.no_trunc));
     let listing = Listing {
         shown: if args.digests { WITH_DIGEST } else { COLUMNS },
         hidden: HIDDEN,
         rows: rows.collect(),
         key: "ID",
+        name: "_Name",
         headings: !args.noheading,
     };
     let format = ListFormat::new(args.quiet, args.format.as_deref());
@@ -138,9 +142,9 @@ fn sort(found: &mut [Named<'_>], key: SortKey) {
     let repository = |(_, name): &Named<'_>| name.map(|name| name.familiar_repository());
     let tag = |(_, name): &Named<'_>| name.and_then(ImageRef::tag).map(str::to_owned);
     match key {
-        SortKey::Created => found.sort_by_key(|(image, _)| Reverse(created(image))),
-        SortKey::Size => found.sort_by_key(|(image, _)| Reverse(image.size_bytes)),
-        SortKey::Id => found.sort_by(|(a, _), (b, _)| a.id.hex().cmp(b.id.hex())),
+        SortKey::Created => found.sort_by_key(|(usage, _)| Reverse(created(&usage.image))),
+        SortKey::Size => found.sort_by_key(|(usage, _)| Reverse(usage.image.size_bytes)),
+        SortKey::Id => found.sort_by(|(a, _), (b, _)| a.image.id.hex().cmp(b.image.id.hex())),
         SortKey::Repository => found.sort_by_key(|named| (repository(named), tag(named))),
         SortKey::Tag => found.sort_by_key(|named| (tag(named), repository(named))),
     }
@@ -185,7 +189,8 @@ fn names_a_tag(name: &str) -> bool {
         .is_some_and(|last| last.contains(':'))
 }
 
-fn row(image: &ImageSummary, name: Option<&ImageRef>, whole: bool) -> Value {
+fn row(usage: &ImageUsage, name: Option<&ImageRef>, whole: bool) -> Value {
+    let image = &usage.image;
     let repository = name.map(ImageRef::familiar_repository);
     let digest = image.repo_digests.iter().find_map(|full| {
         let (of, digest) = full.split_once('@')?;
@@ -214,7 +219,10 @@ fn row(image: &ImageSummary, name: Option<&ImageRef>, whole: bool) -> Value {
         "Containers": image.containers.len().to_string(),
         "Size": size,
         "VirtualSize": size,
+        "SharedSize": human::size(usage.shared_bytes),
+        "UniqueSize": human::size(usage.unique_bytes),
         "Labels": labels_text(labels),
         "_Labels": labels,
+        "_Name": name.map_or(id, ImageRef::familiar),
     })
 }

@@ -26,7 +26,8 @@ pub(crate) struct PsArgs {
     #[arg(short, long)]
     quiet: bool,
 
-    /// How to print: table, json, a Go template, or table and a template
+    /// How to print: table, wide, json, json-array, csv, names, a Go template, or table and a
+    /// template
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
 
@@ -80,6 +81,7 @@ pub(crate) fn ps(context: &mut Context, args: PsArgs) -> Outcome {
         hidden: HIDDEN,
         rows: rows.collect(),
         key: "ID",
+        name: "Names",
         headings: true,
     };
     print(&listing.render(format)?)?;

@@ -36,7 +36,7 @@ pub(crate) struct SearchArgs {
     #[arg(long)]
     no_trunc: bool,
 
-    /// How to print: table, json, or a Go template
+    /// How to print: table, wide, json, json-array, csv, names, or a Go template
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
 
@@ -132,6 +132,7 @@ fn found(args: &SearchArgs) -> Result<Listing<'static>, CommandError> {
             .map(|result| row(registry, result, args.no_trunc))
             .collect(),
         key: "Name",
+        name: "Name",
         headings: true,
     })
 }
@@ -191,6 +192,7 @@ fn tags(args: &SearchArgs) -> Result<Listing<'static>, CommandError> {
         hidden: &[],
         rows: rows.collect(),
         key: "Tag",
+        name: "Tag",
         headings: true,
     })
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::image_filter::created;
 use super::ps::View;
-use super::{Context, Outcome, labels_text, print};
+use super::{CommandError, Context, Outcome, labels_text, print};
 use crate::exit_code::Status;
 use crate::template::Template;
 use crate::ui::{Column, ListFormat, Listing, human};
@@ -30,7 +30,7 @@ pub(crate) struct DfArgs {
     #[arg(short, long)]
     verbose: bool,
 
-    /// How to print: table, json, or a Go template
+    /// How to print: table, wide, json, json-array, csv, names, or a Go template
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
 }
@@ -85,6 +85,12 @@ pub(crate) fn df(context: &mut Context, args: DfArgs) -> Outcome {
         (true, Some(format)) => {
             let value = value(&engine.disk_usage_of_each()?, &engine.disk_usage()?);
             match format {
+                "wide" | "json-array" | "csv" | "names" => {
+                    return Err(CommandError::conflict(
+                        format!("--format {format} is for one list, and -v prints four"),
+                        "use json or a Go template, or leave -v out",
+                    ));
+                }
                 "json" => value.to_string() + "\n",
                 format => Template::parse(format)?.render(&value)? + "\n",
             }
@@ -100,6 +106,7 @@ fn listing(shown: &'static [Column], rows: Vec<Value>) -> Listing<'static> {
         hidden: &[],
         rows,
         key: "Type",
+        name: "Type",
         headings: true,
     }
 }

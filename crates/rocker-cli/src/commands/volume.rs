@@ -42,7 +42,7 @@ pub(crate) struct LsArgs {
     #[arg(short, long)]
     quiet: bool,
 
-    /// How to print: table, json, or a Go template
+    /// How to print: table, wide, json, json-array, csv, names, or a Go template
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
 }
@@ -74,6 +74,7 @@ pub(crate) fn ls(context: &mut Context, args: LsArgs) -> Outcome {
         hidden: HIDDEN,
         rows: rows.collect::<Vec<Value>>(),
         key: "Name",
+        name: "Name",
         headings: true,
     };
     print(&listing.render(ListFormat::new(args.quiet, args.format.as_deref()))?)?;

@@ -79,6 +79,18 @@ impl Key<'_> {
 /// Fields are hidden from templates when they start with this: data for methods.
 pub(crate) const HIDDEN: char = '_';
 
+/// The value without what is hidden in it. Only rows of lists hide anything; elsewhere a key that
+/// begins so is somebody's own.
+pub(crate) fn without_hidden(value: &Value) -> Value {
+    let mut value = value.clone();
+    if let Value::Object(row) = &mut value
+        && row.contains_key("_Labels")
+    {
+        row.retain(|key, _| !key.starts_with(HIDDEN));
+    }
+    value
+}
+
 /// Whether the field `name` (of the field `parent`) holds a map with keys of the user's choice.
 pub(crate) fn is_map(parent: Option<&str>, name: &str) -> bool {
     match name {

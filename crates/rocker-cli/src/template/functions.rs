@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use super::TemplateError;
-use super::datum::{Datum, Key, Shape};
+use super::datum::{Datum, Key, Shape, without_hidden};
 use super::print;
 
 /// Every function there is.
@@ -158,7 +158,7 @@ impl<'a> Call<'_, 'a> {
     fn text_function(&self) -> Result<String, TemplateError> {
         let values: Vec<&Value> = self.arguments.iter().map(|a| a.value.as_ref()).collect();
         match self.name {
-            "json" => Ok(self.value(0)?.to_string()),
+            "json" => Ok(without_hidden(self.value(0)?).to_string()),
             "lower" => Ok(self.text(0)?.to_lowercase()),
             "upper" => Ok(self.text(0)?.to_uppercase()),
             "title" => Ok(title(self.text(0)?)),

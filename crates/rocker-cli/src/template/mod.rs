@@ -18,6 +18,7 @@ mod lexer;
 mod parser;
 mod print;
 
+pub(crate) use datum::without_hidden;
 pub(crate) use error::TemplateError;
 
 use serde_json::Value;

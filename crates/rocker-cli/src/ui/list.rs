@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::table;
 use crate::report;
-use crate::template::{Template, TemplateError};
+use crate::template::{self, Template, TemplateError};
 
 /// One column that a listing can show: docker's field name and the header above it.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,8 @@ pub(crate) struct Listing<'a> {
     pub(crate) rows: Vec<Value>,
     /// The field that `--quiet` prints.
     pub(crate) key: &'static str,
+    /// The field that `--format names` prints.
+    pub(crate) name: &'static str,
     /// Whether a table begins with its headers.
     pub(crate) headings: bool,
 }
@@ -40,7 +42,12 @@ pub(crate) enum ListFormat<'a> {
     Quiet,
     Table,
     TableOf(&'a str),
+    /// The table with the columns that only a template reaches otherwise.
+    Wide,
     Json,
+    JsonArray,
+    Csv,
+    Names,
     Each(&'a str),
 }
 
@@ -56,7 +63,11 @@ impl<'a> ListFormat<'a> {
             }
             _ if quiet => Self::Quiet,
             None | Some("" | "table") => Self::Table,
+            Some("wide") => Self::Wide,
             Some("json") => Self::Json,
+            Some("json-array") => Self::JsonArray,
+            Some("csv") => Self::Csv,
+            Some("names") => Self::Names,
             Some(text) => match text.strip_prefix("table ") {
                 Some(template) => Self::TableOf(template.trim_start()),
                 None => Self::Each(text),
@@ -74,8 +85,15 @@ impl Listing<'_> {
     pub(crate) fn render(&self, format: ListFormat<'_>) -> Result<String, TemplateError> {
         match format {
             ListFormat::Quiet => Ok(self.lines(|row| cell(row, self.key))),
-            ListFormat::Json => Ok(self.lines(|row| sorted(row).to_string())),
-            ListFormat::Table => Ok(self.table()),
+            ListFormat::Names => Ok(self.lines(|row| cell(row, self.name))),
+            ListFormat::Json => Ok(self.lines(|row| plain(row).to_string())),
+            ListFormat::JsonArray => {
+                let rows: Vec<Value> = self.rows.iter().map(plain).collect();
+                Ok(Value::Array(rows).to_string() + "\n")
+            }
+            ListFormat::Csv => Ok(self.csv()),
+            ListFormat::Table => Ok(self.table(self.shown.iter())),
+            ListFormat::Wide => Ok(self.table(self.columns())),
             ListFormat::TableOf(text) => self.table_of(text),
             ListFormat::Each(text) => self.each(text),
         }
@@ -85,15 +103,39 @@ impl Listing<'_> {
         self.rows.iter().map(|row| line(row) + "\n").collect()
     }
 
-    fn table(&self) -> String {
-        let header = self.shown.iter().map(|c| c.header.to_owned()).collect();
-        let cells = |row: &Value| self.shown.iter().map(|c| cell(row, c.field)).collect();
+    /// All columns, each once.
+    fn columns(&self) -> impl Iterator<Item = &Column> + Clone {
+        let is_shown = |hidden: &&Column| self.shown.iter().any(|c| c.field == hidden.field);
+        let more = self.hidden.iter().filter(move |hidden| !is_shown(hidden));
+        self.shown.iter().chain(more)
+    }
+
+    fn table<'c>(&self, columns: impl Iterator<Item = &'c Column> + Clone) -> String {
+        let header = columns.clone().map(|c| c.header.to_owned()).collect();
+        let cells = |row: &Value| columns.clone().map(|c| cell(row, c.field)).collect();
         let rows: Vec<Vec<String>> = Some(header)
             .filter(|_| self.headings)
             .into_iter()
             .chain(self.rows.iter().map(cells))
             .collect();
         table::layout(&rows)
+    }
+
+    /// As RFC 4180 has it, but for lines that end as they do everywhere here. The fields' names are
+    /// the headers: they are what a program knows from the other formats.
+    fn csv(&self) -> String {
+        let line = |cells: Vec<String>| {
+            let quoted: Vec<String> = cells.iter().map(|cell| csv_cell(cell)).collect();
+            quoted.join(",") + "\n"
+        };
+        let header = self.columns().map(|c| c.field.to_owned()).collect();
+        let cells = |row: &Value| self.columns().map(|c| cell(row, c.field)).collect();
+        Some(header)
+            .filter(|_| self.headings)
+            .into_iter()
+            .chain(self.rows.iter().map(cells))
+            .map(line)
+            .collect()
     }
 
     /// `table {{.ID}}\t{{.Names}}`: the header is the same template over the headers.
@@ -130,7 +172,7 @@ impl Listing<'_> {
         }
         let mut out = String::new();
         for row in &self.rows {
-            out.push_str(&template.render(row)?);
+            out.push_str(&template.render(&sorted(row))?);
             out.push('\n');
         }
         Ok(out)
@@ -145,22 +187,25 @@ fn cell(row: &Value, field: &str) -> String {
     }
 }
 
-/// Docker's JSON lines have sorted keys, and no fields that exist for templates alone.
+fn csv_cell(text: &str) -> String {
+    match text.contains(['"', ',', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    }
+}
+
+/// Docker's JSON objects have sorted keys.
 fn sorted(row: &Value) -> Value {
-    let Value::Object(object) = row else {
-        return row.clone();
-    };
-    let mut fields: Vec<(&String, &Value)> = object
-        .iter()
-        .filter(|(key, _)| !key.starts_with('_'))
-        .collect();
-    fields.sort_by_key(|(key, _)| *key);
-    Value::Object(
-        fields
-            .into_iter()
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect(),
-    )
+    let mut row = row.clone();
+    if let Value::Object(object) = &mut row {
+        object.sort_keys();
+    }
+    row
+}
+
+/// What JSON shows of a row: no fields that exist for templates alone.
+fn plain(row: &Value) -> Value {
+    template::without_hidden(&sorted(row))
 }
 
 fn cells(rendered: &str) -> Vec<Vec<String>> {
@@ -195,6 +240,7 @@ mod tests {
                 json!({"Names": "db", "ID": "d7886598dbe2", "Image": "pg", "_Labels": {}}),
             ],
             key: "ID",
+            name: "Names",
             headings: true,
         }
     }
@@ -219,6 +265,23 @@ mod tests {
                 Some("json"),
                 "{\"ID\":\"4c01db0b339c\",\"Image\":\"nginx\",\"Names\":\"web\"}\n{\"ID\":\"d7886598dbe2\",\"Image\":\"pg\",\"Names\":\"db\"}\n",
             ),
+            (
+                Some("{{json .}}"),
+                "{\"ID\":\"4c01db0b339c\",\"Image\":\"nginx\",\"Names\":\"web\"}\n{\"ID\":\"d7886598dbe2\",\"Image\":\"pg\",\"Names\":\"db\"}\n",
+            ),
+            (
+                Some("json-array"),
+                "[{\"ID\":\"4c01db0b339c\",\"Image\":\"nginx\",\"Names\":\"web\"},{\"ID\":\"d7886598dbe2\",\"Image\":\"pg\",\"Names\":\"db\"}]\n",
+            ),
+            (
+                Some("wide"),
+                "CONTAINER ID   NAMES     IMAGE\n4c01db0b339c   web       nginx\nd7886598dbe2   db        pg\n",
+            ),
+            (
+                Some("csv"),
+                "ID,Names,Image\n4c01db0b339c,web,nginx\nd7886598dbe2,db,pg\n",
+            ),
+            (Some("names"), "web\ndb\n"),
             (Some("{{.Label \"a\"}}"), "1\n\n"),
             (Some("x"), "x\nx\n"),
         ];
@@ -226,6 +289,25 @@ mod tests {
             let rendered = listing().render(ListFormat::new(false, format));
             assert_eq!(rendered.as_deref(), Ok(expected), "--format {format:?}");
         }
+    }
+
+    #[test]
+    fn cells_of_csv_are_quoted_where_they_have_to_be() {
+        let rows = vec![
+            json!({"ID": "1", "Names": "a,b", "Image": "say \"x\"\ny"}),
+            json!({"ID": "2"}),
+        ];
+        let listing = Listing { rows, ..listing() };
+        let csv = listing.render(ListFormat::Csv);
+        assert_eq!(
+            csv.as_deref(),
+            Ok("ID,Names,Image\n1,\"a,b\",\"say \"\"x\"\"\ny\"\n2,,\n")
+        );
+        let none = Listing {
+            rows: Vec::new(),
+            ..listing
+        };
+        assert_eq!(none.render(ListFormat::JsonArray).as_deref(), Ok("[]\n"));
     }
 
     #[test]
