@@ -317,6 +317,109 @@ fn an_image_can_be_asked_for_by_digest_and_is_found_by_id() {
 }
 
 #[test]
+fn a_digest_decides_and_a_tag_beside_it_names_nothing() {
+    let host = require!(host());
+    let before = host.snapshot();
+    let image = ImageBuilder::busybox().build();
+    let tagged = host.registry().push("exact:1", &image);
+    let (repository, _) = tagged.rsplit_once(':').expect("a tag");
+    let digest = &image.manifest.digest;
+    let exact = format!("{repository}@{digest}");
+
+    // there is no tag 2
+    for wanted in [
+        format!("{repository}:2@{digest}"),
+        format!("{tagged}@{digest}"),
+    ] {
+        let pulled = host.rocker(["pull", &wanted]);
+        assert_eq!(pulled.exit_code, 0, "{pulled:?}");
+        let first = pulled.stderr.lines().next();
+        let header = format!("{digest}: Pulling from {repository}");
+        assert_eq!(first, Some(header.as_str()), "{pulled:?}");
+        let listed = host.ok(["images", "--format", "{{.Repository}} {{.Tag}}"]);
+        assert_eq!(listed, format!("{repository} <none>"));
+        assert_eq!(
+            inspect(&host, &wanted, "{{.RepoTags}} {{.RepoDigests}}"),
+            format!("[] [{exact}]")
+        );
+        assert_eq!(host.rocker(["image", "exists", &tagged]).exit_code, 1);
+    }
+    host.ok(["pull", "-q", &tagged]);
+    assert_eq!(host.ok(["images", "--format", "{{.Tag}}"]), "1");
+    host.ok(["rmi", &tagged]);
+    assert_eq!(host.ok(["images", "-q"]), "");
+    host.ok(["pull", "-q", &exact]);
+    host.ok(["rmi", &image.config.digest]);
+    host.assert_unchanged_since(&before);
+}
+
+#[test]
+fn a_whole_id_is_that_image_whatever_others_are_called() {
+    let host = require!(host());
+    let one = host.busybox();
+    let other = host.pulled(
+        "other:1",
+        ImageBuilder::busybox().layer(Layer::new().file("o", "")),
+    );
+    let id = inspect(&host, &one, "{{.Id}}");
+    let hex = &id["sha256:".len()..];
+    let prefix = format!("sha256:{}", &hex[..12]);
+    for name in [hex, id.as_str(), prefix.as_str(), "sha256:foo", "sha256"] {
+        let refused = host.rocker(["tag", &other, name]);
+        assert_eq!(refused.exit_code, 1, "{name}: {refused:?}");
+        assert!(refused.stderr.contains("image's ID"), "{refused:?}");
+    }
+    // such a name can still come with a tag, and means that image with it alone
+    host.ok(["tag", &other, &format!("{hex}:latest")]);
+    assert_eq!(inspect(&host, hex, "{{.Id}}"), id);
+    assert_eq!(inspect(&host, &prefix, "{{.Id}}"), id);
+    assert_ne!(inspect(&host, &format!("{hex}:latest"), "{{.Id}}"), id);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn images_are_listed_in_every_format_there_is() {
+    let host = require!(host());
+    let image = host.busybox();
+    let child = ImageBuilder::busybox().layer(Layer::new().file("own", vec![7; 100_000]));
+    let child = host.pulled("child:1", child);
+    let lines = host.ok(["images", "--format", "json"]);
+    let array = host.ok(["images", "--format", "json-array"]);
+    assert_eq!(array, format!("[{}]", lines.replace('\n', ",")));
+    assert_eq!(host.ok(["images", "--format", "{{json .}}"]), lines);
+    assert_eq!(
+        host.ok(["images", "--format", "names"]),
+        format!("{child}\n{image}")
+    );
+    let csv = host.ok(["images", "--format", "csv"]);
+    assert!(
+        csv.starts_with("Repository,Tag,ID,CreatedSince,Size,"),
+        "{csv}"
+    );
+    assert_eq!(csv.lines().count(), 3, "{csv}");
+    let wide = host.ok(["images", "-n", "--format", "wide"]);
+    assert_eq!(wide.lines().count(), 2, "{wide}");
+    let sizes = host.ok([
+        "images",
+        "--format",
+        "{{.UniqueSize}} {{eq .SharedSize \"0B\"}}",
+    ]);
+    let sizes: Vec<&str> = sizes.lines().collect();
+    assert_eq!(
+        sizes[1], "0B false",
+        "all of it is the child's too: {sizes:?}"
+    );
+    assert!(sizes[0].ends_with("kB false"), "{sizes:?}");
+    host.ok(["untag", &child]);
+    let id = host.ok(["images", "-q", "--filter", "dangling=true"]);
+    assert_eq!(
+        host.ok(["images", "--format", "names"]),
+        format!("{id}\n{image}")
+    );
+    host.assert_nothing_left_behind();
+}
+
+#[test]
 fn the_platforms_own_image_is_taken_from_an_index() {
     let host = require!(host());
     let here = ImageBuilder::busybox().build();

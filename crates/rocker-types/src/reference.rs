@@ -10,6 +10,9 @@ use crate::Digest;
 const DEFAULT_REGISTRY: &str = "docker.io";
 const DEFAULT_TAG: &str = "latest";
 
+/// What images' ids begin with.
+const ID_ALGORITHM: &str = "sha256";
+
 /// `[REGISTRY[:PORT]/]PATH[:TAG][@DIGEST]`, normalised by docker's rules: a first component
 /// without a dot, a colon or the word `localhost` is part of the path on docker.io, and a
 /// single component there lives below `library/`.
@@ -80,6 +83,7 @@ impl ImageRef {
     #[must_use]
     pub fn familiar_repository(&self) -> String {
         match self.repository.strip_prefix("library/") {
+            Some(ID_ALGORITHM) => format!("{}/{}", self.registry, self.repository),
             Some(official) if self.registry == DEFAULT_REGISTRY && !official.contains('/') => {
                 official.to_owned()
             }
@@ -151,6 +155,7 @@ fn parse(text: &str) -> Result<ImageRef, String> {
         Some((name, tag)) if !tag.contains('/') => (name, Some(check_tag(tag)?)),
         _ => (rest, None),
     };
+    check_not_an_id(text, name)?;
     let (registry, path) = split_registry(name);
     let registry = check_registry(registry)?;
     check_path(path)?;
@@ -173,6 +178,17 @@ fn parse(text: &str) -> Result<ImageRef, String> {
         tag,
         digest,
     })
+}
+
+/// What could be an image's id is refused as a name, as docker does.
+fn check_not_an_id(text: &str, name: &str) -> Result<(), String> {
+    if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err("64 hex digits are an image's ID".into());
+    }
+    match name == ID_ALGORITHM {
+        true => Err(format!("{ID_ALGORITHM}: begins an image's ID")),
+        false => Ok(()),
+    }
 }
 
 fn split_registry(name: &str) -> (&str, &str) {
@@ -312,6 +328,10 @@ mod tests {
             ("docker.io/localhost/x:1", "docker.io/localhost/x:1"),
             ("docker.io/localhost", "localhost:latest"),
             ("docker.io/library/a.b", "a.b:latest"),
+            (
+                "docker.io/library/sha256:beef",
+                "docker.io/library/sha256:beef",
+            ),
             ("docker.io/library/a.b/c", "library/a.b/c:latest"),
         ] {
             let parsed: ImageRef = text.parse().unwrap();
@@ -413,6 +433,9 @@ mod tests {
             "[zz]/x",
             "h:0/x",
             "h:+1/x",
+            "sha256",
+            "sha256:beef",
+            &"beef".repeat(16),
             &long_tag,
             &long_path,
         ];

@@ -62,9 +62,13 @@ pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, Comman
     let progress = Progress::of(wish.progress.progress, wish.quiet)?;
     let engine = context.unpacking_engine()?;
     let stop = StopRequests::notice().map_err(CommandError::Terminal)?;
-    let tag = wish.reference.tag().unwrap_or("latest");
+    let digest = wish.reference.digest().map(ToString::to_string);
+    let what = digest.as_deref().or(wish.reference.tag());
     let from = wish.reference.familiar_repository();
-    progress.note(&format!("{tag}: Pulling from {from}"));
+    progress.note(&format!(
+        "{}: Pulling from {from}",
+        what.unwrap_or("latest")
+    ));
     let pulled = engine.pull(&request, &progress, &|| stop.came().is_some());
     let stopped_by = stop.end().map_err(CommandError::Terminal)?;
     match pulled {

@@ -301,7 +301,10 @@ fn insert(tx: &Connection, new: &NewImage<'_>, by: NamedBy) -> Result<(), DbErro
         .map_err(&failed)?;
     }
     note_image(tx, &id)?;
-    let name = new.reference.filter(|reference| reference.tag().is_some());
+    // whoever asks for a digest wants that image under no other name
+    let name = new
+        .reference
+        .filter(|reference| reference.digest().is_none());
     if let Some(reference) = name {
         set_tag(tx, reference, new.id, by)?;
     }

@@ -67,5 +67,7 @@ ALTER TABLE layers ADD COLUMN disk_bytes INTEGER;
     "
 -- 1 where an archive chose the name: another archive may give it to another image
 ALTER TABLE tags ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
+-- what was pulled as NAME:TAG@DIGEST has its digest beside this
+DELETE FROM tags WHERE instr(reference, '@') > 0;
 ",
 ];

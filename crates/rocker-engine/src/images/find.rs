@@ -142,10 +142,16 @@ impl Engine {
         Ok(self.image_meant(query)?.0)
     }
 
-    /// The image that `query` means, and how it says so. A name first, as in docker: `beef` may be
-    /// both an image and the prefix of an id.
+    /// The image that `query` means, and how it says so: a whole id, a name, or the start of an id,
+    /// in this order. `beef` may be both an image and the prefix of an id, but a whole id is nobody's
+    /// name.
     pub(crate) fn image_meant(&mut self, query: &str) -> Result<(ImageRow, FoundBy), EngineError> {
         let missing = || EngineError::NoSuchImage(query.chars().take(300).collect());
+        if let Ok(id) = format!("sha256:{}", query.trim_start_matches("sha256:")).parse::<Digest>()
+            && let Some(row) = self.durable()?.image(&id.to_string())?
+        {
+            return Ok((row, FoundBy::Id));
+        }
         for name in self.meanings(query) {
             if let Some(row) = self.durable()?.image_by_reference(&name)? {
                 return Ok((row, FoundBy::Name(name)));
