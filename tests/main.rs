@@ -8,6 +8,7 @@
     reason = "helpers of tests, which end with a panic when their ground does not hold"
 )]
 
+mod archive_ends;
 mod archive_names;
 mod archives;
 mod bad_input;

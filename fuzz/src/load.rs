@@ -82,6 +82,7 @@ fn load_tar(tar: &[u8]) {
             policy: None,
             limits: limits(),
             on_layer: &|_, _| (),
+            cancelled: &|| false,
         };
         let source = LoadSource::Archive(fs_err::File::from_parts(file, "archive"));
         let images = load(&ground.store, source, &request);

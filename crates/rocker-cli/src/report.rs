@@ -2,15 +2,44 @@
 
 use std::io::Write as _;
 
-use rocker_types::Diagnose;
+use rocker_types::{Diagnose, ErrorKind};
 
 /// Prints `Error: <what>: <cause>`, then `hint: …` where one helps.
-pub(crate) fn error(error: &dyn Diagnose) {
+pub(crate) fn error(error: &(dyn Diagnose + 'static)) {
     let mut text = format!("Error: {}\n", chain(error));
-    if let Some(hint) = error.hint() {
+    if let Some(hint) = too_few_files(error).or_else(|| error.hint()) {
         text.push_str(&format!("hint: {}\n", one_line(&hint)));
     }
     to_stderr(&text);
+}
+
+/// Below this a shortage of files is the likely cause of whatever goes wrong inside; rocker needs
+/// about twenty, and one more for each of a few things that it does at once.
+const FEW_FILES: u64 = 64;
+
+/// What to do where the kernel gives us too few files. Who asked for one does not always say so:
+/// sqlite only tells that it could not open its own.
+fn too_few_files(error: &(dyn Diagnose + 'static)) -> Option<String> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
+    let is_likely = limit < FEW_FILES && error.kind() == ErrorKind::Internal;
+    (is_likely || ran_out_of_files(error)).then(|| {
+        format!("only {limit} files may be open at once: allow more, as with `ulimit -n 1024`")
+    })
+}
+
+fn ran_out_of_files(error: &(dyn std::error::Error + 'static)) -> bool {
+    let errno = |error: &(dyn std::error::Error + 'static)| {
+        let error = error.downcast_ref::<std::io::Error>()?;
+        rustix::io::Errno::from_io_error(error)
+    };
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if errno(error) == Some(rustix::io::Errno::MFILE) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// Prints a line that is neither the answer nor an error.

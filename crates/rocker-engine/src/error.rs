@@ -45,7 +45,7 @@ pub enum EngineError {
         container: String,
         source: rocker_runtime::cgroup::CgroupKillError,
     },
-    #[error("cannot load")]
+    #[error("cannot load the archive")]
     Load(#[source] Box<LoadError>),
     #[error(transparent)]
     Change(#[from] rocker_types::InvalidChange),

@@ -6,10 +6,12 @@ use fs_err::File;
 use rocker_engine::{LoadRequest, LoadSource, Loaded, LoadedImage, TakenNames};
 use rocker_types::{DiffId, ImageRef, Platform};
 
+use super::fetch::failure;
 use super::policy::policy;
 use super::{CommandError, Context, Outcome, print};
 use crate::exit_code::Status;
 use crate::report;
+use crate::terminal::StopRequests;
 use crate::ui::human;
 
 /// Load images from an archive
@@ -57,22 +59,63 @@ pub(crate) fn load(context: &mut Context, args: LoadArgs) -> Outcome {
             report::note(&format!("{}: Loading {size}", layer.0.short()));
         }
     };
-    let request = LoadRequest {
-        platform: args.platform,
-        only: None,
-        policy: policy()?,
-        limits: super::config::read()?.limits,
-        on_layer: &tell,
-    };
     let taken = match args.force {
         true => TakenNames::Take,
         false => TakenNames::Refuse,
     };
-    let loaded = context.engine()?.load(source, &request, taken)?;
-    tell_moved(&loaded);
+    let wish = LoadWish {
+        platform: args.platform,
+        only: None,
+        on_layer: &tell,
+        taken,
+    };
+    let loaded = take(context, source, wish)?;
     let lines: String = loaded.images.iter().map(lines).collect();
     print(&lines)?;
     Ok(Status::Success)
+}
+
+/// What is to be taken out of an archive, and how to tell about it.
+pub(super) struct LoadWish<'a> {
+    pub(super) platform: Option<Platform>,
+    /// `None` takes all.
+    pub(super) only: Option<String>,
+    pub(super) on_layer: &'a dyn Fn(&DiffId, u64),
+    pub(super) taken: TakenNames,
+}
+
+/// Takes images out of an archive and says which other images have lost a name. Ctrl-C ends it,
+/// and nothing of it is left.
+pub(super) fn take(
+    context: &mut Context,
+    source: LoadSource,
+    wish: LoadWish<'_>,
+) -> Result<Loaded, CommandError> {
+    let (policy, limits) = (policy()?, super::config::read()?.limits);
+    let engine = context.engine()?;
+    let stop = StopRequests::notice().map_err(CommandError::Terminal)?;
+    let request = LoadRequest {
+        platform: wish.platform,
+        only: wish.only,
+        policy,
+        limits,
+        on_layer: wish.on_layer,
+        cancelled: &|| stop.came().is_some(),
+    };
+    let loaded = engine.load(source, &request, wish.taken);
+    let stopped_by = stop.end().map_err(CommandError::Terminal)?;
+    let loaded = loaded.map_err(|error| failure(error, stopped_by))?;
+    for (name, id) in &loaded.moved {
+        let name = name.familiar();
+        report::note(&format!(
+            "The image {name} already exists, renaming the old one with ID {id} to empty string"
+        ));
+    }
+    match stopped_by {
+        // too late for that: the images are here
+        Some(signal) => Err(CommandError::Ended(signal)),
+        None => Ok(loaded),
+    }
 }
 
 pub(super) fn source(input: &str) -> Result<LoadSource, CommandError> {
@@ -95,16 +138,6 @@ pub(super) fn source(input: &str) -> Result<LoadSource, CommandError> {
     match file.metadata().map_err(failed)?.is_dir() {
         true => Ok(LoadSource::Directory(input.into())),
         false => Ok(LoadSource::Archive(file)),
-    }
-}
-
-/// Says which images have lost a name; they are seldom meant to.
-pub(super) fn tell_moved(loaded: &Loaded) {
-    for (name, id) in &loaded.moved {
-        let name = name.familiar();
-        report::note(&format!(
-            "The image {name} already exists, renaming the old one with ID {id} to empty string"
-        ));
     }
 }
 

@@ -5,12 +5,12 @@
 
 use std::path::PathBuf;
 
-use rocker_engine::{ArchiveFormat, FoundBy, LoadRequest, LoadedImage, TakenNames};
+use rocker_engine::{ArchiveFormat, FoundBy, LoadedImage, TakenNames};
 use rocker_types::{DiffId, ImageRef, Platform};
 
-use super::policy::policy;
+use super::load::{self, LoadWish};
 use super::save::write_archive;
-use super::{CommandError, Context, load};
+use super::{CommandError, Context};
 use crate::report;
 use crate::ui::human;
 
@@ -102,18 +102,14 @@ impl InFile {
         quiet: bool,
     ) -> Result<String, CommandError> {
         let tell = teller("Loading", quiet);
-        let request = LoadRequest {
+        let wish = LoadWish {
             platform,
             only: self.name,
-            policy: policy()?,
-            limits: super::config::read()?.limits,
             on_layer: &tell,
+            taken: TakenNames::Refuse,
         };
         let source = load::source(&self.path.to_string_lossy())?;
-        let loaded = context
-            .engine()?
-            .load(source, &request, TakenNames::Refuse)?;
-        load::tell_moved(&loaded);
+        let loaded = load::take(context, source, wish)?;
         let called = |image: &LoadedImage| match image.names.as_slice() {
             [] => format!("{}\n", image.id),
             names => names.iter().map(|name| name.canonical() + "\n").collect(),

@@ -125,6 +125,9 @@ fn docker_images(
     limits: &UnpackLimits,
 ) -> Result<Vec<ArchivedImage>, LoadError> {
     let what = MANIFEST;
+    if list.trim_ascii_start().starts_with(b"{") {
+        return Err(LoadError::ManifestAlone { list: what });
+    }
     let list: Vec<DockerImage> =
         serde_json::from_slice(list).map_err(|source| LoadError::Syntax { what, source })?;
     if list.is_empty() {

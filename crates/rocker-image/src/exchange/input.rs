@@ -8,10 +8,12 @@ use bzip2::bufread::MultiBzDecoder;
 use fs_err::File;
 use lzma_rust2::XzReader;
 
+use super::load::LoadRequest;
 use super::load_error::LoadError;
 use crate::document::Compression;
 use crate::store::{
-    Budget, Decoder, Staging, UnpackError, UnpackLimits, inflate_error, looks_like_tar, recognise,
+    ArchiveReader, Budget, Decoder, Staging, UnpackError, UnpackLimits, inflate_error,
+    looks_like_tar, recognise,
 };
 
 const XZ_MAGIC: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
@@ -21,7 +23,7 @@ const BZIP2_MAGIC: &[u8] = b"BZh";
 const BUFFER_BYTES: usize = 128 << 10;
 
 /// Enough to tell how an archive is compressed: one block of a tar.
-const HEAD_BYTES: usize = 512;
+pub(super) const HEAD_BYTES: usize = 512;
 
 /// Memory for xz, in KiB: `xz -9` needs 65 MiB.
 const XZ_MEMORY_KIB: u32 = 128 << 10;
@@ -39,7 +41,7 @@ impl Input {
     pub(super) fn open(
         mut file: File,
         staging: &Staging,
-        limits: &UnpackLimits,
+        request: &LoadRequest<'_>,
     ) -> Result<Self, LoadError> {
         let read = |source| LoadError::Read { source };
         let is_file = file.metadata().map_err(read)?.is_file();
@@ -59,36 +61,86 @@ impl Input {
             return Ok(Self { file, start });
         }
         let count = Arc::new(AtomicU64::new(0));
-        let source = Counted {
-            inner: Cursor::new(head).chain(file),
-            count: Arc::clone(&count),
-        };
+        let source = Counted::new(Cursor::new(head).chain(file), Arc::clone(&count));
         let source = BufReader::with_capacity(BUFFER_BYTES, source);
-        let mut budget = Budget::new(staging, limits);
-        let mut spool = staging.create_file("archive")?;
-        let mut unpacker = packing.unpacker(source, limits.zstd_window_log)?;
-        let mut buffer = vec![0; BUFFER_BYTES];
-        loop {
-            let length = unpacker
-                .read(&mut buffer)
-                .map_err(|source| packing.error(source, limits.zstd_window_log))?;
-            if length == 0 {
-                break;
-            }
-            budget.spend(length as u64, count.load(Ordering::Relaxed))?;
-            let written = spool.write_all(&buffer[..length]);
-            written.map_err(|source| LoadError::Spool { source })?;
-        }
+        let spool = Spool {
+            unpacker: packing.unpacker(source, request.limits.zstd_window_log)?,
+            packing,
+            budget: Budget::new(staging, &request.limits),
+            count,
+            file: staging.create_nameless_file()?,
+            cancelled: request.cancelled,
+            failure: None,
+        };
         Ok(Self {
-            file: spool,
+            file: spool.fill(&request.limits)?,
             start: 0,
+        })
+    }
+}
+
+/// An archive on its way into a file, as long as it is one.
+struct Spool<'a, R: BufRead> {
+    unpacker: Unpacker<R>,
+    packing: Packing,
+    budget: Budget<'a>,
+    /// How much was read of what is packed.
+    count: Arc<AtomicU64>,
+    file: File,
+    cancelled: &'a (dyn Fn() -> bool + Sync),
+    /// Why reading has ended early.
+    failure: Option<LoadError>,
+}
+
+impl<R: BufRead> Spool<'_, R> {
+    /// Takes the archive to its end. What is none, or does not end, is not kept to the last byte
+    /// first.
+    fn fill(mut self, limits: &UnpackLimits) -> Result<File, LoadError> {
+        let source = BufReader::with_capacity(BUFFER_BYTES, &mut self);
+        let mut archive = ArchiveReader::new(source, limits);
+        let read = loop {
+            match archive.next() {
+                Ok(Some(_)) => {}
+                Ok(None) => break archive.drain(),
+                Err(error) => break Err(error),
+            }
+        };
+        match (self.failure, read) {
+            (Some(failure), _) => Err(failure),
+            (None, Err(error)) => Err(error.into()),
+            (None, Ok(_)) => Ok(self.file),
+        }
+    }
+
+    fn take(&mut self, buffer: &mut [u8]) -> Result<usize, LoadError> {
+        if (self.cancelled)() {
+            return Err(LoadError::Cancelled);
+        }
+        let window_log = self.budget.limits.zstd_window_log;
+        let length = self
+            .unpacker
+            .read(buffer)
+            .map_err(|source| self.packing.error(source, window_log))?;
+        let packed = self.count.load(Ordering::Relaxed);
+        self.budget.spend(length as u64, packed)?;
+        let written = self.file.write_all(&buffer[..length]);
+        written.map_err(|source| LoadError::Spool { source })?;
+        Ok(length)
+    }
+}
+
+impl<R: BufRead> Read for Spool<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.take(buffer).map_err(|failure| {
+            self.failure = Some(failure);
+            io::Error::other("the archive cannot be kept")
         })
     }
 }
 
 /// How a whole archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Packing {
+pub(super) enum Packing {
     /// As layers may be, or not at all.
     Known(Compression),
     Xz,
@@ -96,7 +148,7 @@ enum Packing {
 }
 
 /// What takes the compression off.
-enum Unpacker<R: BufRead> {
+pub(super) enum Unpacker<R: BufRead> {
     Known(Decoder<R>),
     Xz(Box<XzReader<R>>),
     Bzip2(Box<MultiBzDecoder<R>>),
@@ -104,7 +156,7 @@ enum Unpacker<R: BufRead> {
 
 impl Packing {
     /// By the first bytes; what is none of them can only be plain, or nothing at all.
-    fn of(bytes: &[u8]) -> Self {
+    pub(super) fn of(bytes: &[u8]) -> Self {
         // the first name in a plain tar may begin like anything
         if looks_like_tar(bytes) {
             Self::Known(Compression::None)
@@ -117,7 +169,11 @@ impl Packing {
         }
     }
 
-    fn unpacker<R: BufRead>(self, source: R, window_log: u32) -> Result<Unpacker<R>, LoadError> {
+    pub(super) fn unpacker<R: BufRead>(
+        self,
+        source: R,
+        window_log: u32,
+    ) -> Result<Unpacker<R>, LoadError> {
         Ok(match self {
             Self::Known(compression) => {
                 let decoder = Decoder::new(source, compression, window_log);
@@ -149,7 +205,7 @@ impl Packing {
 
 impl<R: BufRead> Unpacker<R> {
     /// The next bytes; none at the end.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = match self {
                 Self::Known(decoder) => decoder.read_full(buffer),
@@ -184,9 +240,15 @@ fn not_unpacked(error: UnpackError) -> LoadError {
 }
 
 /// Counts what was read.
-struct Counted<R> {
+pub(super) struct Counted<R> {
     inner: R,
     count: Arc<AtomicU64>,
+}
+
+impl<R> Counted<R> {
+    pub(super) fn new(inner: R, count: Arc<AtomicU64>) -> Self {
+        Self { inner, count }
+    }
 }
 
 impl<R: Read> Read for Counted<R> {

@@ -1,6 +1,7 @@
 //! A file becomes images of the store.
 
 use std::collections::HashSet;
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use fs_err::File;
@@ -12,7 +13,7 @@ use super::input::Input;
 use super::load_error::LoadError;
 use crate::policy::Policy;
 use crate::store::{
-    ChainLayer, Staging, Store, UnpackLimits, printable, unpack_archived, unpack_layer,
+    ChainLayer, Durability, Staging, Store, UnpackLimits, printable, unpack_archived, unpack_layer,
     verify_layer,
 };
 
@@ -39,6 +40,8 @@ pub struct LoadRequest<'a> {
     /// Is told of each layer that is about to be read, and how many bytes it has in the
     /// archive.
     pub on_layer: &'a dyn Fn(&DiffId, u64),
+    /// Is asked again and again whether to stop.
+    pub cancelled: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl std::fmt::Debug for LoadRequest<'_> {
@@ -105,7 +108,7 @@ impl Archive {
         let staging = store.stage()?;
         let files = match source {
             LoadSource::Archive(file) => {
-                let input = Input::open(file, &staging, &request.limits)?;
+                let input = Input::open(file, &staging, request)?;
                 Files::in_tar(input, &request.limits)?
             }
             LoadSource::Directory(path) => Files::in_directory(&path)?,
@@ -149,8 +152,11 @@ impl Archive {
             request,
             seen: HashSet::new(),
         };
-        let images = self.images.into_iter();
-        images.map(|image| loader.load(image)).collect()
+        let images = self.images.into_iter().map(|image| loader.load(image));
+        let loaded = images.collect::<Result<Vec<_>, _>>()?;
+        // on disk before anybody remembers them, and the disk is waited for once
+        store.flush()?;
+        Ok(loaded)
     }
 }
 
@@ -237,9 +243,12 @@ impl Loader<'_> {
             chain.push(ChainLayer::Present(layer.diff_id.clone()));
         }
         if self.store.read_blob(&image.id).is_err() {
-            self.store.write_blob(&image.id, &image.config)?;
+            self.store
+                .place_blob(&image.id, &image.config, Durability::AtFlush)?;
         }
-        let committed = self.store.commit(chain)?;
+        let committed =
+            self.store
+                .commit_unless(chain, Durability::AtFlush, self.request.cancelled)?;
         let layers = image.layers.into_iter().zip(committed);
         let layers = layers.map(|(layer, committed)| LoadedLayer {
             diff_id: committed.diff_id,
@@ -255,19 +264,36 @@ impl Loader<'_> {
     }
 
     fn unpack(&self, layer: &ArchivedLayer) -> Result<crate::store::StagedLayer, LoadError> {
-        let (member, limits) = (self.open(layer)?, &self.request.limits);
+        let (member, limits) = (self.reader(layer)?, &self.request.limits);
         let unpacked = match &layer.blob {
             Some(blob) => unpack_layer(&self.staging, member, blob, limits, &|_| ()),
             None => unpack_archived(&self.staging, member, &layer.diff_id, limits),
         };
-        unpacked.map_err(|source| layer_error(layer, source))
+        unpacked.map_err(|source| self.failure(layer, source))
     }
 
     fn verify(&self, layer: &ArchivedLayer) -> Result<(), LoadError> {
-        let member = self.open(layer)?;
+        let member = self.reader(layer)?;
         let blob = layer.blob.as_ref();
         let verified = verify_layer(member, &layer.diff_id, blob, &self.request.limits);
-        verified.map_err(|source| layer_error(layer, source))
+        verified.map_err(|source| self.failure(layer, source))
+    }
+
+    fn reader(&self, layer: &ArchivedLayer) -> Result<Wanted<'_>, LoadError> {
+        Ok(Wanted {
+            member: self.open(layer)?,
+            cancelled: self.request.cancelled,
+        })
+    }
+
+    fn failure(&self, layer: &ArchivedLayer, source: crate::store::UnpackError) -> LoadError {
+        if (self.request.cancelled)() {
+            return LoadError::Cancelled;
+        }
+        LoadError::Layer {
+            name: printable(layer.name.as_bytes()),
+            source: Box::new(source),
+        }
     }
 
     fn open(&self, layer: &ArchivedLayer) -> Result<Member, LoadError> {
@@ -281,9 +307,17 @@ impl Loader<'_> {
     }
 }
 
-fn layer_error(layer: &ArchivedLayer, source: crate::store::UnpackError) -> LoadError {
-    LoadError::Layer {
-        name: printable(layer.name.as_bytes()),
-        source: Box::new(source),
+/// A layer's file, for as long as somebody wants it.
+struct Wanted<'a> {
+    member: Member,
+    cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Read for Wanted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match (self.cancelled)() {
+            true => Err(io::Error::other("interrupted")),
+            false => self.member.read(buffer),
+        }
     }
 }

@@ -88,6 +88,12 @@ pub enum LoadError {
         /// Who names it.
         by: &'static str,
     },
+    /// What skopeo's `dir:` writes, which has a file of the same name for another purpose.
+    #[error("{list} is a manifest and no list of images")]
+    ManifestAlone {
+        /// Which file.
+        list: &'static str,
+    },
     /// A list cannot be read.
     #[error("{what} is malformed")]
     Syntax {
@@ -128,6 +134,9 @@ pub enum LoadError {
         /// The digest of its content.
         actual: Digest,
     },
+    /// The caller does not want it any more.
+    #[error("interrupted")]
+    Cancelled,
     /// The user's policy does not let it in.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -155,10 +164,12 @@ impl Diagnose for LoadError {
             | Self::NotImages
             | Self::Empty { .. }
             | Self::AmbiguousName { .. }
+            | Self::ManifestAlone { .. }
             | Self::Twice { .. }
             | Self::Missing { .. }
             | Self::Syntax { .. }
             | Self::Name { .. } => ErrorKind::Invalid,
+            Self::Cancelled => ErrorKind::Interrupted,
             Self::Document { source, .. } => source.kind(),
             Self::Layer { source, .. } => source.kind(),
             Self::ConfigDigest { .. } => ErrorKind::Tampered,
@@ -179,6 +190,11 @@ impl Diagnose for LoadError {
                 Some("`rocker load` takes all images that are there".to_owned())
             }
             Self::Spool { source } => io_hint(source),
+            Self::ManifestAlone { .. } => Some(
+                "if skopeo wrote it as dir:DIR, make a layout of it: skopeo copy dir:DIR oci:LAYOUT"
+                    .to_owned(),
+            ),
+            Self::Limit(limit) => limit.hint(),
             Self::Document { source, .. } => source.hint(),
             Self::Layer { source, .. } => source.hint(),
             Self::Policy(error) => error.hint(),
@@ -186,7 +202,7 @@ impl Diagnose for LoadError {
             Self::Read { .. }
             | Self::Inflate { .. }
             | Self::Archive { .. }
-            | Self::Limit(_)
+            | Self::Cancelled
             | Self::NoSuchName { .. }
             | Self::Empty { .. }
             | Self::Open { .. }

@@ -352,7 +352,7 @@ fn write_documents(
     let missing: Vec<_> = missing
         .map(|(digest, bytes)| (digest, bytes.as_slice()))
         .collect();
-    store.stage_blobs(&missing)
+    store.stage_blobs(&missing, Durability::AtCommit)
 }
 
 /// An error with its causes, in one line.

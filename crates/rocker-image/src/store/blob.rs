@@ -9,17 +9,18 @@ use rustix::fs::{AtFlags, Mode, OFlags, fsync, mkdirat, openat, renameat, statat
 use rustix::io::Errno;
 
 use super::staging::Staging;
-use super::{Store, StoreError};
+use super::{Durability, Store, StoreError};
 use crate::document::digest_of;
 
 /// No config or manifest is larger, so nothing larger is read into memory.
 const BLOB_BYTES_MAX: u64 = 16 << 20;
 
-/// Blobs that are on disk, but not in the store yet.
+/// Blobs that are written, but not in the store yet.
 #[derive(Debug)]
 pub(crate) struct StagedBlobs {
     staging: Staging,
     digests: Vec<Digest>,
+    durability: Durability,
 }
 
 impl Store {
@@ -30,10 +31,26 @@ impl Store {
     /// [`StoreError::BlobTampered`] unless the digest is right, [`StoreError::Access`] if
     /// the kernel refuses.
     pub fn write_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
-        self.commit_blobs(self.stage_blobs(&[(digest, bytes)])?)
+        self.place_blob(digest, bytes, Durability::AtCommit)
     }
 
-    /// Writes blobs and waits until they are on disk, but gives them no name yet.
+    /// As [`write_blob`](Self::write_blob), but leaves it to `durability` whether the blob is on
+    /// disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write_blob`](Self::write_blob).
+    pub fn place_blob(
+        &self,
+        digest: &Digest,
+        bytes: &[u8],
+        durability: Durability,
+    ) -> Result<(), StoreError> {
+        self.commit_blobs(self.stage_blobs(&[(digest, bytes)], durability)?)
+    }
+
+    /// Writes blobs and, unless `durability` says otherwise, waits until they are on disk, but gives
+    /// them no name yet.
     ///
     /// # Errors
     ///
@@ -41,6 +58,7 @@ impl Store {
     pub(crate) fn stage_blobs(
         &self,
         blobs: &[(&Digest, &[u8])],
+        durability: Durability,
     ) -> Result<StagedBlobs, StoreError> {
         let staging = self.stage()?;
         for (digest, bytes) in blobs {
@@ -55,20 +73,31 @@ impl Store {
                 .map_err(|errno| StoreError::access("create", &path)(errno.into()))?;
             let mut file = File::from_parts(std::fs::File::from(file), path.as_path());
             file.write_all(bytes)
-                .and_then(|()| file.sync_all())
+                .and_then(|()| match durability {
+                    Durability::AtCommit => file.sync_all(),
+                    Durability::Eventual | Durability::AtFlush => Ok(()),
+                })
                 .map_err(StoreError::access("write", self.layout().blob(digest)))?;
         }
         let digests = blobs.iter().map(|(digest, _)| (*digest).clone()).collect();
-        Ok(StagedBlobs { staging, digests })
+        Ok(StagedBlobs {
+            staging,
+            digests,
+            durability,
+        })
     }
 
-    /// Gives blobs their names, for good.
+    /// Gives blobs their names.
     ///
     /// # Errors
     ///
     /// [`StoreError::Access`] if the kernel refuses.
     pub(crate) fn commit_blobs(&self, blobs: StagedBlobs) -> Result<(), StoreError> {
-        let StagedBlobs { staging, digests } = blobs;
+        let StagedBlobs {
+            staging,
+            digests,
+            durability,
+        } = blobs;
         let mut directories = BTreeSet::new();
         for digest in &digests {
             let failed = |attempt| {
@@ -89,6 +118,9 @@ impl Store {
                 blob_name(digest),
             )
             .map_err(failed("move into place"))?;
+        }
+        if durability != Durability::AtCommit {
+            return Ok(());
         }
         for algorithm in directories {
             let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -7,7 +7,7 @@ use super::{LimitExceeded, UnpackLimits};
 #[derive(Debug)]
 pub(crate) struct Budget<'a> {
     staging: &'a Staging,
-    pub(super) limits: &'a UnpackLimits,
+    pub(crate) limits: &'a UnpackLimits,
     unpacked: u64,
 }
 

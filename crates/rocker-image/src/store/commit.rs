@@ -98,7 +98,7 @@ impl Store {
         // Content first, names after: a name in `layers/` is the promise that all is there, or
         // that a mark says so. Copies from below are in no tar, so nothing could confirm them.
         // Nor is a damaged one replaced by one that may be damaged tomorrow.
-        let is_late = durability == Durability::Eventual
+        let is_late = durability != Durability::AtCommit
             && !settled.has_copies
             && !order.iter().any(|layer| self.distrusts(layer));
         if !is_late {
@@ -106,6 +106,11 @@ impl Store {
             self.sync(!staged.is_empty(), Duration::ZERO)?;
         }
         let moved = self.move_into_place(staged, &settled.stack, is_late)?;
+        if !moved.is_empty() && durability != Durability::AtFlush {
+            let failed =
+                |errno: Errno| StoreError::access("flush", self.layout().layers())(errno.into());
+            fsync(self.layers_fd()).map_err(failed)?;
+        }
         if !is_late && order.iter().any(|layer| !moved.contains(layer)) {
             // of layers that a pull brought meanwhile
             self.sync(false, Duration::ZERO)?;
@@ -218,9 +223,6 @@ impl Store {
             moved.push(diff_id);
         }
         drop(lock);
-        let failed =
-            |errno: Errno| StoreError::access("flush", self.layout().layers())(errno.into());
-        fsync(self.layers_fd()).map_err(failed)?;
         trash.empty()?;
         Ok(moved)
     }

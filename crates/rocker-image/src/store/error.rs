@@ -177,11 +177,10 @@ impl Diagnose for StoreError {
                 Some("run `rocker system check --repair`".into())
             }
             Self::TooLarge { source, .. } => source.hint(),
-            Self::NoLayer { .. }
-            | Self::NoBlob { .. }
-            | Self::LinkTargetMissing { .. }
-            | Self::Kept { .. }
-            | Self::Interrupted => None,
+            Self::NoLayer { .. } | Self::NoBlob { .. } => {
+                Some("run `rocker system check --repair`, or pull the image again".into())
+            }
+            Self::LinkTargetMissing { .. } | Self::Kept { .. } | Self::Interrupted => None,
         }
     }
 }
@@ -311,7 +310,9 @@ impl From<ArchiveError> for UnpackError {
             | ArchiveError::Ambiguous { .. }
             | ArchiveError::UnsupportedType { .. }
             | ArchiveError::DanglingExtension
-            | ArchiveError::AfterEnd { .. }) => Self::Archive { source },
+            | ArchiveError::AfterEnd { .. }
+            | ArchiveError::Empty
+            | ArchiveError::Trailing { .. }) => Self::Archive { source },
         }
     }
 }

@@ -15,7 +15,7 @@ use std::thread;
 
 use rocker_types::{Algorithm, DiffId, Digest};
 
-use super::archive::ArchiveReader;
+use super::archive::{ArchiveError, ArchiveReader};
 use super::budget::Budget;
 use super::compression::{Decoder, agree, inflate_error};
 use super::digest::Hasher;
@@ -121,18 +121,19 @@ enum Promised<'a> {
 ///
 /// # Errors
 ///
-/// As [`unpack_layer`].
+/// As [`unpack_layer`], and [`ArchiveError::Empty`] if there is nothing: whoever should have
+/// written it has failed.
 pub fn import_layer(
     staging: &Staging,
     archive: impl Read + Send,
     limits: &UnpackLimits,
 ) -> Result<StagedLayer, UnpackError> {
-    run(
-        staging,
-        BlobSource::new(archive, None, &|_| ()),
-        Promised::Nothing,
-        limits,
-    )
+    let source = BlobSource::new(archive, None, &|_| ());
+    let layer = run(staging, source, Promised::Nothing, limits)?;
+    match layer.diff_id.0 == Hasher::new(Algorithm::Sha256).finish() {
+        true => Err(ArchiveError::Empty.into()),
+        false => Ok(layer),
+    }
 }
 
 fn run<R: Read + Send>(

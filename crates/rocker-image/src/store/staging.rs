@@ -178,6 +178,15 @@ impl Staging {
         Ok(File::from_parts(std::fs::File::from(file), path))
     }
 
+    /// An empty file that goes with whoever has it open, however that one ends.
+    pub(crate) fn create_nameless_file(&self) -> Result<File, StoreError> {
+        const NAME: &str = "nameless";
+        let file = self.create_file(NAME)?;
+        unlinkat(self.fd(), NAME, AtFlags::empty())
+            .map_err(|errno| StoreError::access("remove", file.path())(errno.into()))?;
+        Ok(file)
+    }
+
     /// An empty directory for one more layer.
     pub(super) fn new_layer(&self) -> Result<LayerDirectory, StoreError> {
         let name = format!("{LAYER}{}", self.0.layers.fetch_add(1, Ordering::Relaxed));

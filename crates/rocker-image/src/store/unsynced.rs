@@ -36,6 +36,9 @@ pub enum Durability {
     /// Whenever the kernel gets to it: it can be had once more. The layers are marked until
     /// [`Store::sync_marked`] has been there.
     Eventual,
+    /// When the caller calls [`Store::flush`], before it remembers them: for many images at a
+    /// time. They are marked until then.
+    AtFlush,
 }
 
 impl Store {
@@ -65,6 +68,15 @@ impl Store {
     /// [`StoreError::Access`] if the kernel cannot write; the marks stay then.
     pub fn sync_marked(&self, at_least: Duration) -> Result<(), StoreError> {
         self.sync(false, at_least)
+    }
+
+    /// Puts everything on disk for good that is in the store now.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Access`] if the kernel cannot write; the marks stay then.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.sync(true, Duration::ZERO)
     }
 
     /// Puts everything on disk for good if `is_needed` or a mark is old enough.

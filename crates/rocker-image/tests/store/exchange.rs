@@ -23,6 +23,7 @@ fn load_within(
         policy: None,
         limits,
         on_layer: &|_, _| (),
+        cancelled: &|| false,
     };
     load(&host.store, LoadSource::Archive(file), &request)
 }

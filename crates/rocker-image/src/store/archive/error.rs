@@ -78,6 +78,17 @@ pub enum ArchiveError {
         /// Where it goes on.
         offset: u64,
     },
+    /// Not even an end.
+    #[error("the archive has no bytes at all")]
+    Empty,
+    /// It has ended, and what follows does not end.
+    #[error("more than {limit} bytes follow the end of the archive at byte {offset}")]
+    Trailing {
+        /// Where the archive ends.
+        offset: u64,
+        /// How many bytes may follow.
+        limit: u64,
+    },
     /// How the archive is made could not be written down.
     #[error("cannot write down how the archive is made")]
     Recipe {

@@ -12,6 +12,9 @@ use super::sparse::Extent;
 use crate::store::recipe::RecipeWriter;
 use crate::store::{LimitExceeded, UnpackLimits};
 
+/// What may follow the end of an archive.
+const TRAILING_BYTES_MAX: u64 = 16 << 20;
+
 /// Reads entries one by one, and each one's data before the next.
 pub(crate) struct ArchiveReader<R> {
     source: R,
@@ -132,7 +135,8 @@ impl<R: BufRead> ArchiveReader<R> {
         Ok(())
     }
 
-    /// Reads whatever follows the end of the archive; says how many bytes that was.
+    /// Reads whatever follows the end of the archive, up to 16 MiB: padding to the record of a
+    /// tape, which writers let users choose. Says how many bytes that was.
     pub(crate) fn drain(&mut self) -> Result<u64, ArchiveError> {
         let start = self.offset;
         loop {
@@ -141,6 +145,12 @@ impl<R: BufRead> ArchiveReader<R> {
                 return Ok(self.offset - start);
             }
             self.pass(length)?;
+            if self.offset - start > TRAILING_BYTES_MAX {
+                return Err(ArchiveError::Trailing {
+                    offset: start,
+                    limit: TRAILING_BYTES_MAX,
+                });
+            }
         }
     }
 
