@@ -406,7 +406,8 @@ fn archives_that_lie_are_refused_and_leave_nothing() {
         (format!("last=$({layers} | tail -1); truncate -s 700 $last"), "cannot load layer"),
         ("config=$(grep -o 'blobs/sha256/[0-9a-f]*' manifest.json | head -1); printf ' ' >> $config".to_owned(), "digest"),
         ("sed -i 's/\"RepoTags\":\\[[^]]*\\]/\"RepoTags\":[\"UPPER\"]/' manifest.json".to_owned(), "UPPER"),
-        ("printf '{}' > manifest.json".to_owned(), "malformed"),
+        ("printf '{}' > manifest.json".to_owned(), "no list of images"),
+        ("printf '[' > manifest.json".to_owned(), "malformed"),
         ("printf '[]' > manifest.json".to_owned(), "names no image"),
         ("rm manifest.json index.json".to_owned(), "holds no images"),
         ("rm manifest.json; last=$(ls -S blobs/sha256/* | head -1); printf x >> $last".to_owned(), "bytes"),
@@ -621,6 +622,49 @@ fn images_come_from_files_and_go_to_them_by_the_names_that_other_tools_use() {
             assert!(refused.stderr.contains("hint: it knows"), "{refused:?}");
         }
     }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_layout_that_is_there_gets_one_more_image_or_another_one_of_a_name() {
+    let host = require!(host());
+    require!(programs(&["skopeo"]));
+    let image = host.pulled("rich:1", rich(Compression::Gzip));
+    let id = inspect(&host, &image, "{{.Id}}");
+    let at = |transport: &str, file: &str, name: &str| {
+        format!("{transport}:{}{name}", path(&host, file))
+    };
+    host.ok(["push", "-q", &image, &at("oci", "layout", ":v1")]);
+    let other = host.pulled(
+        "other:1",
+        ImageBuilder::busybox().layer(Layer::new().file("other", "1")),
+    );
+    let other_id = inspect(&host, &other, "{{.Id}}");
+    for (image, tag, own) in [
+        (&other, "w1", &other_id),
+        (&other, "w2", &other_id),
+        (&image, "w2", &id),
+    ] {
+        let there = at("oci", "layout", &format!(":{tag}"));
+        host.ok(["push", "-q", image, &there]);
+        program(&host, &["skopeo", "inspect", &there]);
+        let config = program(&host, &["skopeo", "inspect", "--raw", &there]);
+        assert!(config.contains(own.as_str()), "{tag}: {config}");
+    }
+    let config = program(
+        &host,
+        &["skopeo", "inspect", "--raw", &at("oci", "layout", ":w1")],
+    );
+    assert!(config.contains(&other_id), "{config}");
+    assert_eq!(hidden(&host.scratch().join("layout")), Vec::<String>::new());
+    fs_err::create_dir(host.scratch().join("full")).expect("a directory");
+    fs_err::write(host.scratch().join("full/x"), "").expect("a file");
+    let refused = host.rocker(["push", "-q", &image, &at("oci", "full", ":1")]);
+    assert_eq!(refused.exit_code, 1, "{refused:?}");
+    assert!(
+        refused.stderr.contains("there is no oci-layout"),
+        "{refused:?}"
+    );
     host.assert_nothing_left_behind();
 }
 

@@ -679,3 +679,35 @@ fn a_higher_level_makes_smaller_blobs() {
     assert!(sizes[0] > sizes[1] && sizes[2] > sizes[3], "{sizes:?}");
     host.assert_nothing_left_behind();
 }
+
+#[test]
+fn layers_are_compressed_anew_only_by_force() {
+    let host = require!(host());
+    let image = host.pulled(
+        "packed:1",
+        ImageBuilder::busybox().layer(Layer::new().file("f", "x").compression(Compression::Gzip)),
+    );
+    let target = format!("{}/packed:2", host.registry().host());
+    let kinds = || {
+        let manifest = host.registry().manifest("packed:2").expect("it was pushed");
+        let text = String::from_utf8_lossy(&manifest.bytes).into_owned();
+        (
+            text.matches("tar+gzip").count(),
+            text.matches("tar+zstd").count(),
+        )
+    };
+
+    let kept = host.rocker(["push", "--compression", "zstd", &image, &target]);
+    assert_eq!(kept.exit_code, 0, "{kept:?}");
+    assert!(kept.stderr.contains("--force-compression"), "{kept:?}");
+    assert_eq!(kinds(), (2, 0));
+
+    let forced = ["push", "--compression", "zstd", "--force-compression"];
+    let forced = host.rocker(forced.into_iter().chain([image.as_str(), target.as_str()]));
+    assert_eq!(forced.exit_code, 0, "{forced:?}");
+    assert!(!forced.stderr.contains("--force-compression"), "{forced:?}");
+    assert_eq!(kinds(), (0, 2));
+    host.ok(["rmi", "-f", &image]);
+    host.ok(["run", "--rm", &target, "cat", "/f"]);
+    host.assert_nothing_left_behind();
+}

@@ -65,7 +65,7 @@ pub use rocker_image::registry::{
     AuthFile, AuthFileError, CertificateError, Certificates, Credential, Credentials, Elsewhere,
     Endpoint, ExtraHeaders, InvalidServer, KeyStyle, LayerState, LoginError, LoginRequest, Meaning,
     NoProgress, NoPushProgress, PullError, PullEvent, PullProgress, PushCompression, PushEvent,
-    PushProgress, PushState, RegistryOptions, RemoteDocument, RouteError, Routes, SavedIn,
+    PushProgress, PushState, RegistryOptions, RemoteDocument, Reuse, RouteError, Routes, SavedIn,
     SearchError, SearchResult, Server, Stop, TlsPolicy, Way, check_login, fetch_document,
     forget_all_logins, forget_login, list_tags, save_login, search, server_of,
 };

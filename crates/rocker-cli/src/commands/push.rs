@@ -3,7 +3,9 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use rocker_engine::{Elsewhere, Format, FoundBy, PushCompression, PushRequest, PushWatch, Pushed};
+use rocker_engine::{
+    Elsewhere, Format, FoundBy, PushCompression, PushRequest, PushWatch, Pushed, Reuse,
+};
 use rocker_types::{Diagnose as _, ErrorKind, ImageRef};
 use rustix::fs::Mode;
 
@@ -51,6 +53,11 @@ pub(crate) struct PushArgs {
         default_value = "gzip"
     )]
     compression: Packing,
+
+    /// Compress layers anew that are known in another compression, rather than take them as they
+    /// are
+    #[arg(long)]
+    force_compression: bool,
 
     /// How hard to compress: 1 to 9 for gzip, 1 to 19 for zstd
     #[arg(long, value_name = "LEVEL")]
@@ -214,6 +221,7 @@ fn check(args: &PushArgs) -> Result<(), CommandError> {
 /// A file gets the layers as they are.
 fn check_for_file(args: &PushArgs) -> Result<(), CommandError> {
     let is_for_registries = args.digestfile.is_some()
+        || args.force_compression
         || args.format.is_some()
         || args.compression_level.is_some()
         || args.compression != Packing::Gzip;
@@ -250,6 +258,10 @@ fn send(
         reference: reference.clone(),
         place: args.registry.own_place(reference)?,
         compression: args.compression.into(),
+        reuse: match args.force_compression {
+            true => Reuse::SameCompression,
+            false => Reuse::Any,
+        },
         level: args.compression_level,
         format: args.format.map(Into::into),
     };
@@ -272,6 +284,12 @@ fn send(
     match pushed.map_err(CommandError::Terminal)? {
         (Ok(pushed), _) => {
             progress.finish();
+            if args.compression == Packing::Zstd && pushed.otherwise_compressed > 0 {
+                progress.note(&format!(
+                    "{} of the layers keep the compression that they are known in; --force-compression makes them zstd",
+                    pushed.otherwise_compressed
+                ));
+            }
             if matches!(progress, Progress::Events) {
                 events::pushed(&reference.canonical(), &pushed);
             }

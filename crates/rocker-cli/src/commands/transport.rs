@@ -139,7 +139,7 @@ impl InFile {
         match self.kind {
             Kind::OciDirectory => {
                 let engine = context.engine()?;
-                Ok(engine.save_directory(&images, &tell, &self.path)?)
+                Ok(engine.add_to_directory(&images, &tell, &self.path)?)
             }
             Kind::Archive(format) => write_archive(&self.path.to_string_lossy(), |output| {
                 context.engine()?.save(&images, format, &tell, output)

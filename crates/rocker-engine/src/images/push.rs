@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rocker_db::{ImageRow, NewImage};
 use rocker_image::document::{Document, DocumentLimits, Format, Manifest};
 use rocker_image::registry::{
-    self, Elsewhere, Endpoint, KnownBlob, PushCompression, PushProgress, PushedImage,
+    self, Elsewhere, Endpoint, KnownBlob, PushCompression, PushProgress, PushedImage, Reuse,
 };
 use rocker_types::{DiffId, Digest, ImageRef};
 
@@ -23,6 +23,8 @@ pub struct PushRequest {
     pub place: Endpoint,
     /// How layers are compressed whose blobs are nowhere to be had.
     pub compression: PushCompression,
+    /// Which blobs are taken as they are.
+    pub reuse: Reuse,
     /// How hard; `None` leaves it to the compressor.
     pub level: Option<u8>,
     /// Which family of documents the registry gets; `None` leaves the image in its own.
@@ -36,6 +38,8 @@ pub struct Pushed {
     pub digest: Digest,
     /// The length of the manifest in bytes.
     pub manifest_bytes: u64,
+    /// How many layers are there as blobs of another compression than was asked for.
+    pub otherwise_compressed: usize,
 }
 
 /// Whom a push tells and asks.
@@ -85,6 +89,7 @@ impl Engine {
             known_blobs: &|layer| known.get(layer).cloned().unwrap_or_default(),
             elsewhere: watch.elsewhere.clone(),
             compression: request.compression,
+            reuse: request.reuse,
             level: request.level,
             format: request.format,
             cancelled: watch.cancelled,
@@ -94,7 +99,18 @@ impl Engine {
         self.remember(&row, reference, &pushed)?;
         drop(using);
         self.sweep()?;
+        let wanted = Some(request.compression.of_layer());
+        let (manifest, digest) = (pushed.manifest.clone(), pushed.digest.clone());
+        let manifest = Document::parse(manifest, None, digest, &DocumentLimits::LARGEST);
+        let layers = match manifest {
+            Ok(Document::Manifest(manifest)) => manifest.layers,
+            Ok(Document::Index(_)) | Err(_) => Vec::new(),
+        };
         Ok(Pushed {
+            otherwise_compressed: layers
+                .iter()
+                .filter(|layer| layer.compression() != wanted)
+                .count(),
             manifest_bytes: pushed.manifest.len() as u64,
             digest: pushed.digest,
         })

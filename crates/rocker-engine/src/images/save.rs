@@ -51,15 +51,54 @@ impl Engine {
         on_layer: OnLayer<'_>,
         directory: &Path,
     ) -> Result<(), EngineError> {
-        let using = crate::sweep::using_images(&self.layout)?;
-        let directory =
-            std::path::absolute(directory).map_err(EngineError::file("find", directory))?;
+        let directory = absolute(directory)?;
         // said before gigabytes are written, though only the rename decides
-        if fs_err::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some()) {
+        if has_entries(&directory) {
             let source = io::Error::from(io::ErrorKind::DirectoryNotEmpty);
             return Err(EngineError::file("create", &directory)(source));
         }
-        let above = directory.parent().unwrap_or(Path::new("/"));
+        let above = directory.parent().unwrap_or(Path::new("/")).to_owned();
+        self.save_below(&above, images, on_layer, |temporary| {
+            // succeeds on an empty directory alone
+            let renamed = rename(temporary, &directory);
+            renamed.map_err(|errno| EngineError::file("create", &directory)(errno.into()))?;
+            let synced = fs_err::File::open(&above).and_then(|above| above.sync_all());
+            synced.map_err(EngineError::file("flush", &above))
+        })
+    }
+
+    /// As [`save_directory`](Self::save_directory), but adds the images to a layout that is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`save_directory`](Self::save_directory); the layout has the images that it had then.
+    pub fn add_to_directory(
+        &mut self,
+        images: &[SavedImage],
+        on_layer: OnLayer<'_>,
+        directory: &Path,
+    ) -> Result<(), EngineError> {
+        let directory = absolute(directory)?;
+        if !has_entries(&directory) {
+            return self.save_directory(images, on_layer, &directory);
+        }
+        let failed = |error| EngineError::Save(Box::new(error));
+        exchange::check_layout(&directory).map_err(failed)?;
+        self.save_below(&directory, images, on_layer, |temporary| {
+            exchange::append_layout(temporary, &directory).map_err(failed)
+        })
+    }
+
+    /// Writes a layout to a new directory in `above` and hands it to `finish`; whatever is left
+    /// there afterwards goes.
+    fn save_below(
+        &mut self,
+        above: &Path,
+        images: &[SavedImage],
+        on_layer: OnLayer<'_>,
+        finish: impl FnOnce(&Path) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let using = crate::sweep::using_images(&self.layout)?;
         let word = new_id()?.short().to_owned();
         let temporary = above.join(format!("{UNFINISHED}{word}"));
         self.want_sweep()?;
@@ -72,13 +111,9 @@ impl Engine {
             .map_err(|error| EngineError::Save(Box::new(error)))
             .and_then(|()| {
                 crash::point(CrashPoint::SaveAfterLayers);
-                // succeeds on an empty directory alone
-                let renamed = rename(&temporary, &directory);
-                renamed.map_err(|errno| EngineError::file("create", &directory)(errno.into()))?;
-                let synced = fs_err::File::open(above).and_then(|above| above.sync_all());
-                synced.map_err(EngineError::file("flush", above))
+                finish(&temporary)
             });
-        if saved.is_err()
+        if fs_err::symlink_metadata(&temporary).is_ok()
             && let Err(error) = self.remove_tree(&temporary)
         {
             tracing::debug!(%error, "a part of the image stays");
@@ -175,6 +210,14 @@ impl Engine {
         };
         Ok(vec![(row, name)])
     }
+}
+
+fn absolute(directory: &Path) -> Result<PathBuf, EngineError> {
+    std::path::absolute(directory).map_err(EngineError::file("find", directory))
+}
+
+fn has_entries(directory: &Path) -> bool {
+    fs_err::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// Where notes about unfinished directories are.

@@ -8,6 +8,7 @@
 //! Sources: moby `image/spec/spec.md` (the "combined" format of `docker save`); OCI
 //! image-spec v1.1 `image-layout.md`, `annotations.md`.
 
+mod append;
 mod files;
 mod images;
 mod input;
@@ -18,6 +19,7 @@ mod output;
 mod plan;
 mod save;
 
+pub use append::{NotALayout, append_layout, check_layout};
 pub use load::{Archive, LoadRequest, LoadSource, LoadedImage, LoadedLayer, load};
 pub use load_error::LoadError;
 pub use save::{ArchiveFormat, OnLayer, SaveError, SavedImage, save, save_directory};

@@ -57,6 +57,14 @@ pub enum SaveError {
         /// What the receiver said.
         source: io::Error,
     },
+    /// The directory is there and takes no image.
+    #[error("{path:?} is no OCI image layout to add to")]
+    NotALayout {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: super::append::NotALayout,
+    },
     /// A file of a directory could not be written.
     #[error("cannot write {path:?}")]
     File {
@@ -90,6 +98,7 @@ impl Diagnose for SaveError {
             Self::Layer { source, .. } => source.kind(),
             Self::Store(error) => error.kind(),
             Self::Document { .. } => ErrorKind::Internal,
+            Self::NotALayout { .. } => ErrorKind::Conflict,
             Self::Output { source } | Self::File { source, .. } => io_kind(source),
         }
     }
@@ -98,6 +107,7 @@ impl Diagnose for SaveError {
         match self {
             Self::Layer { source, .. } => source.hint(),
             Self::Store(error) => error.hint(),
+            Self::NotALayout { .. } => Some("name a directory that is not there yet".to_owned()),
             Self::Document { .. } | Self::Output { .. } => None,
             Self::File { source, .. } => io_hint(source),
         }

@@ -82,7 +82,7 @@ pub use progress::{LayerState, NoProgress, PullEvent, PullProgress};
 pub use pull::{PulledImage, PulledLayer, pull};
 pub use push::{
     Elsewhere, KnownBlob, NoPushProgress, PushCompression, PushError, PushEvent, PushProgress,
-    PushRequest, PushState, PushedImage, push,
+    PushRequest, PushState, PushedImage, Reuse, push,
 };
 pub use request::{
     Endpoint, KnownLayer, PullRequest, RegistryOptions, RetryPolicy, Timeouts, TlsPolicy,

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use rocker_image::document::{Compression, Descriptor};
 use rocker_image::registry::{
     Credential, Elsewhere, Endpoint, KnownBlob, NoPushProgress, PulledImage, PushCompression,
-    PushError, PushEvent, PushProgress, PushRequest, PushState, PushedImage, RegistryOptions, push,
+    PushError, PushEvent, PushProgress, PushRequest, PushState, PushedImage, RegistryOptions,
+    Reuse, push,
 };
 use rocker_testkit::image::{Image, ImageBuilder, Layer};
 use rocker_testkit::registry::{Action, Auth, On, Registry, RequestRecord};
@@ -89,6 +90,7 @@ impl Journey {
             known_blobs: &|layer| self.known(layer, seen_in),
             elsewhere: Elsewhere::new(|origin| Some(Endpoint::of(origin, request("x/y").registry))),
             compression: PushCompression::Gzip,
+            reuse: Reuse::Any,
             level: None,
             format: None,
             cancelled: &|| false,

@@ -16,9 +16,20 @@ pub enum PushCompression {
     Zstd,
 }
 
+/// Which blobs will do that a layer is known as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reuse {
+    /// All that the registry takes.
+    #[default]
+    Any,
+    /// Those that are compressed as new ones would be.
+    SameCompression,
+}
+
 impl PushCompression {
     /// The same as a layer's media type says it.
-    pub(super) const fn of_layer(self) -> Compression {
+    #[must_use]
+    pub const fn of_layer(self) -> Compression {
         match self {
             Self::Gzip => Compression::Gzip,
             Self::Zstd => Compression::Zstd,

@@ -31,7 +31,7 @@ use rocker_types::{DiffId, Digest, ImageRef};
 use tokio::sync::Semaphore;
 
 pub use error::PushError;
-pub use manifest::PushCompression;
+pub use manifest::{PushCompression, Reuse};
 pub use progress::{NoPushProgress, PushEvent, PushProgress, PushState};
 pub use provenance::Elsewhere;
 
@@ -65,6 +65,8 @@ pub struct PushRequest<'a> {
     pub elsewhere: Elsewhere,
     /// How layers are compressed that have to be.
     pub compression: PushCompression,
+    /// Which blobs are taken as they are.
+    pub reuse: Reuse,
     /// How hard, as the compressor counts; `None` keeps up with a fast network.
     pub level: Option<u8>,
     /// Which family of documents the registry gets; `None` leaves the image in its own.
@@ -328,6 +330,10 @@ impl<'a> Push<'a> {
         if self.request.format == Some(Format::Docker) {
             // its manifests know no zstd
             known.retain(|known| known.blob.compression() != Some(Compression::Zstd));
+        }
+        if self.request.reuse == Reuse::SameCompression {
+            let compression = Some(self.request.compression.of_layer());
+            known.retain(|known| known.blob.compression() == compression);
         }
         known
     }

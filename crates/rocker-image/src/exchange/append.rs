@@ -1,0 +1,204 @@
+//! One image layout becomes a part of another.
+
+use std::io::{self, Read, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use fs_err::File;
+use rustix::fs::{CWD, Dir, FlockOperation, Mode, OFlags, flock, fsync, mkdirat, openat, renameat};
+use rustix::io::Errno;
+use serde_json::Value;
+
+use super::save::SaveError;
+use super::{INDEX, MANIFEST, OCI_LAYOUT};
+use crate::document::ANNOTATION_REF;
+
+const BLOBS: &str = "blobs";
+
+/// A longer index is nobody's layout.
+const MAX_INDEX_BYTES: u64 = 16 << 20;
+
+/// Why a directory takes no image.
+#[derive(Debug, thiserror::Error)]
+pub enum NotALayout {
+    /// A file of every layout is missing.
+    #[error("there is no {0}")]
+    Missing(&'static str),
+    /// The list of images is none.
+    #[error("{INDEX} is malformed")]
+    Syntax(#[source] serde_json::Error),
+    /// The list of images is none, though it is JSON.
+    #[error("{INDEX} lists no manifests")]
+    NoList,
+    /// It would not be seen.
+    #[error("there is a {MANIFEST}, whose images count instead")]
+    Docker,
+}
+
+/// Moves what is in the layout `from` into the layout `to`, which it lies in. An entry takes the
+/// place of those with its name, as in skopeo. Until the last step, which is one rename, `to` has
+/// at most blobs more that nobody needs; whoever does the same at the same time is waited for.
+///
+/// # Errors
+///
+/// [`SaveError::File`], and [`SaveError::NotALayout`] if `to` is none.
+pub fn append_layout(from: &Path, to: &Path) -> Result<(), SaveError> {
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |errno: Errno| SaveError::File {
+            path,
+            source: errno.into(),
+        }
+    };
+    let source = open(CWD, from).map_err(at(from))?;
+    let target = open(CWD, to).map_err(at(to))?;
+    flock(&target, FlockOperation::LockExclusive).map_err(at(to))?;
+    let new = read_index(&source, from)?;
+    let old = read_index(&target, to)?;
+    move_blobs(&source, &target).map_err(at(&to.join(BLOBS)))?;
+    let merged = merge(old, new).map_err(not_a_layout(to))?;
+    let path = from.join(INDEX);
+    let written = File::create(&path).and_then(|mut file| {
+        file.write_all(merged.to_string().as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(|source| SaveError::File { path, source })?;
+    renameat(&source, INDEX, &target, INDEX).map_err(at(&to.join(INDEX)))?;
+    fsync(&target).map_err(at(to))
+}
+
+/// Whether `directory` is a layout that can be added to.
+///
+/// # Errors
+///
+/// As [`append_layout`].
+pub fn check_layout(directory: &Path) -> Result<(), SaveError> {
+    let opened = open(CWD, directory).map_err(|errno| SaveError::File {
+        path: directory.to_owned(),
+        source: errno.into(),
+    })?;
+    let has =
+        |name| rustix::fs::statat(&opened, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok();
+    let refuse = not_a_layout(directory);
+    if !has(OCI_LAYOUT) {
+        return Err(refuse(NotALayout::Missing(OCI_LAYOUT)));
+    }
+    if has(MANIFEST) {
+        return Err(refuse(NotALayout::Docker));
+    }
+    let index = read_index(&opened, directory)?;
+    merge(index, Value::Null).map(drop).map_err(refuse)
+}
+
+fn not_a_layout(directory: &Path) -> impl Fn(NotALayout) -> SaveError {
+    let path = directory.to_owned();
+    move |source| SaveError::NotALayout {
+        path: path.clone(),
+        source,
+    }
+}
+
+fn open(base: impl AsFd, path: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(base, path, flags, Mode::empty())
+}
+
+fn read_index(directory: &OwnedFd, path: &Path) -> Result<Value, SaveError> {
+    let refuse = not_a_layout(path);
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match openat(directory, INDEX, flags, Mode::empty()) {
+        Ok(file) => std::fs::File::from(file),
+        Err(Errno::NOENT) => return Err(refuse(NotALayout::Missing(INDEX))),
+        Err(errno) => {
+            return Err(SaveError::File {
+                path: path.join(INDEX),
+                source: errno.into(),
+            });
+        }
+    };
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_INDEX_BYTES + 1).read_to_end(&mut bytes);
+    let too_long = bytes.len() as u64 > MAX_INDEX_BYTES;
+    let read = match too_long {
+        true => Err(io::ErrorKind::FileTooLarge.into()),
+        false => read,
+    };
+    read.map_err(|source| SaveError::File {
+        path: path.join(INDEX),
+        source,
+    })?;
+    serde_json::from_slice(&bytes).map_err(|error| refuse(NotALayout::Syntax(error)))
+}
+
+/// Blobs are called by their digests: one that is there is replaced by the same.
+fn move_blobs(source: &OwnedFd, target: &OwnedFd) -> Result<(), Errno> {
+    let (from, to) = (open(source, BLOBS)?, make(target, BLOBS)?);
+    for algorithm in names(&from)? {
+        let (from, to) = (open(&from, &algorithm)?, make(&to, &algorithm)?);
+        for blob in names(&from)? {
+            renameat(&from, &blob, &to, &blob)?;
+        }
+        fsync(&to)?;
+    }
+    fsync(&to)
+}
+
+fn make(above: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
+    match mkdirat(above, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => open(above, name),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn names(directory: &OwnedFd) -> Result<Vec<String>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name != "." && name != ".." {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// The old entries but for those whose names the new ones have, then the new ones.
+fn merge(mut old: Value, new: Value) -> Result<Value, NotALayout> {
+    let label = |entry: &Value| {
+        let label = entry.get("annotations")?.get(ANNOTATION_REF)?;
+        label.as_str().map(str::to_owned)
+    };
+    let new = match new.get("manifests") {
+        Some(Value::Array(entries)) => entries.clone(),
+        Some(_) | None => Vec::new(),
+    };
+    let Some(Value::Array(entries)) = old.get_mut("manifests") else {
+        return Err(NotALayout::NoList);
+    };
+    let labels: Vec<_> = new.iter().filter_map(label).collect();
+    entries.retain(|entry| {
+        let is_replaced = label(entry).is_some_and(|label| labels.contains(&label));
+        !is_replaced && !new.contains(entry)
+    });
+    entries.extend(new);
+    Ok(old)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_takes_the_place_of_those_with_its_name() {
+        let entry = |digest: &str, label: &str| json!({"digest": digest, "annotations": {ANNOTATION_REF: label}});
+        let nameless = json!({"digest": "d"});
+        let old = json!({"schemaVersion": 2, "x": 1, "manifests": [entry("a", "1"), entry("b", "2"), nameless]});
+        let new = json!({"manifests": [entry("c", "1"), nameless]});
+        let merged = merge(old, new).unwrap();
+        let expected = json!({"schemaVersion": 2, "x": 1, "manifests": [entry("b", "2"), entry("c", "1"), nameless]});
+        assert_eq!(merged, expected);
+        assert!(merge(json!([]), Value::Null).is_err());
+        assert!(merge(json!({"manifests": {}}), Value::Null).is_err());
+    }
+}
