@@ -216,7 +216,7 @@ fn an_import_says_how_its_containers_are_run() {
         "1"
     );
 
-    for bad in ["RUN make", "EXPOSE 0", "ENV A='x", "HEALTHCHECK NONE"] {
+    for bad in ["RUN make", "EXPOSE 0", "ENV A='x", "HEALTHCHECK CMD"] {
         let refused = import(&["-c", bad]);
         assert_eq!(
             (refused.exit_code, refused.stdout.as_str()),

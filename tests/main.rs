@@ -21,6 +21,7 @@ mod examples;
 mod exec;
 mod full_disk;
 mod host_report;
+mod image_flags;
 mod image_limits;
 mod image_mount;
 mod image_names;

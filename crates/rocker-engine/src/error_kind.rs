@@ -81,7 +81,10 @@ impl Diagnose for EngineError {
             E::NotRunning { container } => {
                 Some(format!("start it with `rocker start {container}`"))
             }
-            E::NoSuchImage(image) => Some(format!("get it with `rocker pull {image}`")),
+            E::NoSuchImage(image) => image
+                .parse::<rocker_types::ImageRef>()
+                .is_ok()
+                .then(|| format!("get it with `rocker pull {image}`")),
             E::LiveDamaged { .. } => Some(
                 "reboot, or end their processes, and run `rocker system check --repair` again"
                     .into(),

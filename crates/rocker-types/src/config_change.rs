@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use crate::{ProcessConfig, Signal};
 
+mod health;
 mod words;
 
 /// One instruction, such as `ENV A=1` or `CMD ["sh"]`.
@@ -30,6 +31,7 @@ enum Instruction {
     Entrypoint,
     Env,
     Expose,
+    HealthCheck,
     Label,
     OnBuild,
     StopSignal,
@@ -38,11 +40,12 @@ enum Instruction {
     WorkDir,
 }
 
-const INSTRUCTIONS: [(&str, Instruction); 10] = [
+const INSTRUCTIONS: [(&str, Instruction); 11] = [
     ("CMD", Instruction::Cmd),
     ("ENTRYPOINT", Instruction::Entrypoint),
     ("ENV", Instruction::Env),
     ("EXPOSE", Instruction::Expose),
+    ("HEALTHCHECK", Instruction::HealthCheck),
     ("LABEL", Instruction::Label),
     ("ONBUILD", Instruction::OnBuild),
     ("STOPSIGNAL", Instruction::StopSignal),
@@ -101,6 +104,10 @@ impl ConfigChange {
             Instruction::Entrypoint => config.entrypoint = Some(self.command()),
             Instruction::Env => self.set_variables(config)?,
             Instruction::Expose => self.expose(config)?,
+            Instruction::HealthCheck => {
+                let health = health::parse(&self.arguments);
+                config.healthcheck = Some(health.map_err(|error| self.invalid(error))?);
+            }
             Instruction::Label => {
                 let pairs = self.pairs(config)?;
                 config.labels.extend(pairs);

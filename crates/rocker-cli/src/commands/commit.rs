@@ -3,7 +3,7 @@
 use rocker_engine::CommitOptions;
 use rocker_types::{ConfigChange, ContainerQuery};
 
-use super::{Context, Outcome, print};
+use super::{CommandError, Context, Outcome, print};
 use crate::cli::values;
 use crate::exit_code::Status;
 
@@ -23,7 +23,7 @@ pub(crate) struct CommitArgs {
     author: Option<String>,
 
     /// Set how containers are run, by an instruction of a Dockerfile: CMD, ENTRYPOINT, ENV,
-    /// EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR; repeatable
+    /// EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR; repeatable
     #[arg(short, long, value_name = "INSTRUCTION")]
     change: Vec<ConfigChange>,
 
@@ -34,6 +34,14 @@ pub(crate) struct CommitArgs {
     /// Whether a running container stands still while its files are read
     #[arg(short, long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set, value_parser = values::truth)]
     pause: bool,
+
+    /// Print nothing but the ID, as is done anyway
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Write the image's ID to a file too
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<std::path::PathBuf>,
 
     /// The container, by name or ID
     #[arg(value_name = "CONTAINER")]
@@ -56,6 +64,9 @@ pub(crate) fn commit(context: &mut Context, args: CommitArgs) -> Outcome {
     let id = context
         .unpacking_engine()?
         .commit(&query, name.as_ref(), &options)?;
+    if let Some(path) = &args.iidfile {
+        fs_err::write(path, id.to_string()).map_err(CommandError::IdFile)?;
+    }
     print(&format!("{id}\n"))?;
     Ok(Status::Success)
 }

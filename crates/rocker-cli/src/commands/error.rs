@@ -63,7 +63,7 @@ pub(crate) enum CommandError {
     DigestLost(#[source] io::Error),
     #[error("cannot use the registry's certificates")]
     Certificates(#[source] Box<rocker_engine::CertificateError>),
-    #[error("cannot use {image}")]
+    #[error("cannot use {image:?}")]
     Route {
         image: String,
         source: rocker_engine::RouteError,
@@ -93,6 +93,13 @@ pub(crate) enum CommandError {
     Server(#[from] rocker_engine::InvalidServer),
     #[error("cannot print {0} as JSON")]
     Json(&'static str, #[source] serde_json::Error),
+    #[error("image {image} is here, but not for {platform}")]
+    OtherPlatform {
+        image: String,
+        platform: rocker_types::Platform,
+    },
+    #[error("cannot write the image's ID; the image was made")]
+    IdFile(#[source] io::Error),
     #[error("no such object: {0}")]
     NoSuchObject(String),
 }
@@ -127,7 +134,7 @@ impl Diagnose for CommandError {
             Self::Route { source, .. } | Self::Registries { source, .. } => source.kind(),
             Self::NotLoggedIn(_) | Self::NoAuthFile(_) => ErrorKind::NotFound,
             Self::Pump(PumpError::Session(error)) => error.kind(),
-            Self::NoSuchObject(_) => ErrorKind::NotFound,
+            Self::NoSuchObject(_) | Self::OtherPlatform { .. } => ErrorKind::NotFound,
             Self::Usage(_)
             | Self::Reference(_)
             | Self::Template(_)
@@ -150,6 +157,7 @@ impl Diagnose for CommandError {
             | Self::Generate { .. }
             | Self::DigestFile(..)
             | Self::DigestLost(_)
+            | Self::IdFile(_)
             | Self::ReadSettings(..)
             | Self::Json(..) => ErrorKind::Internal,
         }
@@ -180,10 +188,14 @@ impl Diagnose for CommandError {
             ),
             Self::NoHome => Some("name a file with --authfile".to_owned()),
             Self::Stopped { source, .. } => source.hint(),
+            Self::OtherPlatform { image, platform } => {
+                Some(format!("get it with `rocker pull --platform {platform} {image}`"))
+            }
             Self::Pump(_)
             | Self::Ended(_)
             | Self::DigestFile(..)
             | Self::DigestLost(_)
+            | Self::IdFile(_)
             | Self::ReadSettings(..)
             | Self::NoAuthFile(_)
             | Self::NotLoggedIn(_)

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rocker_engine::BuildStep;
+use rocker_types::Platform;
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, print};
+use super::{Context, Outcome, platform, print};
 use crate::cli::values;
 use crate::exit_code::Status;
 use crate::ui::{Column, ListFormat, Listing, human, shortened};
@@ -35,6 +36,10 @@ pub(crate) struct HistoryArgs {
     #[arg(long)]
     no_trunc: bool,
 
+    /// Only if the image is for this platform: OS[/ARCH[/VARIANT]]
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+
     /// The image, by name or ID
     #[arg(value_name = "IMAGE")]
     image: String,
@@ -58,6 +63,7 @@ const MISSING: &str = "<missing>";
 pub(crate) fn history(context: &mut Context, args: HistoryArgs) -> Outcome {
     let engine = context.engine()?;
     let image = engine.find_image(&args.image)?;
+    platform::require(engine, &args.image, args.platform.as_ref())?;
     let id = match args.no_trunc {
         true => image.id.to_string(),
         false => image.id.short().to_owned(),

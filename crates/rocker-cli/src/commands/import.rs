@@ -14,8 +14,8 @@ use crate::terminal::interruptible;
 
 /// Make an image from an archive of a root file system
 ///
-/// The archive is a tar file, plain or compressed with gzip or zstd. From a web server it comes as
-/// images come from registries: with the certificates, insecure hosts and proxies that are
+/// The archive is a tar file, plain or compressed with gzip, zstd, xz or bzip2. From a web server it
+/// comes as images come from registries: with the certificates, insecure hosts and proxies that are
 /// configured. Prints the image's ID.
 #[derive(clap::Args, Debug)]
 #[command(
@@ -23,7 +23,7 @@ use crate::terminal::interruptible;
 )]
 pub(crate) struct ImportArgs {
     /// Set how containers are run, by an instruction of a Dockerfile: CMD, ENTRYPOINT, ENV,
-    /// EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR; repeatable
+    /// EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR; repeatable
     #[arg(short, long, value_name = "INSTRUCTION")]
     change: Vec<ConfigChange>,
 
@@ -48,6 +48,16 @@ pub(crate) fn import(context: &mut Context, args: ImportArgs) -> Outcome {
     let name = args.name.as_deref().map(str::parse).transpose()?;
     if let Some(policy) = policy()? {
         policy.check(Entry::Tarball)?;
+    }
+    if let Some(platform) = args
+        .platform
+        .as_ref()
+        .filter(|platform| platform.os != "linux")
+    {
+        return Err(CommandError::conflict(
+            format!("cannot import for {platform}: rocker runs linux alone"),
+            "give linux/ARCH[/VARIANT]",
+        ));
     }
     let options = ImportOptions {
         platform: args.platform,

@@ -16,16 +16,28 @@ use crate::template::Template;
 /// or what the template makes of each object.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_long_help = "Examples:\n  rocker inspect web\n  rocker inspect -f '{{.State.ExitCode}}' web"
+    after_long_help = "Examples:\n  rocker inspect web\n  rocker inspect -f '{{.State.ExitCode}}' web\n  rocker inspect --type image debian"
 )]
 pub(crate) struct InspectArgs {
     /// How to print each object: json, or a Go template
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
 
+    /// Look among objects of one kind alone: container, image or volume
+    #[arg(long = "type", value_name = "KIND", hide_possible_values = true)]
+    kind: Option<Kind>,
+
     /// Names or IDs
     #[arg(required = true, value_name = "NAME|ID")]
     names: Vec<String>,
+}
+
+/// What there is to inspect.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Container,
+    Image,
+    Volume,
 }
 
 /// Print everything about objects of one kind
@@ -50,11 +62,17 @@ const IMAGE: Look = |engine, name| engine.inspect_image(name);
 const VOLUME: Look = |engine, name| engine.inspect_volume(name);
 
 pub(crate) fn inspect(context: &mut Context, args: InspectArgs) -> Outcome {
+    let kind = args.kind;
     let args = OneKindArgs {
         format: args.format,
         names: args.names,
     };
-    show(context, &args, &[CONTAINER, IMAGE, VOLUME])
+    match kind {
+        None => show(context, &args, &[CONTAINER, IMAGE, VOLUME]),
+        Some(Kind::Container) => container(context, args),
+        Some(Kind::Image) => image(context, args),
+        Some(Kind::Volume) => volume(context, args),
+    }
 }
 
 pub(crate) fn container(context: &mut Context, args: OneKindArgs) -> Outcome {

@@ -39,6 +39,7 @@ pub(crate) mod login;
 pub(crate) mod logs;
 mod man_config;
 mod man_sections;
+mod platform;
 mod policy;
 pub(crate) mod ps;
 pub(crate) mod pull;

@@ -1,11 +1,11 @@
 //! `rocker pull`.
 
-use clap::ArgAction;
 use rocker_engine::{EngineError, PreviewedLayer, PullPreview, list_tags};
-use rocker_types::{Diagnose as _, ErrorKind, ImageRef, Platform};
+use rocker_types::{Diagnose as _, ErrorKind, ImageRef};
 
 use super::container_args::PullWhen;
 use super::fetch::{Wish, failure, fetch, look, places};
+use super::platform::PlatformArgs;
 use super::registry::RegistryArgs;
 use super::transfer_args::TransferArgs;
 use super::transport::Place;
@@ -49,9 +49,8 @@ pub(crate) struct PullArgs {
     #[command(flatten)]
     progress: ProgressArgs,
 
-    /// Which of the image's platforms: OS[/ARCH[/VARIANT]]; the host's by default
-    #[arg(long, value_name = "PLATFORM", action = ArgAction::Append)]
-    platform: Vec<Platform>,
+    #[command(flatten)]
+    platform: PlatformArgs,
 
     /// When to ask the registry: always; if the image is missing; never; or always, but without
     /// failing where the registry cannot be asked and the image is here (newer)
@@ -81,16 +80,7 @@ impl PullArgs {
 }
 
 pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
-    let platform = match args.platform.as_slice() {
-        [] => None,
-        [one] => Some(one.clone()),
-        _ => {
-            return Err(CommandError::conflict(
-                "a name means one image here, which is for one platform",
-                "pull one of them, give it another name with rocker tag, then pull the next",
-            ));
-        }
-    };
+    let platform = args.platform.wanted()?;
     let image = match Place::read(&args.image)? {
         Place::Named(image) => image,
         Place::InFile(_) if args.all_tags => {

@@ -52,13 +52,16 @@ impl std::fmt::Debug for Creds {
 }
 
 impl std::str::FromStr for Creds {
-    type Err = std::convert::Infallible;
+    type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (username, password) = match text.split_once(':') {
             Some((username, password)) => (username, Some(password.to_owned())),
             None => (text, None),
         };
+        if username.is_empty() {
+            return Err("the user's name is missing: want USER[:PASSWORD]".to_owned());
+        }
         Ok(Self {
             username: username.to_owned(),
             password,

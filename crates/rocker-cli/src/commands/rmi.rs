@@ -29,6 +29,10 @@ pub(crate) struct RmiArgs {
     #[arg(short, long)]
     ignore: bool,
 
+    /// Keep images without a name that the image was built on; rocker removes none of them
+    #[arg(long)]
+    no_prune: bool,
+
     /// Images to remove, by name or ID
     #[arg(required_unless_present = "all", value_name = "IMAGE")]
     images: Vec<String>,

@@ -4,10 +4,10 @@ use std::io::{self, BufWriter, IsTerminal as _, Write, stderr, stdout};
 use std::path::Path;
 
 use rocker_engine::{ArchiveFormat, EngineError};
-use rocker_types::DiffId;
+use rocker_types::{DiffId, Platform};
 use rustix::fs::Mode;
 
-use super::{CommandError, Context, Outcome};
+use super::{CommandError, Context, Outcome, platform};
 use crate::exit_code::Status;
 use crate::output_file::OutputFile;
 use crate::report;
@@ -64,6 +64,10 @@ pub(crate) struct SaveArgs {
     #[arg(short, long)]
     quiet: bool,
 
+    /// Only if the images are for this platform: OS[/ARCH[/VARIANT]]
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+
     /// Images to save, by name or ID
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
@@ -77,6 +81,12 @@ pub(crate) fn save(context: &mut Context, args: SaveArgs) -> Outcome {
             report::note(&format!("{}: Saving {size}", layer.0.short()));
         }
     };
+    if args.platform.is_some() {
+        let engine = context.engine()?;
+        for image in &args.images {
+            platform::require(engine, image, args.platform.as_ref())?;
+        }
+    }
     let format = match args.format {
         Format::DockerArchive => ArchiveFormat::Docker,
         Format::OciArchive => ArchiveFormat::Oci,

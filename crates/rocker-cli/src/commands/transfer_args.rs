@@ -9,11 +9,14 @@ use crate::cli::values;
 /// More layers at a time would need more memory than a pull may take.
 const MOST_DOWNLOADS: i64 = 8;
 
+/// More than anybody waits for, since the waits get longer.
+const MOST_RETRIES: i64 = 1000;
+
 /// What a command line says about the transfer.
 #[derive(clap::Args, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TransferArgs {
     /// How often to repeat a request that fails in a way that may pass; 3 by default
-    #[arg(long, value_name = "N", help_heading = "Transfer")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=MOST_RETRIES), help_heading = "Transfer")]
     retry: Option<u32>,
 
     /// How long to wait before that, doubled each time: 500ms, 2s; 400ms by default

@@ -26,7 +26,7 @@ pub(crate) enum ProgressStyle {
     Plain,
     /// A JSON object on a line of its own for each event
     Json,
-    /// Only what came of it
+    /// Nothing
     None,
 }
 
@@ -47,10 +47,8 @@ pub(crate) struct ProgressArgs {
 /// Shows a pull or a push to the user.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// Nothing at all (`--quiet`).
+    /// Nothing at all.
     Quiet,
-    /// Only what came of it.
-    Outcome,
     /// One line per change of state: logs, pipes, dumb terminals.
     Lines(Mutex<HashMap<Digest, String>>),
     /// One bar per layer.
@@ -68,7 +66,7 @@ impl Progress {
     pub(crate) fn of(style: ProgressStyle, quiet: bool) -> Result<Self, CommandError> {
         Ok(match style {
             _ if quiet => Self::Quiet,
-            ProgressStyle::None => Self::Outcome,
+            ProgressStyle::None => Self::Quiet,
             ProgressStyle::Json => Self::Events,
             ProgressStyle::Plain => Self::Lines(Mutex::default()),
             ProgressStyle::Auto => Self::for_stderr(),
@@ -91,7 +89,7 @@ impl Progress {
     /// A line about the whole, for people.
     pub(crate) fn note(&self, text: &str) {
         match self {
-            Self::Outcome | Self::Lines(_) | Self::Bars(_) => report::note(text),
+            Self::Lines(_) | Self::Bars(_) => report::note(text),
             Self::Quiet | Self::Events => {}
         }
     }
@@ -114,7 +112,7 @@ impl Progress {
 impl PullProgress for Progress {
     fn event(&self, event: PullEvent<'_>) {
         match self {
-            Self::Quiet | Self::Outcome => {}
+            Self::Quiet => {}
             Self::Lines(seen) => {
                 if let Some(line) = plain_line(&mut lock(seen), &event) {
                     report::note(&line);

@@ -27,7 +27,7 @@ impl PushProgress for Progress {
             (Self::Bars(bars), PushEvent::Retrying { what, cause, delay }) => {
                 bars.note(&retrying(what, cause, delay));
             }
-            (Self::Quiet | Self::Outcome | Self::Lines(_) | Self::Bars(_), _) => {}
+            (Self::Quiet | Self::Lines(_) | Self::Bars(_), _) => {}
         }
     }
 }

@@ -258,7 +258,7 @@ impl Engine {
             .map(rocker_types::ImageRef::familiar)
             .collect();
         let config = &image.config;
-        Ok(json!({
+        let mut described = json!({
             "Id": image.id,
             "RepoTags": names,
             "RepoDigests": image.repo_digests,
@@ -268,7 +268,6 @@ impl Engine {
             "Author": config.author.clone().unwrap_or_default(),
             "Config": config.config,
             "Architecture": config.architecture,
-            "Variant": config.variant,
             "Os": config.os,
             "Size": image.size_bytes,
             "VirtualSize": image.size_bytes,
@@ -277,7 +276,11 @@ impl Engine {
             } },
             "RootFS": { "Type": "layers", "Layers": config.rootfs.diff_ids },
             "Metadata": { "LastTagTime": rfc3339(Some(image.pulled_ns)) },
-        }))
+        });
+        if let Some(variant) = &config.variant {
+            described["Variant"] = variant.as_str().into();
+        }
+        Ok(described)
     }
 
     /// Everything about a volume, as `docker volume inspect` prints it.

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError, mpsc};
 
 use rocker_db::{LayerRow, NewImage};
+use rocker_image::exchange::Peeled;
 use rocker_image::registry::{DownloadError, RegistryOptions, download};
 use rocker_image::store::{ChainLayer, CommittedLayer};
 use rocker_types::{
@@ -43,7 +44,8 @@ pub struct ImportOptions {
 }
 
 impl Engine {
-    /// Makes an image of the root file system in `archive` (tar, plain or compressed).
+    /// Makes an image of the root file system in `archive`: a tar, plain or compressed with gzip,
+    /// zstd, xz or bzip2.
     ///
     /// # Errors
     ///
@@ -57,6 +59,8 @@ impl Engine {
         self.making_layers(|engine| {
             engine.want_sweep()?;
             let limits = engine.limits;
+            let archive =
+                Peeled::new(archive, limits).map_err(|error| EngineError::Load(Box::new(error)))?;
             let store = engine.store()?;
             let staged = store
                 .import(archive, &limits)

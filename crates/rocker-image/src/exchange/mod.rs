@@ -16,12 +16,14 @@ mod layout;
 mod load;
 mod load_error;
 mod output;
+mod peel;
 mod plan;
 mod save;
 
 pub use append::{NotALayout, append_layout, check_layout};
 pub use load::{Archive, LoadRequest, LoadSource, LoadedImage, LoadedLayer, load};
 pub use load_error::LoadError;
+pub use peel::Peeled;
 pub use save::{ArchiveFormat, OnLayer, SaveError, SavedImage, save, save_directory};
 
 /// Where the OCI layout lists its images.
