@@ -49,7 +49,7 @@ names() { rocker images --format '{{.Repository}}:{{.Tag}}' | sort; }
 
 /// Makes the images again that an example took away, and gives each one its files.
 const BEFORE: &str = r#"
-if [ "$(names)" != "$(cat "$FILES/names" 2>/dev/null)" ]; then
+if [ ! -e "$FILES/names" ] || [ "$(names)" != "$(cat "$FILES/names")" ]; then
     for image in debian:trixie debian ubuntu:24.04 nginx web:1 web:2; do rocker pull -q "$image"; done
     for name in app app:1 app:2 localhost:5000/app localhost:5000/app:1 quay.io/team/app; do
         rocker tag web:1 "$name"
@@ -70,6 +70,7 @@ cp rootfs.tar for-import
 gzip -k for-import/rootfs.tar
 rocker save debian:trixie | gzip >for-load/debian.tar.gz
 rocker save --format oci-dir -o for-load/layout debian:trixie
+rocker save -o for-load/debian-fixed.tar debian:trixie
 "#;
 
 /// The lines below EXAMPLES, without roff's escapes.

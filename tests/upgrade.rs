@@ -38,8 +38,8 @@ impl Later {
 
 fn databases(host: &Host) -> [Later; 2] {
     [
-        (host.runroot().join("live.db"), 1),
-        (host.root().join("rocker.db"), 2),
+        (host.runroot().join("live.db"), 2),
+        (host.root().join("rocker.db"), 3),
     ]
     .map(|(database, version)| Later { database, version })
 }

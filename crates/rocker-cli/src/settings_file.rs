@@ -19,7 +19,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, CommandError> {
     match read_text(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(CommandError::ReadSettings(path.to_owned(), error)),
+        Err(error) => Err(CommandError::ReadSettings(error)),
     }
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, CommandError> {
 /// [`CommandError::ReadSettings`] for what the kernel says, and for a file of more than a mebibyte:
 /// a part of it could say the opposite.
 pub(crate) fn read_existing(path: &Path) -> Result<String, CommandError> {
-    read_text(path).map_err(|source| CommandError::ReadSettings(path.to_owned(), source))
+    read_text(path).map_err(CommandError::ReadSettings)
 }
 
 fn read_text(path: &Path) -> io::Result<String> {

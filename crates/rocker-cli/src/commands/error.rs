@@ -68,8 +68,8 @@ pub(crate) enum CommandError {
         image: String,
         source: rocker_engine::RouteError,
     },
-    #[error("cannot read {0:?}")]
-    ReadSettings(PathBuf, #[source] io::Error),
+    #[error("cannot read the configuration")]
+    ReadSettings(#[source] io::Error),
     #[error("invalid configuration {path:?}")]
     Registries {
         path: PathBuf,
@@ -158,7 +158,7 @@ impl Diagnose for CommandError {
             | Self::DigestFile(..)
             | Self::DigestLost(_)
             | Self::IdFile(_)
-            | Self::ReadSettings(..)
+            | Self::ReadSettings(_)
             | Self::Json(..) => ErrorKind::Internal,
         }
     }
@@ -196,7 +196,7 @@ impl Diagnose for CommandError {
             | Self::DigestFile(..)
             | Self::DigestLost(_)
             | Self::IdFile(_)
-            | Self::ReadSettings(..)
+            | Self::ReadSettings(_)
             | Self::NoAuthFile(_)
             | Self::NotLoggedIn(_)
             | Self::PasswordInput(_)

@@ -16,7 +16,7 @@ use crate::report;
 /// mounted.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_long_help = "Examples:\n  ls \"$(rocker image mount alpine:3.20)/etc\"\n  rocker image mount\n  rocker image unmount alpine:3.20"
+    after_long_help = "Examples:\n  rocker image mount alpine:3.20\n  rocker image mount\n  rocker image unmount alpine:3.20"
 )]
 pub(crate) struct MountArgs {
     /// Mount all images

@@ -65,7 +65,7 @@ fn add(routes: &mut Routes, path: &Path, text: &str) -> Result<(), CommandError>
 
 /// `*.conf` of a directory, by name.
 fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, CommandError> {
-    let failed = |source| CommandError::ReadSettings(directory.to_owned(), source);
+    let failed = CommandError::ReadSettings;
     let entries = match fs_err::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

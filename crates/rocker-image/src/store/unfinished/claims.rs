@@ -24,6 +24,9 @@ use crate::store::{ExpectedLayer, Store, StoreError, UnpackLimits};
 /// How the name of a claim begins.
 const WANT: &str = "want-";
 
+/// The file of a pull that waits for what others get.
+const WAITS: &str = "waits";
+
 /// Who gets a layer that a pull needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
@@ -33,6 +36,12 @@ pub(crate) enum Claim {
     Theirs { is_finished: bool, trace: Trace },
     /// Nobody: it is in the store by now.
     Here,
+}
+
+impl Claim {
+    fn is_theirs(&self) -> bool {
+        matches!(self, Self::Theirs { .. })
+    }
 }
 
 /// What changes while those who claim a layer get on. Two that are equal, taken at different
@@ -91,20 +100,25 @@ impl PullStaging {
                 None => self.take(layer).map(|()| Claim::Ours),
             }
         });
-        let claims = claims.collect();
+        let claims: Result<Vec<Claim>, StoreError> = claims.collect();
         drop(lock);
+        if claims.iter().flatten().any(Claim::is_theirs) {
+            self.mark(&self.staging(), WAITS)?;
+        }
         claims
     }
 
     /// Makes a layer ours, whoever else may be about to get it.
     pub(crate) fn take(&self, layer: &ExpectedLayer) -> Result<(), StoreError> {
-        let staging = self.place_of(layer);
-        let name = name_of(WANT, &layer.blob);
+        self.mark(&self.place_of(layer), &name_of(WANT, &layer.blob))
+    }
+
+    /// Makes an empty file that others look for.
+    fn mark(&self, staging: &Staging, name: &str) -> Result<(), StoreError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let claim = openat(staging.fd(), &name, flags, Mode::RUSR | Mode::WUSR);
-        claim
-            .map(drop)
-            .map_err(|errno| StoreError::access("create", staging.path().join(&name))(errno.into()))
+        let mark = openat(staging.fd(), name, flags, Mode::RUSR | Mode::WUSR);
+        mark.map(drop)
+            .map_err(|errno| StoreError::access("create", staging.path().join(name))(errno.into()))
     }
 
     /// Tells those who look at us that we come on, though no file that they see grows: one that is
@@ -124,7 +138,7 @@ impl PullStaging {
         }
     }
 
-    /// Whether another pull is at work, which may wait for a layer of ours.
+    /// Whether another pull waits, which may be for a layer of ours.
     pub(crate) fn is_watched(&self, store: &Store) -> bool {
         let ours = self.names();
         let others = Dir::read_from(store.tmp_fd()).into_iter().flatten();
@@ -139,9 +153,11 @@ impl PullStaging {
                 OPEN_DIRECTORY,
                 Mode::empty(),
             );
-            // shared: two that look at the same one do not take each other for its owner
             other.is_ok_and(|other| {
-                flock(&other, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+                let waits = statat(&other, WAITS, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+                // shared: two that look at the same one do not take each other for its owner
+                let lock = FlockOperation::NonBlockingLockShared;
+                waits && flock(&other, lock) == Err(Errno::WOULDBLOCK)
             })
         })
     }

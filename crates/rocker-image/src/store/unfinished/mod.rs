@@ -6,6 +6,7 @@
 //!   tmp/<random>/layer-N.done       layer-N is whole and verified, and what committing it takes
 //!               /blob-<algorithm>-<hex>   the first bytes of a blob that is being unpacked
 //!               /want-<algorithm>-<hex>   this pull is about to get that blob
+//!               /waits          this pull waits for blobs that others are about to get
 //! ```
 //!
 //! Whoever dies leaves them, and so does a pull that the network or the user ends. The next pull
