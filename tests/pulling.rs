@@ -244,6 +244,6 @@ fn a_dry_run_tells_what_is_missing_and_fetches_no_blob() {
     ];
     let twice = host.rocker(twice);
     assert_eq!(twice.exit_code, 125, "{twice:?}");
-    assert!(twice.stderr.contains("for one platform"), "{twice:?}");
+    assert!(twice.stderr.contains("a name means one image"), "{twice:?}");
     host.assert_nothing_left_behind();
 }

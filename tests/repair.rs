@@ -260,8 +260,7 @@ fn a_container_that_nobody_knows_keeps_its_log() {
 }
 
 /// A row that refers to nothing: sqlite reads everything, and finds it wrong.
-const DANGLING: &str =
-    "PRAGMA foreign_keys=OFF; INSERT INTO tags VALUES('docker.io/library/none:1', 'sha256:none')";
+const DANGLING: &str = "PRAGMA foreign_keys=OFF; INSERT INTO tags(reference, image_id) VALUES('docker.io/library/none:1', 'sha256:none')";
 
 #[test]
 fn what_can_be_read_of_a_damaged_database_needs_no_copy() {
