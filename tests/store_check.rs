@@ -368,7 +368,8 @@ fn a_newer_database_is_left_alone() {
     empty_log(&host, &image);
     let mut bytes = fs_err::read(database(&host)).expect("the database");
     // the user version, a big-endian number at offset 60
-    bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
+    let mut version = 99_u32.to_be_bytes();
+    bytes[60..64].swap_with_slice(&mut version);
     fs_err::write(database(&host), &bytes).expect("written");
     let now = || fs_err::read(database(&host)).expect("the database");
 
@@ -385,7 +386,7 @@ fn a_newer_database_is_left_alone() {
         );
         assert!(now() == bytes, "{words:?} wrote to it");
     }
-    bytes[60..64].copy_from_slice(&2_u32.to_be_bytes());
+    bytes[60..64].copy_from_slice(&version);
     fs_err::write(database(&host), &bytes).expect("written");
     host.ok(["rmi", &image]);
     host.assert_nothing_left_behind();
