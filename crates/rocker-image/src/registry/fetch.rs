@@ -198,8 +198,11 @@ impl<'a> Repository<'a> {
     pub(super) async fn tags(&self, page: Option<String>) -> Result<Body, RegistryError> {
         let mut url = self.url("tags", "list")?;
         url.set_query(Some(page.as_deref().unwrap_or("n=100")));
-        let (headers, what) = (HeaderMap::new(), format!("repository {}", self.name));
-        let limit = PAGE_BYTES;
+        self.page(url, format!("repository {}", self.name)).await
+    }
+
+    async fn page(&self, url: Url, what: String) -> Result<Body, RegistryError> {
+        let (headers, limit) = (HeaderMap::new(), PAGE_BYTES);
         self.document(&Wanted {
             url,
             headers,
@@ -223,15 +226,7 @@ impl<'a> Repository<'a> {
             Some(next) => url.set_query(Some(next)),
             None => drop(url.query_pairs_mut().extend_pairs(query)),
         }
-        let (headers, what) = (HeaderMap::new(), format!("/{path}"));
-        let limit = PAGE_BYTES;
-        self.document(&Wanted {
-            url,
-            headers,
-            what,
-            limit,
-        })
-        .await
+        self.page(url, format!("/{path}")).await
     }
 
     /// Fetches a small blob of at most `limit` bytes into memory.

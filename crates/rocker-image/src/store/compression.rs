@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
-use super::error::compression_name;
+use super::unpack_error::compression_name;
 use super::{Compression, LimitExceeded, UnpackError};
 
 /// What people compress archives with besides, and how it begins.

@@ -19,13 +19,13 @@ use super::archive::{ArchiveError, ArchiveReader};
 use super::budget::Budget;
 use super::compression::{Decoder, agree, inflate_error};
 use super::digest::Hasher;
-use super::error::compression_name;
 use super::recipe::RecipeWriter;
 use super::record::VerifiedBlob;
 use super::source::{BlobSource, Promise};
 use super::staged::StagedLayer;
 use super::staging::Staging;
 use super::unpack::{Unpacked, Unpacker};
+use super::unpack_error::compression_name;
 use super::{Compression, UnpackError, UnpackLimits};
 
 /// Uncompressed bytes that travel at once.
