@@ -173,7 +173,7 @@ fn run<R: Read + Send>(
         Err(panic) => std::panic::resume_unwind(panic),
     }
     let (mut unpacked, diff_id) = written?;
-    unpacked.disk_bytes = directory.disk_bytes();
+    unpacked.disk_bytes = directory.disk_bytes(unpacked.disk_bytes);
     let blob = match promised {
         Promised::Nothing | Promised::Tar(_) => None,
         Promised::Blob(layer) => Some(VerifiedBlob {

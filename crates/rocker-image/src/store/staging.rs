@@ -5,7 +5,6 @@
 //! can be locked is an orphan and may be deleted by anybody.
 
 use std::fmt;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -322,12 +321,12 @@ impl LayerDirectory {
         format!("{}{RECIPE}", self.name)
     }
 
-    /// What the layer takes on disk. Measured by whoever unpacked it, beside those who unpack
-    /// others.
-    pub(super) fn disk_bytes(&self) -> Option<u64> {
-        let parts = [&self.name, &self.recipe_name(), &self.attic_name()];
-        let used = parts.map(|name| usage_at(self.staging.fd(), name.as_str()));
-        used.into_iter().sum::<io::Result<u64>>().ok()
+    /// What the layer takes on disk with what lies beside it. Its own part is measured unless it
+    /// was counted; that is done by whoever unpacked it, beside those who unpack others.
+    pub(super) fn disk_bytes(&self, counted: Option<u64>) -> Option<u64> {
+        let usage = |name: &str| usage_at(self.staging.fd(), name).ok();
+        let own = counted.or_else(|| usage(&self.name))?;
+        Some(own + usage(&self.recipe_name())? + usage(&self.attic_name())?)
     }
 
     pub(super) fn into_layer(

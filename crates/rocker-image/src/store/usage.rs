@@ -187,7 +187,8 @@ fn is_directory(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
-fn blocks(stat: &Stat) -> u64 {
+/// Bytes that a file takes on disk.
+pub(super) fn blocks(stat: &Stat) -> u64 {
     stat.st_blocks.cast_unsigned().saturating_mul(512)
 }
 

@@ -330,22 +330,23 @@ impl Directories {
     }
 
     /// Gives every directory its owner, mode, attributes and times, and returns the names
-    /// of those that only other entries implied and that a layer below may know.
-    pub(super) fn finish(mut self) -> Result<Vec<Vec<u8>>, UnpackError> {
+    /// of those that only other entries implied and that a layer below may know, and the bytes
+    /// that all take on disk.
+    pub(super) fn finish(mut self) -> Result<(Vec<Vec<u8>>, u64), UnpackError> {
         self.forget_open();
         let attributes = std::mem::take(&mut self.attributes);
-        let mut implied = Vec::new();
+        let (mut implied, mut disk_bytes) = (Vec::new(), 0);
         // Children sort behind their parents, so from the back nothing done here touches
         // a directory that has its times already.
         for (path, attributes) in attributes.into_iter().rev() {
             let parent = self.open(parent_of(&path), attributes.mtime)?;
-            attributes.apply(&parent, &path, self.umask)?;
+            disk_bytes += attributes.apply(&parent, &path, self.umask)?;
             if attributes.implied && !self.opaque.covers(&path) {
                 implied.push(path);
             }
         }
         implied.reverse();
-        Ok(implied)
+        Ok((implied, disk_bytes))
     }
 
     /// Opens one component as a directory, never through a link or into another mount.

@@ -5,13 +5,14 @@ use std::rc::Rc;
 
 use rustix::fs::{
     AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fsetxattr,
-    openat, utimensat,
+    openat, statat, utimensat,
 };
 use rustix::io::Errno;
 
 use super::name::split;
 use crate::store::UnpackError;
 use crate::store::archive::{Entry, Mtime, Xattr};
+use crate::store::usage::blocks;
 
 /// A directory of the layer, by a name without links and by descriptor.
 #[derive(Clone)]
@@ -74,13 +75,14 @@ impl DirectoryAttributes {
         }
     }
 
-    /// Gives them to the directory at `path`, which is in `parent`.
+    /// Gives them to the directory at `path`, which is in `parent`; returns the bytes that it takes
+    /// on disk.
     pub(super) fn apply(
         &self,
         parent: &Directory,
         path: &[u8],
         umask: u32,
-    ) -> Result<(), UnpackError> {
+    ) -> Result<u64, UnpackError> {
         let leaf = if path.is_empty() { b"." } else { split(path).1 };
         let Self { mode, uid, gid, .. } = *self;
         if uid != 0 || gid != 0 {
@@ -104,7 +106,9 @@ impl DirectoryAttributes {
             }
         }
         set_times(parent.as_fd(), leaf, self.mtime)
-            .map_err(UnpackError::write("set the times of", path))
+            .map_err(UnpackError::write("set the times of", path))?;
+        let stat = statat(parent, leaf, AtFlags::SYMLINK_NOFOLLOW);
+        Ok(blocks(&stat.map_err(UnpackError::write("inspect", path))?))
     }
 }
 

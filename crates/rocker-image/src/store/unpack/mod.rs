@@ -8,6 +8,7 @@
 mod content;
 mod directories;
 mod directory;
+mod disk_use;
 mod hard_link;
 mod name;
 mod opaque;

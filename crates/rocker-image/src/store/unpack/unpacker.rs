@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::content::{finish_file, finish_node, read_umask, write_extents, write_whole};
 use super::directories::Directories;
 use super::directory::{Directory, DirectoryAttributes};
+use super::disk_use::DiskUse;
 use super::hard_link::PendingLink;
 use super::name::EntryPath;
 use super::place::{Existing, Place, refuse};
@@ -43,7 +44,7 @@ pub(crate) struct Unpacked {
     pub(crate) implied: Vec<Vec<u8>>,
     /// Hard links into layers below.
     pub(crate) links: Vec<PendingLink>,
-    /// What it takes on disk, if that was measured.
+    /// What it takes on disk, if nothing was replaced.
     pub(crate) disk_bytes: Option<u64>,
 }
 
@@ -60,6 +61,8 @@ pub(crate) struct Unpacker<'a> {
     pub(super) links: Vec<PendingLink>,
     /// The targets of `links` by their names.
     pub(super) pending: HashMap<Vec<u8>, Rc<[u8]>>,
+    /// Of everything but directories.
+    disk_use: DiskUse,
 }
 
 impl<'a> Unpacker<'a> {
@@ -89,6 +92,7 @@ impl<'a> Unpacker<'a> {
             sizes: 0,
             links: Vec::new(),
             pending: HashMap::new(),
+            disk_use: DiskUse::new(),
         })
     }
 
@@ -122,11 +126,12 @@ impl<'a> Unpacker<'a> {
 
     /// Gives directories their attributes; nothing may be added after that.
     pub(crate) fn finish(self) -> Result<(Unpacked, Attic), UnpackError> {
+        let (implied, directory_bytes) = self.directories.finish()?;
         let unpacked = Unpacked {
             bytes: self.bytes,
-            implied: self.directories.finish()?,
+            implied,
             links: self.links,
-            disk_bytes: None,
+            disk_bytes: self.disk_use.finish(directory_bytes),
         };
         Ok((unpacked, self.attic))
     }
@@ -158,7 +163,7 @@ impl<'a> Unpacker<'a> {
                     self.begin_content(place, archive)?;
                 }
                 self.bytes += write_whole(&file, place, archive)?;
-                finish_file(&file, place, &entry, self.umask)
+                self.finish_file(file, place, &entry)
             }
             EntryKind::SparseFile { size, extents } => {
                 self.count_size(place, *size)?;
@@ -168,7 +173,7 @@ impl<'a> Unpacker<'a> {
                 }
                 self.bytes += write_extents(&file, place, extents, archive)?;
                 ftruncate(&file, *size).map_err(|error| place.error("set the size of", error))?;
-                finish_file(&file, place, &entry, self.umask)
+                self.finish_file(file, place, &entry)
             }
             EntryKind::Directory => self.add_directory(place, entry),
             EntryKind::Symlink { target } => {
@@ -176,7 +181,8 @@ impl<'a> Unpacker<'a> {
                 self.replacing(place, "create link", |place| {
                     symlinkat(target.as_slice(), &place.directory, place.leaf)
                 })?;
-                finish_node(place, &entry, None)
+                finish_node(place, &entry, None)?;
+                self.disk_use.add_named(place)
             }
             EntryKind::HardLink { target } => self.add_hard_link(place, target),
             EntryKind::CharDevice { major: 0, minor: 0 } => {
@@ -242,6 +248,16 @@ impl<'a> Unpacker<'a> {
         self.replacing(place, "create file", |place| {
             openat(&place.directory, place.leaf, flags, mode)
         })
+    }
+
+    fn finish_file(
+        &mut self,
+        file: OwnedFd,
+        place: &Place<'_>,
+        entry: &Entry,
+    ) -> Result<(), UnpackError> {
+        finish_file(&file, place, entry, self.umask)?;
+        self.disk_use.add_file(file, place)
     }
 
     /// A directory that is there already stays, with its content, and gets new attributes.
@@ -351,6 +367,7 @@ impl<'a> Unpacker<'a> {
         place: &Place<'_>,
         existing: Existing,
     ) -> Result<(), UnpackError> {
+        self.disk_use.lose();
         match existing {
             Existing::Directory => {
                 self.directories.forget(&place.path());
