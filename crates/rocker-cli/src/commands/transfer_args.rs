@@ -23,7 +23,7 @@ pub(crate) struct TransferArgs {
     #[arg(long, value_name = "TIME", value_parser = values::span, help_heading = "Transfer")]
     retry_delay: Option<Duration>,
 
-    /// How many layers to fetch at a time: 1 to 8; one more than there are processors by default
+    /// How many layers to fetch at a time: 1 to 8; by default three more than there are processors, at least 5
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=MOST_DOWNLOADS), help_heading = "Transfer")]
     max_concurrent_downloads: Option<u8>,
 

@@ -131,13 +131,14 @@ pub enum TlsPolicy {
     Unverified,
 }
 
-/// One layer more than there are processors, so that one can wait for the network or the
-/// disk while the others unpack; at least docker's three. A layer in flight takes about
-/// 7 MiB of memory, more only where zstd was asked for its largest windows, hence no more than
-/// eight.
+/// Three layers more than there are processors, at least five: some wait for the network or the
+/// disk while others unpack, and how long a layer takes depends on its number of files, which
+/// nobody knows, so that one which began late would be left alone at the end. Measured on two
+/// processors, five take 5 % less time than docker's three. A layer in flight takes about 7 MiB
+/// of memory, and zstd's windows share what they may take, hence no more than eight.
 fn default_concurrency() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    processors.saturating_add(1).clamp(3, 8)
+    processors.saturating_add(3).clamp(5, 8)
 }
 
 impl Default for RegistryOptions {

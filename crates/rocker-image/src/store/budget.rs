@@ -1,6 +1,7 @@
 //! What may come out of compressed bytes.
 
 use super::staging::Staging;
+use super::windows::Windows;
 use super::{LimitExceeded, UnpackLimits};
 
 /// How many uncompressed bytes may come.
@@ -19,6 +20,11 @@ impl<'a> Budget<'a> {
             limits,
             unpacked: 0,
         }
+    }
+
+    /// What the decoders of layers share.
+    pub(super) fn windows(&self) -> &'a Windows {
+        self.staging.windows()
     }
 
     /// Takes note of `bytes` more, when `compressed` have been read.

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, Read};
 use flate2::bufread::GzDecoder;
 
 use super::unpack_error::compression_name;
+use super::zstd_reader::ZstdReader;
 use super::{Compression, LimitExceeded, UnpackError};
 
 /// What people compress archives with besides, and how it begins.
@@ -23,7 +24,7 @@ const ZSTD_SKIPPABLE_MAGIC: &[u8] = &[0x2a, 0x4d, 0x18];
 pub(crate) enum Decoder<R: BufRead> {
     Plain(R),
     Gzip(Box<MultiGzip<R>>),
-    Zstd(Box<zstd::stream::read::Decoder<'static, R>>),
+    Zstd(Box<ZstdReader<R>>),
 }
 
 /// What `bytes`, the beginning of a layer, look like. What is neither gzip nor zstd can only
@@ -83,9 +84,7 @@ impl<R: BufRead> Decoder<R> {
                     compression: "zstd",
                     source,
                 };
-                let mut decoder =
-                    zstd::stream::read::Decoder::with_buffer(source).map_err(inflate_error)?;
-                decoder.window_log_max(window_log).map_err(inflate_error)?;
+                let decoder = ZstdReader::new(source, window_log).map_err(inflate_error)?;
                 Self::Zstd(Box::new(decoder))
             }
         })
@@ -119,6 +118,14 @@ impl<R: BufRead> Decoder<R> {
         Ok(filled)
     }
 
+    /// What decoding takes, where that depends on the layer.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        match self {
+            Self::Plain(_) | Self::Gzip(_) => 0,
+            Self::Zstd(zstd) => zstd.memory_bytes(),
+        }
+    }
+
     /// The source, while there is one.
     pub(super) fn source(&self) -> Option<&R> {
         match self {
@@ -139,7 +146,7 @@ impl<R: BufRead> Decoder<R> {
                 let MultiGzip { member, rest } = *gzip;
                 rest.or_else(|| member.map(GzDecoder::into_inner))
             }
-            Self::Zstd(zstd) => Some(zstd.finish()),
+            Self::Zstd(zstd) => Some(zstd.into_inner()),
         }
     }
 }
@@ -188,7 +195,7 @@ pub(crate) fn inflate_error(
     source: io::Error,
     window_log: u32,
 ) -> UnpackError {
-    // The zstd crate keeps the library's code only as text.
+    // The library's code is kept only as text.
     if compression == Compression::Zstd && source.to_string().contains("too much memory") {
         let object = "the window of a zstd frame".to_owned();
         return LimitExceeded {

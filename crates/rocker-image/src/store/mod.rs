@@ -50,6 +50,8 @@ mod unsynced;
 mod usage;
 mod verify;
 mod view;
+mod windows;
+mod zstd_reader;
 
 pub use crate::document::Compression;
 pub use archive::ArchiveError;

@@ -210,6 +210,8 @@ fn inflate_blob<R: Read>(
         Ok(decoder) => decoder,
         Err(error) => return Some(Err(error)),
     };
+    let windows = budget.windows();
+    let mut window = windows.share();
     loop {
         let mut chunk = output.used.try_recv().unwrap_or_default();
         chunk.bytes.resize(CHUNK_BYTES, 0);
@@ -217,6 +219,8 @@ fn inflate_blob<R: Read>(
             Ok(length) => length,
             Err(error) => return Some(Err(explain(decoder, error, window_log))),
         };
+        // Of a new frame's window no more than this chunk has been touched yet.
+        window.resize(decoder.memory_bytes());
         let compressed = decoder.source().map_or(u64::MAX, BlobSource::bytes);
         if let Err(error) = budget.spend(chunk.length as u64, compressed) {
             return Some(Err(error.into()));

@@ -27,6 +27,7 @@ use super::staged::StagedLayer;
 use super::unfinished::{forget_done, is_of_use};
 use super::unpack::Unpacked;
 use super::usage::usage_at;
+use super::windows::Windows;
 use super::{LimitExceeded, StoreError};
 
 pub(super) const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
@@ -56,6 +57,7 @@ struct StagingDirectory {
     /// What the file system had free at the beginning, and what was written since.
     free_bytes: u64,
     spent_bytes: AtomicU64,
+    windows: Windows,
 }
 
 impl fmt::Debug for Staging {
@@ -120,6 +122,7 @@ impl Staging {
             keeps: AtomicBool::new(false),
             free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
             spent_bytes: AtomicU64::new(0),
+            windows: Windows::new(),
         })))
     }
 
@@ -148,6 +151,10 @@ impl Staging {
 
     pub(super) fn name(&self) -> &str {
         &self.0.name
+    }
+
+    pub(super) fn windows(&self) -> &Windows {
+        &self.0.windows
     }
 
     /// Counts `bytes` that are about to be written. All layers share what the file system has

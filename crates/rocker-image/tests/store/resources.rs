@@ -251,6 +251,36 @@ fn memory_does_not_grow_with_the_layer() {
     assert!(grown < 64 << 20, "{grown} bytes for a layer of {size}");
 }
 
+#[test]
+fn layers_with_large_windows_share_what_memory_there_is() {
+    let host = Host::new();
+    let blob = {
+        let content = "0".repeat(48 << 20);
+        let tar = archive(&[Member::file("f", &content)]);
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(25).unwrap();
+        std::io::copy(&mut tar.as_slice(), &mut encoder).unwrap();
+        encoder.finish().unwrap()
+    };
+    fs_err::write("/proc/self/clear_refs", "5").unwrap(); // the peak is of what comes now
+    let before = peak_memory_bytes();
+
+    let (staging, limits) = (host.stage(), UnpackLimits::default());
+    std::thread::scope(|scope| {
+        let import = || import_layer(&staging, blob.as_slice(), &limits).unwrap();
+        let layers: Vec<_> = (0..8).map(|_| scope.spawn(import)).collect();
+        for layer in layers {
+            assert_eq!(layer.join().unwrap().size_bytes(), 48 << 20);
+        }
+    });
+
+    let grown = peak_memory_bytes() - before;
+    assert!(
+        grown < 128 << 20,
+        "{grown} bytes for eight windows of 32 MiB"
+    );
+}
+
 fn peak_memory_bytes() -> u64 {
     let status = fs_err::read_to_string("/proc/self/status").unwrap();
     let line = status
