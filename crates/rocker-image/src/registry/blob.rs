@@ -3,12 +3,14 @@
 use bytes::Bytes;
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE};
 use reqwest::{Response, StatusCode, Url};
+use tokio::time::Instant;
 
 use super::RegistryError;
 use super::fetch::Repository;
 use super::origin::shown;
 use super::patience::Patience;
 use super::pipe::{PipeWriter, ReaderGone};
+use super::ranges::{Ranges, Watch};
 use super::retry::Attempts;
 use super::words::shorten;
 use crate::document::Descriptor;
@@ -38,6 +40,8 @@ pub(super) enum Streamed {
 enum Stop {
     Failed(RegistryError),
     ReaderGone,
+    /// One connection brings no more than so many bytes a second: several might.
+    Slow(u64),
 }
 
 impl From<RegistryError> for Stop {
@@ -66,11 +70,14 @@ struct Transfer<'a, S> {
     validator: Option<HeaderValue>,
     /// Whether the server was seen to answer ranges with nonsense.
     ranges_broken: bool,
+    /// Whether several connections at once were tried.
+    was_divided: bool,
 }
 
 /// Fetches `blob` from the byte `first` on and writes it into `pipe`, up to its exact size; the
 /// reader checks the digest. When a connection breaks, the rest is asked for with a range; a server that
-/// does not know ranges sends all of it again, and what was there is passed over.
+/// does not know ranges sends all of it again, and what was there is passed over. If it is the only
+/// one that is fetched and comes slowly, several connections share the work.
 ///
 /// `on_bytes` is told the number of bytes so far.
 pub(super) async fn stream(
@@ -93,12 +100,19 @@ pub(super) async fn stream(
         done: first,
         validator: None,
         ranges_broken: false,
+        was_divided: false,
     };
+    let _in_flight = repository.count_transfer();
     loop {
         let before = transfer.done;
         let error = match transfer.attempt().await {
             Ok(()) => return Ok(Streamed::Completely),
             Err(Stop::ReaderGone) => return Ok(Streamed::ReaderGone),
+            Err(Stop::Slow(rate)) => match transfer.divide(rate).await {
+                Ok(()) if transfer.done == blob.size => return Ok(Streamed::Completely),
+                Ok(()) => continue,
+                Err(ReaderGone) => return Ok(Streamed::ReaderGone),
+            },
             Err(Stop::Failed(error)) if transfer.patience.is_exhausted() => return Err(error),
             Err(Stop::Failed(error)) => error,
         };
@@ -116,8 +130,29 @@ pub(super) async fn stream(
 }
 
 impl<S: Sink> Transfer<'_, S> {
+    /// Fetches the rest in ranges, as far as that goes well.
+    async fn divide(&mut self, single_rate: u64) -> Result<(), ReaderGone> {
+        self.was_divided = true;
+        let ranges = Ranges {
+            repository: self.repository,
+            url: &self.url,
+            what: &what(self.blob),
+            validator: self.validator.clone(),
+            missing: self.done..self.blob.size,
+            single_rate,
+        };
+        let (done, pipe, on_bytes) = (&mut self.done, self.pipe, self.on_bytes);
+        let take = async |piece: Bytes| {
+            *done += piece.len() as u64;
+            pipe.write(piece).await?;
+            on_bytes(*done);
+            Ok(())
+        };
+        ranges.fetch(take).await
+    }
+
     async fn attempt(&mut self) -> Result<(), Stop> {
-        let what = format!("blob {}", self.blob.digest);
+        let what = what(self.blob);
         let headers = self.range_headers();
         let response = match self
             .repository
@@ -174,11 +209,7 @@ impl<S: Sink> Transfer<'_, S> {
                 .filter(|&length| length != self.blob.size);
             return announced.map_or(Ok(self.done), |announced| Err(wrong_length(announced)));
         }
-        let header = response
-            .headers()
-            .get(CONTENT_RANGE)
-            .and_then(|value| value.to_str().ok());
-        match header.and_then(parse_content_range) {
+        match ContentRange::of(response) {
             Some(range) if range.total.is_some_and(|total| total != self.blob.size) => {
                 Err(wrong_length(range.total.unwrap_or(0)))
             }
@@ -186,7 +217,7 @@ impl<S: Sink> Transfer<'_, S> {
             _ => {
                 // not the part that was asked for: the next attempt asks for all of it
                 self.ranges_broken = true;
-                let header = shorten(header.unwrap_or_default());
+                let header = shorten(content_range(response).unwrap_or_default());
                 tracing::debug!(header, "the answer to a range is senseless");
                 Err(RegistryError::Truncated {
                     url: url(),
@@ -200,17 +231,10 @@ impl<S: Sink> Transfer<'_, S> {
     async fn copy(&mut self, mut response: Response, mut skip: u64) -> Result<(), Stop> {
         let url = shown(response.url());
         let size = self.blob.size;
+        let mut watch = Watch::new(&response);
         loop {
-            let piece = self
-                .patience
-                .piece(&url, response.chunk())
-                .await
-                .and_then(|piece| {
-                    piece.map_err(|source| RegistryError::Transport {
-                        url: url.clone(),
-                        source: source.without_url(),
-                    })
-                });
+            let asked = Instant::now();
+            let piece = next_piece(&mut response, &url, &mut self.patience).await;
             let mut piece = match piece {
                 Ok(Some(piece)) => piece,
                 // all bytes came; how the body ends after them does not matter
@@ -227,6 +251,7 @@ impl<S: Sink> Transfer<'_, S> {
             };
             // also what is known already: it moves
             self.patience.progress(piece.len() as u64);
+            watch.note(asked.elapsed(), piece.len());
             let known = skip.min(piece.len() as u64);
             skip -= known;
             let _ = piece.split_to(usize::try_from(known).unwrap_or(piece.len()));
@@ -239,8 +264,37 @@ impl<S: Sink> Transfer<'_, S> {
             self.done += piece.len() as u64;
             self.pipe.write(piece).await?;
             (self.on_bytes)(self.done);
+            if let Some(rate) = self.should_divide(&watch) {
+                return Err(Stop::Slow(rate));
+            }
         }
     }
+
+    /// What one connection brings in a second, if several are to be tried.
+    fn should_divide(&self, watch: &Watch) -> Option<u64> {
+        if self.was_divided || self.ranges_broken || self.repository.transfers() > 1 {
+            return None;
+        }
+        let left = self.blob.size - self.done;
+        watch.is_slow(self.repository.options().ranges, left)
+    }
+}
+
+fn what(blob: &Descriptor) -> String {
+    format!("blob {}", blob.digest)
+}
+
+/// The next piece of a body; none at its end.
+pub(super) async fn next_piece(
+    response: &mut Response,
+    url: &str,
+    patience: &mut Patience,
+) -> Result<Option<Bytes>, RegistryError> {
+    let piece = patience.piece(url, response.chunk()).await?;
+    piece.map_err(|source| RegistryError::Transport {
+        url: url.to_owned(),
+        source: source.without_url(),
+    })
 }
 
 /// A strong entity tag; weak ones do not promise equal bytes.
@@ -253,9 +307,20 @@ fn strong_validator(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// What `Content-Range` says.
 #[derive(Debug, PartialEq, Eq)]
-struct ContentRange {
-    first: u64,
-    total: Option<u64>,
+pub(super) struct ContentRange {
+    pub(super) first: u64,
+    pub(super) total: Option<u64>,
+}
+
+impl ContentRange {
+    /// That of `response`, if it makes sense.
+    pub(super) fn of(response: &Response) -> Option<Self> {
+        content_range(response).and_then(parse_content_range)
+    }
+}
+
+fn content_range(response: &Response) -> Option<&str> {
+    response.headers().get(CONTENT_RANGE)?.to_str().ok()
 }
 
 /// Reads `bytes FIRST-LAST/TOTAL`. Source: RFC 9110, 14.4.

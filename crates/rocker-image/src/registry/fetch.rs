@@ -1,5 +1,7 @@
 //! The client of one repository: where it is, who we are there, and its documents.
 
+use std::cell::Cell;
+
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LINK};
 use reqwest::{Method, Request, Url};
 use rocker_types::Digest;
@@ -34,6 +36,17 @@ pub(super) struct Repository<'a> {
     pub(super) registry: String,
     pub(super) name: String,
     pub(super) on_retry: &'a dyn Fn(Retry<'_>),
+    /// How many blobs are being fetched.
+    transfers: Cell<usize>,
+}
+
+/// One of the blobs that are being fetched.
+pub(super) struct InFlight<'a>(&'a Cell<usize>);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.update(|transfers| transfers - 1);
+    }
 }
 
 /// What is to be done where.
@@ -130,7 +143,19 @@ impl<'a> Repository<'a> {
             registry: registry.to_owned(),
             name: name.to_owned(),
             on_retry,
+            transfers: Cell::new(0),
         })
+    }
+
+    /// Says that a blob is being fetched, as long as what comes back is there.
+    pub(super) fn count_transfer(&self) -> InFlight<'_> {
+        self.transfers.update(|transfers| transfers + 1);
+        InFlight(&self.transfers)
+    }
+
+    /// How many blobs are being fetched.
+    pub(super) fn transfers(&self) -> usize {
+        self.transfers.get()
     }
 
     /// Whether the registry's end of a connection speaks TLS, with whatever certificate.

@@ -54,6 +54,7 @@ mod progress;
 mod proxy;
 mod pull;
 mod push;
+mod ranges;
 mod rate;
 mod redirect;
 mod request;
@@ -85,7 +86,8 @@ pub use push::{
     PushRequest, PushState, PushedImage, Reuse, push,
 };
 pub use request::{
-    Endpoint, KnownLayer, PullRequest, RegistryOptions, RetryPolicy, Timeouts, TlsPolicy,
+    Endpoint, KnownLayer, PullRequest, RangePolicy, RegistryOptions, RetryPolicy, Timeouts,
+    TlsPolicy,
 };
 pub use routes::{RouteError, Routes, Stop, Way};
 pub use search::{SearchError, SearchResult, search};

@@ -111,6 +111,8 @@ pub struct RegistryOptions {
     pub certificates: Certificates,
     /// How many layers are fetched and unpacked at once.
     pub concurrency: usize,
+    /// When a blob is fetched over several connections.
+    pub ranges: RangePolicy,
     /// What to do about failures that may pass.
     pub retry: RetryPolicy,
     /// When to give up waiting.
@@ -151,8 +153,30 @@ impl Default for RegistryOptions {
             extra_roots: Vec::new(),
             certificates: Certificates::default(),
             concurrency: default_concurrency(),
+            ranges: RangePolicy::default(),
             retry: RetryPolicy::default(),
             timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// When and how one blob is fetched over several connections at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RangePolicy {
+    /// How long one connection is watched before others are tried.
+    pub watch: Duration,
+    /// What one request asks for. So much of each waits in memory for what comes before it.
+    pub bytes: u64,
+    /// How many requests are under way.
+    pub connections: usize,
+}
+
+impl Default for RangePolicy {
+    fn default() -> Self {
+        Self {
+            watch: Duration::from_secs(2),
+            bytes: 4 << 20,
+            connections: 4,
         }
     }
 }

@@ -15,6 +15,7 @@ mod hostile;
 mod interrupt;
 mod pulling;
 mod pushing;
+mod ranges;
 mod redirects;
 mod resuming;
 mod tls;

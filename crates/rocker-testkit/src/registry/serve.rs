@@ -1,5 +1,6 @@
 use std::io;
 use std::net::TcpListener;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -314,14 +315,15 @@ fn blob(shared: &Shared, request: &Head, name: (&str, &str), leniency: Leniency)
         return error(404, "BLOB_UNKNOWN", "blob unknown to registry");
     };
     let answer = match wanted_range(request, digest, blob.bytes.len()) {
-        Some(start) if !leniency.ignore_range => {
+        Some(wanted) if !leniency.ignore_range => {
             let range = format!(
-                "bytes {start}-{}/{}",
-                blob.bytes.len() - 1,
+                "bytes {}-{}/{}",
+                wanted.start,
+                wanted.end - 1,
                 blob.bytes.len()
             );
             with_header(
-                respond(206, blob.bytes.slice(start..)),
+                respond(206, blob.bytes.slice(wanted)),
                 CONTENT_RANGE,
                 &range,
             )
@@ -334,19 +336,18 @@ fn blob(shared: &Shared, request: &Head, name: (&str, &str), leniency: Leniency)
     with_header(answer, DIGEST.clone(), digest)
 }
 
-/// Where `Range: bytes=N-` wants the answer to start; `None` for no range, one that another
-/// `If-Range` rules out, or a form that clients of a registry do not use.
-fn wanted_range(request: &Head, digest: &str, len: usize) -> Option<usize> {
+/// What `Range: bytes=N-` or `bytes=N-M` wants; `None` for no range, one that another `If-Range`
+/// rules out, or a form that clients of a registry do not use.
+fn wanted_range(request: &Head, digest: &str, len: usize) -> Option<Range<usize>> {
     if header(request, IF_RANGE).is_some_and(|etag| etag.trim_matches('"') != digest) {
         return None;
     }
-    let start = header(request, RANGE)?
+    let (start, last) = header(request, RANGE)?
         .strip_prefix("bytes=")?
-        .split('-')
-        .next()?
-        .parse()
-        .ok()?;
-    (start < len).then_some(start)
+        .split_once('-')?;
+    let start: usize = start.parse().ok()?;
+    let end = last.parse::<usize>().map_or(len, |last| len.min(last + 1));
+    (start < end).then_some(start..end)
 }
 
 pub(super) fn respond(status: u16, bytes: Bytes) -> Answer {
