@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A value on its way through the template.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,4 +100,27 @@ pub(crate) fn is_map(parent: Option<&str>, name: &str) -> bool {
         "Config" => parent == Some("LogConfig"),
         _ => false,
     }
+}
+
+/// What docker prints of the field `name` (of the field `parent`) where the document leaves it out:
+/// its own documents have types, and each type an empty value.
+pub(crate) fn left_out(parent: Option<&str>, name: &str) -> Option<Datum<'static>> {
+    if parent != Some("Config") {
+        return None;
+    }
+    let value = match name {
+        "Hostname" | "Domainname" | "User" | "Image" | "WorkingDir" | "StopSignal" => json!(""),
+        "AttachStdin" | "AttachStdout" | "AttachStderr" | "Tty" | "OpenStdin" | "StdinOnce" => {
+            json!(false)
+        }
+        "Env" | "Cmd" | "Entrypoint" | "OnBuild" | "Shell" => json!([]),
+        "ExposedPorts" | "Volumes" | "Labels" => json!({}),
+        "Healthcheck" | "StopTimeout" => Value::Null,
+        _ => return None,
+    };
+    let mut datum = Datum::owned(value);
+    if is_map(parent, name) {
+        datum.shape = Shape::Map;
+    }
+    Some(datum)
 }

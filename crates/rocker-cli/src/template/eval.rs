@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::TemplateError;
 use super::ast::{Base, Binding, Command, Node, Operand, Pipeline};
-use super::datum::{Datum, HIDDEN, Key, Shape, is_map};
+use super::datum::{Datum, HIDDEN, Key, Shape, is_map, left_out};
 use super::{functions, print};
 
 /// Renders `nodes` with `value` as dot.
@@ -276,6 +276,9 @@ fn field<'a>(
     }
     if value.shape == Shape::Map {
         return Ok(Datum::owned(Value::Null));
+    }
+    if let Some(empty) = left_out(parent, name) {
+        return Ok(empty);
     }
     let valid: Vec<String> = object
         .keys()

@@ -75,6 +75,30 @@ fn the_one_liners_that_scripts_use_give_what_docker_gives() {
 }
 
 #[test]
+fn what_a_configuration_leaves_out_is_empty() {
+    check(&[
+        ("{{.Config.User}}", ""),
+        ("{{.Config.Entrypoint}}", "[]"),
+        (
+            "{{json .Config.Volumes}} {{.Config.ExposedPorts}}",
+            "{} map[]",
+        ),
+        (
+            "{{range .Config.Shell}}x{{end}}{{len .Config.OnBuild}}",
+            "0",
+        ),
+        (
+            "{{with .Config.Healthcheck}}checked{{else}}none{{end}}",
+            "none",
+        ),
+        ("{{.Config.Tty}}", "false"),
+        ("{{index .Config.Volumes \"/data\"}}", ""),
+    ]);
+    assert!(render("{{.Config.Entrypoints}}").is_err());
+    assert!(render("{{.State.User}}").is_err());
+}
+
+#[test]
 fn control_structures() {
     check(&[
         ("{{if .State.Running}}yes{{else}}no{{end}}", "yes"),
