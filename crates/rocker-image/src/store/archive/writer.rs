@@ -48,8 +48,8 @@ impl<W: Write> ArchiveWriter<W> {
         self.block(&header.finish())?;
         match &entry.kind {
             EntryKind::File { size } => self.expect(*size),
-            EntryKind::SparseFile { extents, .. } => {
-                let map = sparse_map(extents);
+            EntryKind::SparseFile { size, extents } => {
+                let map = sparse_map(*size, extents);
                 self.output.write_all(&map)?;
                 self.expect(extents.iter().map(|extent| extent.length).sum());
             }
@@ -242,7 +242,7 @@ impl Header {
         self.block[..100].fill(0);
         self.put(0, &name[..name.len().min(100)]);
         let stored: u64 = extents.iter().map(|extent| extent.length).sum();
-        stored + sparse_map(extents).len() as u64
+        stored + sparse_map(size, extents).len() as u64
     }
 
     fn device(&mut self, typeflag: u8, major: u64, minor: u64) -> u8 {
@@ -284,10 +284,17 @@ impl Header {
     }
 }
 
-/// The number of runs, then each one's place and length, padded to a block.
-fn sparse_map(extents: &[Extent]) -> Vec<u8> {
-    let mut map = format!("{}\n", extents.len());
-    for Extent { offset, length } in extents {
+/// The number of runs, then each one's place and length, padded to a block. Where a hole is the
+/// last, an empty run marks the end: GNU tar makes a file no longer than its runs.
+fn sparse_map(size: u64, extents: &[Extent]) -> Vec<u8> {
+    let end = Extent {
+        offset: size,
+        length: 0,
+    };
+    let last = extents.last().map_or(0, |last| last.offset + last.length);
+    let runs = || extents.iter().chain((last < size).then_some(&end));
+    let mut map = format!("{}\n", runs().count());
+    for Extent { offset, length } in runs() {
         map.push_str(&format!("{offset}\n{length}\n"));
     }
     let mut map = map.into_bytes();

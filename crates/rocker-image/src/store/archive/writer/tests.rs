@@ -83,3 +83,41 @@ fn a_file_that_became_shorter_is_an_error() {
     writer.data().write_all(b"1").unwrap();
     assert!(writer.finish().is_err());
 }
+
+#[test]
+fn gnu_tar_sees_the_holes_at_the_end() {
+    let sparse = |path: &[u8], size, extents: &[Extent]| Entry {
+        path: path.to_vec(),
+        kind: EntryKind::SparseFile {
+            size,
+            extents: extents.to_vec(),
+        },
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime: Mtime {
+            seconds: 0,
+            nanoseconds: 0,
+        },
+        xattrs: Vec::new(),
+    };
+    let start = Extent {
+        offset: 0,
+        length: 4096,
+    };
+    let mut writer = ArchiveWriter::new(Vec::new());
+    writer.entry(&sparse(b"start", 100_000, &[start])).unwrap();
+    writer.data().write_all(&[7; 4096]).unwrap();
+    writer.entry(&sparse(b"hole", 2_000_000, &[])).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(dir.path().join("a.tar"), writer.finish().unwrap()).unwrap();
+
+    let mut tar = std::process::Command::new("tar");
+    let status = tar.args(["-xf", "a.tar"]).current_dir(dir.path()).status();
+
+    assert!(status.unwrap().success());
+    for (name, size) in [("start", 100_000), ("hole", 2_000_000)] {
+        let metadata = fs_err::metadata(dir.path().join(name)).unwrap();
+        assert_eq!(metadata.len(), size, "{name}");
+    }
+}
