@@ -267,8 +267,10 @@ fn insert(tx: &Connection, new: &NewImage<'_>, by: NamedBy) -> Result<(), DbErro
     tx.execute(
         "INSERT INTO images(id, config, manifest_digest, size_bytes, pulled_ns) VALUES(?1, ?2, ?3, ?4, ?5)
          ON CONFLICT(id) DO UPDATE SET config = excluded.config,
-             manifest_digest = coalesce(excluded.manifest_digest, manifest_digest)",
-        params![id, new.config, new.manifest_digest.map(ToString::to_string), signed(total), new.pulled_ns],
+             manifest_digest = coalesce(excluded.manifest_digest, manifest_digest),
+             size_bytes = iif(?6, excluded.size_bytes, size_bytes)",
+        params![id, new.config, new.manifest_digest.map(ToString::to_string), signed(total), new.pulled_ns,
+            !new.layers.is_empty()],
     )
     .map_err(&failed)?;
     for (position, layer) in (0_u32..).zip(new.layers) {
