@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use rocker_testkit::Host;
-use rocker_testkit::database::alter;
+use rocker_testkit::database::{alter, ruin_table};
 use rocker_testkit::host::{Output, run_program};
 use rocker_testkit::image::{ImageBuilder, Layer};
 use rocker_testkit::require;
@@ -292,6 +292,39 @@ fn what_can_be_read_of_a_damaged_database_needs_no_copy() {
         assert_eq!(repaired.exit_code, 0, "{damage}: {repaired:?}");
         assert_furnished(&host, &image, damage);
         assert_eq!(host.rocker(["system", "check"]).exit_code, 0, "{damage}");
+    }
+    drop_what_was_set_aside(&host);
+    clear(&host, &image);
+}
+
+#[test]
+fn names_and_layers_that_cannot_be_read_come_back_from_the_copies() {
+    let host = require!(host());
+    let image = furnish(&host);
+    let digests = crate::inspect(&host, &image, "{{.RepoDigests}} {{.Size}}");
+    for table in [
+        "tags",
+        "repo_digests",
+        "image_layers",
+        "layers",
+        "meta",
+        "images",
+    ] {
+        host.await_monitors();
+        empty_log(&host, &image);
+        ruin_table(&database(&host), table);
+        assert_eq!(host.rocker(["system", "check"]).exit_code, 1, "{table}");
+
+        let repaired = repair(&host);
+
+        assert_eq!(repaired.exit_code, 0, "{table}: {repaired:?}");
+        assert_eq!(
+            crate::inspect(&host, &image, "{{.RepoDigests}} {{.Size}}"),
+            digests,
+            "{table}"
+        );
+        assert_furnished(&host, &image, table);
+        assert_eq!(host.rocker(["system", "check"]).exit_code, 0, "{table}");
     }
     drop_what_was_set_aside(&host);
     clear(&host, &image);

@@ -14,6 +14,10 @@ use crate::live::parse;
 pub struct Salvage {
     /// The number of changes; `None` if it is lost.
     pub generation: Option<i64>,
+    /// By which change each image or its names were last changed, as far as that is there.
+    pub image_generations: BTreeMap<Digest, i64>,
+    /// Whether names or layers of images may be missing, because a part of them cannot be read.
+    pub is_cut: bool,
     /// Images, with as much of their layers and names as there is.
     pub images: Vec<ImageRow>,
     /// Layers.
@@ -29,76 +33,125 @@ impl DurableDb {
     #[must_use]
     pub fn salvage(&self) -> Salvage {
         let mut images = self.scan(
-            "SELECT id, config, manifest_digest, size_bytes, pulled_ns FROM images NOT INDEXED",
+            "SELECT id, config, manifest_digest, size_bytes, pulled_ns, rowid FROM images NOT INDEXED",
             image,
         );
-        let mut layers: Vec<((String, i64), DiffId)> = self.scan(
-            "SELECT image_id, position, diff_id FROM image_layers NOT INDEXED",
+        let mut places = self.scan(
+            "SELECT image_id, position, diff_id, rowid FROM image_layers NOT INDEXED",
             |row| {
                 let place: (String, i64) = (row.get(0).ok()?, row.get(1).ok()?);
                 Some((place, row.get::<_, String>(2).ok()?.parse::<DiffId>().ok()?))
             },
         );
-        layers.sort_by(|(one, _), (other, _)| one.cmp(other));
+        places.rows.sort_by(|(one, _), (other, _)| one.cmp(other));
         let mut layers_of: BTreeMap<String, Vec<DiffId>> = BTreeMap::new();
-        for ((image, _), layer) in layers {
+        for ((image, _), layer) in places.rows {
             layers_of.entry(image).or_default().push(layer);
         }
         let mut tags = self.names("tags");
         let mut repo_digests = self.names("repo_digests");
-        for image in &mut images {
+        let layers = self.scan(
+            "SELECT diff_id, size_bytes, blob_digest, blob_size, rowid FROM layers NOT INDEXED",
+            layer,
+        );
+        for image in &mut images.rows {
             let id = image.id.to_string();
-            let tags = tags.remove(&id).unwrap_or_default().into_iter();
+            let tags = tags.rows.remove(&id).unwrap_or_default().into_iter();
             image.tags = tags
                 .filter_map(|name| name.parse::<ImageRef>().ok())
                 .collect();
             image.layers = layers_of.remove(&id).unwrap_or_default();
-            image.repo_digests = repo_digests.remove(&id).unwrap_or_default();
+            image.repo_digests = repo_digests.rows.remove(&id).unwrap_or_default();
         }
-        let generation = "SELECT value FROM meta NOT INDEXED WHERE key = 'generation'";
+        let (generation, image_generations) = self.generations();
         Salvage {
-            generation: self.scan(generation, |row| row.get(0).ok()).pop(),
-            images,
-            layers: self.scan(
-                "SELECT diff_id, size_bytes, blob_digest, blob_size FROM layers NOT INDEXED",
-                layer,
-            ),
-            containers: self.scan(
-                "SELECT id, name, image_id, definition, volumes, created_ns, status, exit_code, oom_killed, error, started_ns, finished_ns
-                 FROM containers NOT INDEXED",
-                |row| from_row(row).ok(),
-            ),
-            volumes: self.scan(
-                "SELECT name, created_ns, labels, anonymous FROM volumes NOT INDEXED",
-                volume,
-            ),
+            generation,
+            image_generations,
+            is_cut: places.is_cut || tags.is_cut || repo_digests.is_cut || layers.is_cut,
+            images: images.rows,
+            layers: layers.rows,
+            containers: self
+                .scan(
+                    "SELECT id, name, image_id, definition, volumes, created_ns, status, exit_code, oom_killed, error, started_ns, finished_ns, rowid
+                     FROM containers NOT INDEXED",
+                    |row| from_row(row).ok(),
+                )
+                .rows,
+            volumes: self
+                .scan(
+                    "SELECT name, created_ns, labels, anonymous, rowid FROM volumes NOT INDEXED",
+                    volume,
+                )
+                .rows,
         }
     }
 
     /// By the image that they mean.
-    fn names(&self, table: &str) -> BTreeMap<String, Vec<String>> {
-        let sql = format!("SELECT image_id, reference FROM {table} NOT INDEXED");
-        let rows = self.scan(&sql, |row| Some((row.get(0).ok()?, row.get(1).ok()?)));
+    fn names(&self, table: &str) -> Scanned<BTreeMap<String, Vec<String>>> {
+        let sql = format!("SELECT image_id, reference, rowid FROM {table} NOT INDEXED");
+        let found = self.scan(&sql, |row| Some((row.get(0).ok()?, row.get(1).ok()?)));
         let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (image, name) in rows {
+        for (image, name) in found.rows {
             names.entry(image).or_default().push(name);
         }
-        names
+        Scanned {
+            rows: names,
+            is_cut: found.is_cut,
+        }
     }
 
-    /// Every row that `read` makes something of, up to the first place that is damaged.
-    fn scan<T>(&self, sql: &str, read: impl Fn(&Row<'_>) -> Option<T>) -> Vec<T> {
-        let mut found = Vec::new();
-        // what lies behind a damaged place cannot be found, and all the rest of it is there
-        let _ = self.db.prepare(sql).and_then(|mut statement| {
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                found.extend(read(row));
-            }
-            Ok(())
+    /// Of all changes, and of the images.
+    fn generations(&self) -> (Option<i64>, BTreeMap<Digest, i64>) {
+        let numbers = self.scan("SELECT key, value, rowid FROM meta NOT INDEXED", |row| {
+            Some((row.get::<_, String>(0).ok()?, row.get::<_, i64>(1).ok()?))
         });
-        found
+        let numbers: BTreeMap<String, i64> = numbers.rows.into_iter().collect();
+        let of_images = numbers.iter().filter_map(|(key, number)| {
+            let id = key.strip_prefix("image:")?.parse().ok()?;
+            Some((id, *number))
+        });
+        (numbers.get("generation").copied(), of_images.collect())
     }
+
+    /// Every row that `read` makes something of, from both ends up to the first place that is
+    /// damaged. The last column that `sql` asks for is the number of the row; in a table that is
+    /// whole it grows.
+    fn scan<T>(&self, sql: &str, read: impl Fn(&Row<'_>) -> Option<T>) -> Scanned<Vec<T>> {
+        let mut found = BTreeMap::new();
+        let mut is_cut = false;
+        for (order, sign) in [("ASC", 1), ("DESC", -1)] {
+            let mut last = None;
+            let scanned = self.db.prepare(&format!("{sql} ORDER BY rowid {order}"));
+            let scanned = scanned.and_then(|mut statement| {
+                let number = statement.column_count().saturating_sub(1);
+                let mut rows = statement.query([])?;
+                while let Some(row) = rows.next()? {
+                    let rowid: i64 = row.get(number)?;
+                    let grows = last.is_none_or(|last: i64| (rowid > last) == (sign > 0));
+                    if !grows || last == Some(rowid) || found.contains_key(&rowid) {
+                        break;
+                    }
+                    last = Some(rowid);
+                    found.insert(rowid, read(row));
+                }
+                Ok(())
+            });
+            if scanned.is_ok() {
+                break;
+            }
+            is_cut = true;
+        }
+        Scanned {
+            is_cut: is_cut || found.values().any(Option::is_none),
+            rows: found.into_values().flatten().collect(),
+        }
+    }
+}
+
+/// What was found, and whether that may not be all.
+struct Scanned<T> {
+    rows: T,
+    is_cut: bool,
 }
 
 fn unsigned(bytes: i64) -> u64 {

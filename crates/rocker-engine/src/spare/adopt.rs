@@ -1,6 +1,6 @@
 //! From copies back to rows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use rocker_db::{
@@ -49,10 +49,11 @@ impl Engine {
         let after = After {
             known: complete,
             unknown: complete,
+            images: BTreeMap::new(),
         };
         let adopted = Adopted {
-            images: self.adopt_images(after)?,
-            containers: self.adopt_containers(after)?,
+            images: self.adopt_images(&after)?,
+            containers: self.adopt_containers(&after)?,
             volumes: self.adopt_volumes()?,
         };
         self.durable()?.catch_up(newest)?;
@@ -63,21 +64,19 @@ impl Engine {
     /// then what the disk knows besides or knows better. The caller holds the images lock alone.
     pub(crate) fn adopt_all(&mut self, salvage: Salvage) -> Result<Adopted, EngineError> {
         let newest = self.newest_copy();
-        let after = After {
-            known: salvage.generation.unwrap_or(newest),
-            unknown: -1,
-        };
+        let known = salvage.generation.unwrap_or(newest);
+        let after = After::salvaged(&salvage, known);
         self.durable()?.begin_catching_up()?;
         let mut adopted = self.adopt_rows(salvage)?;
-        adopted.images += self.adopt_images(after)? + self.adopt_nameless()?;
-        adopted.containers += self.adopt_containers(after)?;
+        adopted.images += self.adopt_images(&after)? + self.adopt_nameless()?;
+        adopted.containers += self.adopt_containers(&after)?;
         adopted.volumes += self.adopt_volumes()?;
         self.keep_unknown_layers()?;
-        self.durable()?.catch_up(newest.max(after.known))?;
+        self.durable()?.catch_up(newest.max(known))?;
         Ok(adopted)
     }
 
-    fn adopt_images(&mut self, after: After) -> Result<usize, EngineError> {
+    fn adopt_images(&mut self, after: &After) -> Result<usize, EngineError> {
         let known: BTreeSet<Digest> = self.durable()?.image_ids()?.into_iter().collect();
         let directory = self.layout.images();
         let paths = names_in(&directory)
@@ -88,7 +87,10 @@ impl Engine {
                 let spare: Spare<SpareImage> = read(&path)?;
                 Some((path, spare))
             })
-            .filter(|(_, spare)| spare.generation > after.of(known.contains(&spare.row.id)))
+            .filter(|(_, spare)| {
+                let id = &spare.row.id;
+                spare.generation > after.of_image(id, known.contains(id))
+            })
             .collect();
         // a name that two of them have belongs to the newer
         spares.sort_by_key(|(_, spare)| spare.generation);
@@ -219,7 +221,7 @@ impl Engine {
         Ok(adopted)
     }
 
-    fn adopt_containers(&mut self, after: After) -> Result<usize, EngineError> {
+    fn adopt_containers(&mut self, after: &After) -> Result<usize, EngineError> {
         let kept = self.durable()?.kept_containers()?.into_iter();
         let known: BTreeSet<ContainerId> = kept.map(|kept| kept.id).collect();
         let mut adopted = 0;
@@ -330,20 +332,42 @@ impl Engine {
 }
 
 /// Which copies count: those of a later change than these.
-#[derive(Clone, Copy)]
 struct After {
     /// Of what has a row.
     known: i64,
     /// Of what has none.
     unknown: i64,
+    /// Of images that have a row, where that is known better.
+    images: BTreeMap<Digest, i64>,
 }
 
 impl After {
-    fn of(self, is_known: bool) -> i64 {
+    /// With the rows of a damaged database. What it says of an image may not be all that it knew, so
+    /// a copy of that very change counts too.
+    fn salvaged(salvage: &Salvage, known: i64) -> Self {
+        let images = salvage.images.iter().filter_map(|image| {
+            let number = salvage.image_generations.get(&image.id);
+            let before = number.map(|number| number.saturating_sub(1));
+            let before = before.or(salvage.is_cut.then_some(-1))?;
+            Some((image.id.clone(), before))
+        });
+        Self {
+            known,
+            unknown: -1,
+            images: images.collect(),
+        }
+    }
+
+    fn of(&self, is_known: bool) -> i64 {
         match is_known {
             true => self.known,
             false => self.unknown,
         }
+    }
+
+    fn of_image(&self, id: &Digest, is_known: bool) -> i64 {
+        let better = self.images.get(id).filter(|_| is_known);
+        better.copied().unwrap_or_else(|| self.of(is_known))
     }
 }
 
