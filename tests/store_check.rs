@@ -654,33 +654,48 @@ fn a_copy_of_an_earlier_change_is_no_loss() {
     host.assert_nothing_left_behind();
 }
 
+/// What takes an image into use while its layer is fetched again, what a repair says of that, and
+/// what ends it.
+type Use<'a> = (&'a [&'a str], &'a str, &'a [&'a str]);
+
 #[test]
-fn a_layer_is_not_replaced_under_a_container_that_was_started_meanwhile() {
+fn a_layer_is_not_replaced_under_whoever_took_it_into_use_meanwhile() {
     let host = require!(host());
     let image = ImageBuilder::busybox().layer(Layer::new().file("f", "x"));
     let image = host.pulled("meanwhile:1", image);
     let hex = crate::inspect(&host, &image, "{{index .RootFS.Layers 1}}");
     let hex = hex.trim_start_matches("sha256:");
     let layer = host.root().join("layers").join(hex);
-    fs_err::write(layer.join("extra"), "").expect("written");
-    let downloads = host.registry().blob_downloads();
-    // nobody renames anything in there meanwhile
-    let layers = fs_err::File::open(host.root().join("layers")).expect("the layers");
-    flock(&layers, FlockOperation::LockExclusive).expect("the store's lock");
+    let run = ["run", "-d", "--name", "busy", "--network", "none"];
+    let run = [&run[..], &[&image, "sleep", "1000"]].concat();
+    let cases: [Use<'_>; 2] = [
+        (&run, "rocker stop busy", &["rm", "-f", "busy"]),
+        (
+            &["image", "mount", &image],
+            "rocker image unmount",
+            &["image", "unmount", &image],
+        ),
+    ];
+    for (begin, told, end) in cases {
+        fs_err::write(layer.join("extra"), "").expect("written");
+        let downloads = host.registry().blob_downloads();
+        // nobody renames anything in there meanwhile
+        let layers = fs_err::File::open(host.root().join("layers")).expect("the layers");
+        flock(&layers, FlockOperation::LockExclusive).expect("the store's lock");
 
-    let repair = host.command(["system", "check", "--repair"]).spawn();
-    await_that(&repair, || host.registry().blob_downloads() > downloads);
-    let words = ["run", "-d", "--name", "busy", "--network", "none", &image];
-    host.ok(words.iter().copied().chain(["sleep", "1000"]));
-    drop(layers);
-    let repaired = repair.finish();
+        let repair = host.command(["system", "check", "--repair"]).spawn();
+        await_that(&repair, || host.registry().blob_downloads() > downloads);
+        host.ok(begin.iter().copied());
+        drop(layers);
+        let repaired = repair.finish();
 
-    assert_eq!(repaired.exit_code, 1, "{repaired:?}");
-    assert!(repaired.stdout.contains("rocker stop busy"), "{repaired:?}");
-    host.ok(["exec", "busy", "test", "-e", "/extra"]);
-    host.ok(["rm", "-f", "busy"]);
-    assert_eq!(host.rocker(["system", "check", "--repair"]).exit_code, 0);
-    assert!(!layer.join("extra").exists());
+        assert_eq!(repaired.exit_code, 1, "{repaired:?}");
+        assert!(repaired.stdout.contains(told), "{told}: {repaired:?}");
+        assert!(layer.join("extra").exists(), "{told}: it is as it was");
+        host.ok(end.iter().copied());
+        assert_eq!(host.rocker(["system", "check", "--repair"]).exit_code, 0);
+        assert!(!layer.join("extra").exists());
+    }
     host.ok(["rmi", &image]);
     host.assert_nothing_left_behind();
 }

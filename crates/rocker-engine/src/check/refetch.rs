@@ -1,12 +1,11 @@
 //! Fetching again what was damaged.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
-use rocker_db::{ContainerRow, DbError, ImageRow, LiveDb, LiveTransaction};
+use rocker_db::{ContainerRow, DbError, DurableDb, ImageRow, LiveDb, LiveTransaction};
 use rocker_image::registry::{self, KnownLayer, RegistryOptions};
 use rocker_image::store::{Store, StoreError};
-use rocker_types::{Diagnose as _, DiffId, ErrorKind, ImageRef, Platform};
+use rocker_types::{Diagnose as _, DiffId, ErrorKind, ImageRef, Layout, Platform};
 use serde::Deserialize;
 
 use super::CheckRequest;
@@ -27,12 +26,8 @@ impl Engine {
         damaged: &[DiffId],
         request: &CheckRequest<'_>,
     ) -> Result<Result<(), Reason>, EngineError> {
-        if let Some(reason) = self.reason_of_runners(damaged)? {
+        if let Some(reason) = self.reason_of_users(damaged)? {
             return Ok(Err(reason));
-        }
-        if let Some(error) = self.mounted_on(damaged)? {
-            let cure = error.hint().unwrap_or_default();
-            return Ok(Err((error.to_string(), cure)));
         }
         let references = image
             .repo_digests
@@ -50,8 +45,8 @@ impl Engine {
             match self.refetch_from(&reference, image, damaged, request)? {
                 Ok(()) => return Ok(Ok(())),
                 Err(why) => {
-                    // one that was started meanwhile
-                    if let Some(found) = self.reason_of_runners(damaged)? {
+                    // one that was started or mounted meanwhile
+                    if let Some(found) = self.reason_of_users(damaged)? {
                         return Ok(Err(found));
                     }
                     let cure = "try again when the registry can be reached".to_owned();
@@ -103,9 +98,9 @@ impl Engine {
             cancelled: request.cancelled,
         };
         self.want_sweep()?;
-        let live = self.layout.live_db();
+        let layout = self.layout.clone();
         let replace = move |layer: &DiffId, exchange: &mut dyn FnMut() -> _| {
-            replace_unless_used(&live, layer, exchange)
+            replace_unless_used(&layout, layer, exchange)
         };
         let store = Store::open(&self.layout)?.distrusting(distrusted.clone(), Box::new(replace));
         let pulled = match registry::pull(&store, &pull, request.progress) {
@@ -126,30 +121,21 @@ impl Engine {
         Ok(Ok(()))
     }
 
-    /// Why these layers cannot be replaced: an image that has one is mounted.
-    fn mounted_on(&mut self, layers: &[DiffId]) -> Result<Option<EngineError>, EngineError> {
-        let images = self.durable()?.images()?;
+    /// Why damaged layers cannot be replaced now: a container runs on one, or an image that has one
+    /// is mounted.
+    fn reason_of_users(&mut self, layers: &[DiffId]) -> Result<Option<Reason>, EngineError> {
         let layout = self.layout.clone();
-        let tx = self.live.begin()?;
-        for image in images {
-            let has_one = image.layers.iter().any(|layer| layers.contains(layer));
-            if has_one && let Some(path) = place_of(&layout, &tx, &image.id)? {
-                let image = name(&image);
-                return Ok(Some(EngineError::ImageMounted { image, path }));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Why damaged layers cannot be replaced now.
-    fn reason_of_runners(&mut self, layers: &[DiffId]) -> Result<Option<Reason>, EngineError> {
-        let runners = runners_of(&self.live.begin()?, layers)?.join(" ");
-        Ok((!runners.is_empty()).then(|| {
-            (
+        let (live, durable) = self.databases()?;
+        let tx = live.begin()?;
+        let runners = runners_of(&tx, layers)?.join(" ");
+        if !runners.is_empty() {
+            return Ok(Some((
                 format!("container {runners} runs on it"),
                 format!("stop it with `rocker stop {runners}`, then repair once more"),
-            )
-        }))
+            )));
+        }
+        let mounted = mount_of(&layout, &tx, durable, layers)?;
+        Ok(mounted.map(|error| (error.to_string(), error.hint().unwrap_or_default())))
     }
 }
 
@@ -164,12 +150,12 @@ struct Mounted {
 #[error("container {0} runs on it")]
 struct RunsOnIt(String);
 
-/// Exchanges a layer while no container can be started; not if one runs on it.
+/// Exchanges a layer while no container can be started and no image be mounted; not if one has it.
 ///
-/// The time between this and an earlier look is that of a download: somebody may have started a
-/// container meanwhile.
+/// The time between this and an earlier look is that of a download: somebody may have started or
+/// mounted one meanwhile.
 fn replace_unless_used(
-    live: &Path,
+    layout: &Layout,
     layer: &DiffId,
     exchange: &mut dyn FnMut() -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
@@ -177,15 +163,44 @@ fn replace_unless_used(
         layer: layer.clone(),
         source,
     };
-    let mut live = LiveDb::open(live).map_err(|error| kept(error.into()))?;
-    // a start records what it claims before it mounts anything
+    let open = || {
+        Ok((
+            LiveDb::open(&layout.live_db())?,
+            DurableDb::open(&layout.db())?,
+        ))
+    };
+    let (mut live, durable) = open().map_err(|error: DbError| kept(error.into()))?;
+    // a start records what it claims before it mounts anything, and so does a mount
     let tx = live.begin().map_err(|error| kept(error.into()))?;
-    let runners = runners_of(&tx, std::slice::from_ref(layer));
-    let runners = runners.map_err(|error| kept(error.into()))?;
+    let layers = std::slice::from_ref(layer);
+    let runners = runners_of(&tx, layers).map_err(|error| kept(error.into()))?;
     if !runners.is_empty() {
         return Err(kept(RunsOnIt(runners.join(" ")).into()));
     }
-    exchange()
+    match mount_of(layout, &tx, &durable, layers) {
+        Ok(None) => exchange(),
+        Ok(Some(error)) | Err(error) => Err(kept(error.into())),
+    }
+}
+
+/// What to say of the first image that has one of these layers and is mounted.
+fn mount_of(
+    layout: &Layout,
+    tx: &LiveTransaction<'_>,
+    durable: &DurableDb,
+    layers: &[DiffId],
+) -> Result<Option<EngineError>, EngineError> {
+    if tx.image_mounts()?.is_empty() {
+        return Ok(None);
+    }
+    for image in durable.images()? {
+        let has_one = image.layers.iter().any(|layer| layers.contains(layer));
+        if has_one && let Some(path) = place_of(layout, tx, &image.id)? {
+            let image = name(&image);
+            return Ok(Some(EngineError::ImageMounted { image, path }));
+        }
+    }
+    Ok(None)
 }
 
 /// Names of the containers that run on one of these layers, or are being started: to replace what
@@ -212,10 +227,10 @@ mod tests {
         let layer = DiffId(testing::image(&mut engine, "a:1"));
         let definition = format!(r#"{{"layers":["{layer}"]}}"#);
         let id = testing::container_of(&mut engine, "web", None, &definition);
-        let live = engine.layout.live_db();
+        let layout = engine.layout.clone();
         let exchanged = || {
             let mut is_exchanged = false;
-            let result = replace_unless_used(&live, &layer, &mut || {
+            let result = replace_unless_used(&layout, &layer, &mut || {
                 is_exchanged = true;
                 Ok(())
             });
