@@ -30,7 +30,8 @@ impl LiveTransaction<'_> {
 
     /// Copies the kept containers in, once after boot. A name that several have goes to the
     /// newest; the others get their id added to it and are returned, for only an interrupted
-    /// command of an earlier rocker can have left that.
+    /// command of an earlier rocker can have left that. One that is here already stays as it is:
+    /// whoever made it knows better how it stands.
     ///
     /// # Errors
     ///
@@ -53,6 +54,9 @@ impl LiveTransaction<'_> {
         newest_first.sort_by_key(|container| std::cmp::Reverse(container.created_ns));
         let mut renamed = Vec::new();
         for container in newest_first {
+            if self.is_here(&container.id)? {
+                continue;
+            }
             match self.seed_one(container, &container.name) {
                 Err(DbError::NameTaken { .. }) => {
                     let name = name_with_id(&container.name, &container.id)?;
@@ -63,6 +67,11 @@ impl LiveTransaction<'_> {
             }
         }
         Ok(renamed)
+    }
+
+    fn is_here(&self, id: &ContainerId) -> Result<bool, DbError> {
+        let sql = "SELECT id FROM containers WHERE id = ?1";
+        strings(&self.tx, sql, &[&id.as_str()]).map(|found| !found.is_empty())
     }
 
     fn seed_one(&self, container: &DurableContainer, name: &ContainerName) -> Result<(), DbError> {
@@ -108,4 +117,59 @@ fn name_with_id(name: &ContainerName, id: &ContainerId) -> Result<ContainerName,
 
 fn is_seeded(db: &Connection) -> Result<bool, DbError> {
     strings(db, "SELECT value FROM meta WHERE key = 'seeded'", &[]).map(|rows| !rows.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use rocker_types::ContainerStatus;
+
+    use super::*;
+    use crate::ExitRecord;
+
+    #[test]
+    fn who_is_here_already_stays_as_it_is_and_the_rest_comes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut db = LiveDb::open(&dir.path().join("live.db")).unwrap();
+        let kept = |number: u8, name: &str| DurableContainer {
+            id: ContainerId::from_bytes([number; 32]),
+            name: name.parse().unwrap(),
+            image_id: None,
+            definition: "{}".into(),
+            volumes: Vec::new(),
+            created_ns: number.into(),
+            started_ns: None,
+            exit: ExitRecord {
+                status: ContainerStatus::Exited,
+                exit_code: 3,
+                oom_killed: false,
+                error: String::new(),
+                finished_ns: None,
+            },
+        };
+        let web = kept(1, "web");
+        let tx = db.begin().unwrap();
+        tx.insert(&NewContainer {
+            id: &web.id,
+            name: &web.name,
+            kept: true,
+            image_id: None,
+            definition: "{}",
+            created_ns: 1,
+            volumes: &[],
+        })
+        .unwrap();
+        tx.commit().unwrap();
+
+        let tx = db.begin().unwrap();
+        let renamed = tx.seed(&[web.clone(), kept(2, "web")]).unwrap();
+        tx.commit().unwrap();
+
+        assert_eq!(
+            renamed,
+            [format!("web-{}", "02".repeat(6)).parse().unwrap()]
+        );
+        assert_eq!(db.containers().unwrap().len(), 2);
+        let row = db.container(&web.id).unwrap();
+        assert_eq!(row.state.status, ContainerStatus::Created);
+    }
 }
