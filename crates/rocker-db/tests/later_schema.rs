@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use rocker_db::{
-    DbError, DurableDb, ExitRecord, Intent, IntentKind, LayerRow, LiveDb, NetworkRow, NewContainer,
-    NewImage, StartClaim, StartedRecord, VolumeRow,
+    DbError, DurableDb, ExitRecord, ImageMountRow, Intent, IntentKind, LayerRow, LiveDb,
+    NetworkRow, NewContainer, NewImage, StartClaim, StartedRecord, VolumeRow,
 };
 use rocker_types::{ContainerId, ContainerStatus, DiffId, Digest};
 use rusqlite::Connection;
@@ -129,7 +129,16 @@ fn whatever_is_written_and_read_goes_with_tables_that_have_more_columns() {
     )
     .unwrap();
     tx.release(&id).unwrap();
+    for count in [1, 2] {
+        tx.set_image_mount(&ImageMountRow {
+            image: Digest::from_sha256([2; 32]),
+            namespace: 1,
+            count,
+        })
+        .unwrap();
+    }
     tx.commit().unwrap();
+    assert_eq!(live.image_mounts().unwrap()[0].count, 2);
     let row = live.container(&id).unwrap();
     assert_eq!(row.state.exit_code, 7);
 

@@ -54,7 +54,8 @@ impl LiveTransaction<'_> {
                 params![image, namespace],
             ),
             _ => self.tx.execute(
-                "INSERT OR REPLACE INTO image_mounts VALUES(?1, ?2, ?3)",
+                "INSERT INTO image_mounts(image, namespace, count) VALUES(?1, ?2, ?3)
+                 ON CONFLICT(image, namespace) DO UPDATE SET count = excluded.count",
                 params![image, namespace, count],
             ),
         };
