@@ -306,32 +306,25 @@ impl Engine {
     /// Copies of images that the database has lost.
     pub(crate) fn lost_images(&mut self) -> Result<Vec<Spare<SpareImage>>, EngineError> {
         let generation = self.durable()?.complete_generation()?;
-        let unknown = self.unknown_images()?.into_iter();
+        let layout = self.layout.clone();
+        let unknown = unknown_images(&layout, self.durable()?)?.into_iter();
         let spares = unknown.filter_map(|path| read::<SpareImage>(&path));
         Ok(spares
             .filter(|spare| spare.generation > generation)
             .collect())
     }
 
-    /// Removes the copies of images that are gone.
+    /// Removes the copies of images that are gone, and those that were never finished.
     pub(crate) fn sweep_spares(&mut self) -> Result<(), EngineError> {
-        for path in self.unknown_images()? {
+        let layout = self.layout.clone();
+        let (live, durable) = self.databases()?;
+        // who writes a copy holds this, and gives it its name before it lets go
+        let tx = live.begin()?;
+        for path in unknown_images(&layout, durable)? {
             remove(&path)?;
         }
+        drop(tx);
         Ok(())
-    }
-
-    /// Files beside which no row stands.
-    fn unknown_images(&mut self) -> Result<Vec<PathBuf>, EngineError> {
-        // listed before the rows are read: a row is there before its copy is
-        let names = names_in(&self.layout.images());
-        let ids = self.durable()?.image_ids()?;
-        let known: BTreeSet<String> = ids.iter().map(|id| format!("{}.json", id.hex())).collect();
-        let is_unknown = |name: &String| !known.contains(name) && !lost::is_lost(name);
-        let unknown = names.into_iter().filter(is_unknown);
-        Ok(unknown
-            .map(|name| self.layout.images().join(name))
-            .collect())
     }
 
     /// How many containers the database has lost.
@@ -349,6 +342,17 @@ impl Engine {
         let ids = unknown.filter_map(|name| name.parse().ok());
         Ok(ids.filter(is_lost).count())
     }
+}
+
+/// Files beside which no row stands.
+fn unknown_images(layout: &Layout, durable: &DurableDb) -> Result<Vec<PathBuf>, EngineError> {
+    // listed before the rows are read: a row is there before its copy is
+    let names = names_in(&layout.images());
+    let ids = durable.image_ids()?;
+    let known: BTreeSet<String> = ids.iter().map(|id| format!("{}.json", id.hex())).collect();
+    let is_unknown = |name: &String| !known.contains(name) && !lost::is_lost(name);
+    let unknown = names.into_iter().filter(is_unknown);
+    Ok(unknown.map(|name| layout.images().join(name)).collect())
 }
 
 /// The names in a directory; none if there is no directory.
