@@ -271,6 +271,7 @@ fn what_can_be_read_of_a_damaged_database_needs_no_copy() {
         DANGLING,
         "DELETE FROM meta WHERE key = 'generation'",
         "INSERT INTO volumes VALUES('odd', 1, 'not labels', 0)",
+        "UPDATE layers SET blob_digest = 'nonsense'",
         "INSERT INTO containers SELECT 'no id', name, image_id, definition, volumes, created_ns, status,
             exit_code, oom_killed, error, started_ns, finished_ns FROM containers",
     ] {
@@ -428,21 +429,46 @@ fn how_a_known_container_ended_comes_back_too() {
 fn a_row_of_running_things_that_cannot_be_read_is_damage() {
     let host = require!(host());
     let image = furnish(&host);
-    host.await_monitors();
-    alter(
-        &host.runroot().join("live.db"),
-        "UPDATE containers SET status = 'nonsense'",
-    );
-    let refused = host.rocker(["ps", "-a"]);
-    assert!(
-        refused.stderr.contains("system check --repair"),
-        "{refused:?}"
-    );
+    let nobody = "PRAGMA foreign_keys=OFF; INSERT INTO";
+    for (damage, is_refused) in [
+        ("UPDATE containers SET status = 'nonsense'", true),
+        (
+            "INSERT INTO image_mounts(image, namespace, count) VALUES('nonsense', 1, 1)",
+            false,
+        ),
+        (
+            "INSERT INTO networks(name, bridge, subnet, prefix_len, gateway, last_lease)
+             VALUES('other', 'other0', -1, 24, 1, 1)",
+            false,
+        ),
+        (
+            &format!(
+                "{nobody} ports(protocol, host_ip, host_port, container_port, container) VALUES('tcp', 0, 99999, 1, 'x')"
+            ),
+            true,
+        ),
+    ] {
+        host.await_monitors();
+        alter(&host.runroot().join("live.db"), damage);
+        let refused = host.rocker(["ps", "-a"]);
+        assert_eq!(
+            refused.stderr.contains("system check --repair"),
+            is_refused,
+            "{damage}: {refused:?}"
+        );
+        let found = host.rocker(["system", "check"]);
+        assert_eq!(found.exit_code, 1, "{damage}: {found:?}");
+        assert!(
+            found.stdout.contains("FAIL   live database: "),
+            "{damage}: {found:?}"
+        );
 
-    let repaired = repair(&host);
+        let repaired = repair(&host);
 
-    assert_eq!(repaired.exit_code, 0, "{repaired:?}");
-    assert_furnished(&host, &image, "live");
+        assert_eq!(repaired.exit_code, 0, "{damage}: {repaired:?}");
+        assert_eq!(host.rocker(["system", "check"]).exit_code, 0, "{damage}");
+        assert_furnished(&host, &image, damage);
+    }
     for name in names_in(&host.runroot()) {
         if name.contains(".damaged-") {
             fs_err::remove_file(host.runroot().join(name)).expect("removed");

@@ -155,6 +155,24 @@ impl DurableDb {
         integrity_problems(&self.db)
     }
 
+    /// Whether every row that commands rely on can be read.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`] and [`DbError::Corrupt`] for the first that cannot.
+    pub fn read_all(&self) -> Result<(), DbError> {
+        self.complete_generation()?;
+        for image in self.images()? {
+            self.image_generation(&image.id)?;
+        }
+        for layer in self.layers()? {
+            self.layer(&layer)?;
+        }
+        self.layers_of_images()?;
+        self.volumes()?;
+        self.kept_containers().map(drop)
+    }
+
     /// Writes the log into the database and empties it, unless somebody is just reading: for the
     /// end of commands that take long anyway. Who opens a database alone reads its whole log.
     ///

@@ -126,7 +126,13 @@ impl LiveDb {
             self.intents_of(&row.id)?;
             self.ports_of(&row.id)?;
             self.volumes_of(&row.id)?;
+            self.address_of(&row.id)?;
         }
+        // also those of containers that are not there
+        self.addresses()?;
+        self.ports()?;
+        self.read_networks()?;
+        self.image_mounts()?;
         self.owned_containers().map(drop)
     }
 }

@@ -56,6 +56,18 @@ impl LiveDb {
         network(&self.db, name)
     }
 
+    /// Reads every network, for who wants to know whether that can be done.
+    pub(super) fn read_networks(&self) -> Result<(), DbError> {
+        let failed = DbError::query("read a network");
+        for name in strings(&self.db, "SELECT name FROM networks", &[])? {
+            self.network(&name)?;
+            let sql = "SELECT last_lease FROM networks WHERE name = ?1";
+            let read = self.db.query_row(sql, [name], |row| row.get::<_, u32>(0));
+            read.map_err(&failed)?;
+        }
+        Ok(())
+    }
+
     /// The address that a container holds.
     ///
     /// # Errors

@@ -76,11 +76,7 @@ impl Engine {
         let durable = self.durable()?;
         let problems = durable.integrity_problems()?;
         if problems.is_empty() {
-            durable.generation()?;
-            durable.images()?;
-            durable.layers()?;
-            durable.volumes()?;
-            durable.kept_containers()?;
+            durable.read_all()?;
         }
         Ok(problems)
     }

@@ -55,7 +55,7 @@ impl Engine {
     }
 
     /// What is wrong with the database of running things; `None` if all of it can be read.
-    fn live_damage(&self) -> Result<Option<String>, EngineError> {
+    pub(super) fn live_damage(&self) -> Result<Option<String>, EngineError> {
         let problems = self.live.integrity_problems();
         let read = problems.and_then(|problems| self.live.read_all().map(|()| problems));
         match read {

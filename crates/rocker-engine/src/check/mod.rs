@@ -185,6 +185,12 @@ impl Engine {
         if !self.check_database(request.repair, &mut report)? {
             return Ok(report);
         }
+        let damage = self.live_damage()?;
+        let cure = "run `rocker system check --repair` while no container runs: it is made anew";
+        report.add("live database", damage.as_slice(), cure);
+        if damage.is_some() {
+            return Ok(report);
+        }
         if request.repair == Repair::Yes {
             self.seed_after_boot()?;
             let failures = self.recover_loudly()?;
@@ -192,9 +198,6 @@ impl Engine {
             let cure = "see the message; some other program may hold on to it";
             report.add("repair", &failures, cure);
         }
-        let live = self.live.integrity_problems()?;
-        let cure = "run `rocker system check --repair` while no container runs: it is made anew";
-        report.add("live database", &live, cure);
         self.check_images(request, &mut report)?;
         self.check_containers(request.repair, &mut report)?;
         self.check_volumes(request.repair, &mut report)?;
