@@ -39,7 +39,7 @@ impl Later {
 fn databases(host: &Host) -> [Later; 2] {
     [
         (host.runroot().join("live.db"), 2),
-        (host.root().join("rocker.db"), 3),
+        (host.root().join("rocker.db"), 4),
     ]
     .map(|(database, version)| Later { database, version })
 }

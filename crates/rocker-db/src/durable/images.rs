@@ -3,7 +3,7 @@
 use rocker_types::{DiffId, Digest, ImageRef};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::names::{NamedBy, names_of, set_repo_digest, set_tag};
+use super::names::{NamedBy, set_repo_digest, set_tag};
 use super::{DurableDb, count_change, note_image};
 use crate::DbError;
 use crate::live::{parse, strings};
@@ -32,7 +32,7 @@ pub struct NewImage<'a> {
     pub manifest_digest: Option<&'a Digest>,
     /// Its layers, base first; the directories exist. Empty for those that it is recorded with.
     pub layers: &'a [LayerRow],
-    /// The name to give it.
+    /// The name to give it; with a digest, that it was asked for by `repo_digest`.
     pub reference: Option<&'a ImageRef>,
     /// `repository@digest` as the registry calls it.
     pub repo_digest: Option<&'a str>,
@@ -57,8 +57,42 @@ pub struct ImageRow {
     pub layers: Vec<DiffId>,
     /// Its names in canonical spelling, sorted.
     pub tags: Vec<ImageRef>,
+    /// Those of its names that an archive chose.
+    pub archived_tags: Vec<ImageRef>,
     /// `repository@digest`, sorted.
     pub repo_digests: Vec<String>,
+    /// Those of them by which somebody asked for the image.
+    pub asked_digests: Vec<ImageRef>,
+}
+
+impl ImageRow {
+    /// The names for which the image stays when `gone` goes: tags, and digests that somebody asked
+    /// for. As in docker, digests go with the last tag of their repository.
+    #[must_use]
+    pub fn names_without(&self, gone: &ImageRef) -> Vec<ImageRef> {
+        let mut names = self.tags.clone();
+        names.retain(|tag| tag != gone);
+        let is_last =
+            gone.digest().is_none() && !names.iter().any(|tag| tag.is_same_repository(gone));
+        let goes = |digest: &ImageRef| {
+            let is_gone = digest.digest() == gone.digest() || is_last;
+            is_gone && digest.is_same_repository(gone)
+        };
+        let digests = self.asked_digests.iter();
+        names.extend(digests.filter(|digest| !goes(digest)).cloned());
+        names
+    }
+
+    /// What somebody calls the image: its tags, and the digests that somebody asked for in
+    /// repositories of which it has no tag.
+    #[must_use]
+    pub fn names(&self) -> Vec<ImageRef> {
+        let has_tag =
+            |digest: &ImageRef| self.tags.iter().any(|tag| tag.is_same_repository(digest));
+        let digests = self.asked_digests.iter();
+        let digests = digests.filter(|digest| !has_tag(digest));
+        self.tags.iter().chain(digests).cloned().collect()
+    }
 }
 
 impl DurableDb {
@@ -79,7 +113,7 @@ impl DurableDb {
     ///
     /// [`DbError::Query`].
     pub fn record_images(&mut self, new: &[NewImage<'_>]) -> Result<(), DbError> {
-        self.record(new, NamedBy::User)
+        self.record(new, |_| NamedBy::User)
     }
 
     /// The same for images out of an archive, which chose their names.
@@ -88,13 +122,35 @@ impl DurableDb {
     ///
     /// [`DbError::Query`].
     pub fn record_archived(&mut self, new: &[NewImage<'_>]) -> Result<(), DbError> {
-        self.record(new, NamedBy::Archive)
+        self.record(new, |_| NamedBy::Archive)
     }
 
-    fn record(&mut self, new: &[NewImage<'_>], by: NamedBy) -> Result<(), DbError> {
+    /// The same for images that come back: each name by whom it was given before.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Query`].
+    pub fn record_again(
+        &mut self,
+        new: &[NewImage<'_>],
+        archived: &[ImageRef],
+    ) -> Result<(), DbError> {
+        self.record(new, |new| {
+            match new.reference.is_some_and(|name| archived.contains(name)) {
+                true => NamedBy::Archive,
+                false => NamedBy::User,
+            }
+        })
+    }
+
+    fn record(
+        &mut self,
+        new: &[NewImage<'_>],
+        by: impl Fn(&NewImage<'_>) -> NamedBy,
+    ) -> Result<(), DbError> {
         let tx = self.begin()?;
         count_change(&tx)?;
-        new.iter().try_for_each(|new| insert(&tx, new, by))?;
+        new.iter().try_for_each(|new| insert(&tx, new, by(new)))?;
         tx.commit().map_err(DbError::query("record an image"))
     }
 
@@ -167,47 +223,7 @@ impl DurableDb {
     ///
     /// [`DbError::Query`] and [`DbError::Corrupt`].
     pub fn image(&self, id: &str) -> Result<Option<ImageRow>, DbError> {
-        let failed = DbError::query("read an image");
-        let sql = "SELECT config, manifest_digest, size_bytes, pulled_ns FROM images WHERE id = ?1";
-        let found = self
-            .db
-            .query_row(sql, [id], |row| {
-                Ok((
-                    row.get::<_, String>(0)?,
-                    row.get::<_, Option<String>>(1)?,
-                    row.get::<_, i64>(2)?,
-                    row.get::<_, i64>(3)?,
-                ))
-            })
-            .optional()
-            .map_err(failed)?;
-        let Some((config, manifest, size, pulled_ns)) = found else {
-            return Ok(None);
-        };
-        let layers = strings(
-            &self.db,
-            "SELECT diff_id FROM image_layers WHERE image_id = ?1 ORDER BY position",
-            &[&id],
-        )?;
-        Ok(Some(ImageRow {
-            id: parse("an image id", id.to_owned())?,
-            config,
-            manifest_digest: manifest
-                .map(|digest| parse("a digest", digest))
-                .transpose()?,
-            size_bytes: u64::try_from(size).unwrap_or(0),
-            pulled_ns,
-            layers: layers
-                .into_iter()
-                .map(|id| parse("a diff id", id))
-                .collect::<Result<_, _>>()?,
-            tags: names_of(&self.db, id)?,
-            repo_digests: strings(
-                &self.db,
-                "SELECT reference FROM repo_digests WHERE image_id = ?1 ORDER BY reference",
-                &[&id],
-            )?,
-        }))
+        image(&self.db, id)
     }
 
     /// Layers that are recorded.
@@ -257,6 +273,74 @@ impl DurableDb {
             disk_bytes: disk.map(unsigned),
         }))
     }
+}
+
+pub(super) fn image(db: &Connection, id: &str) -> Result<Option<ImageRow>, DbError> {
+    let failed = DbError::query("read an image");
+    let sql = "SELECT config, manifest_digest, size_bytes, pulled_ns FROM images WHERE id = ?1";
+    let found = db
+        .query_row(sql, [id], |row| {
+            Ok((
+                row.get::<_, String>(0)?,
+                row.get::<_, Option<String>>(1)?,
+                row.get::<_, i64>(2)?,
+                row.get::<_, i64>(3)?,
+            ))
+        })
+        .optional()
+        .map_err(failed)?;
+    let Some((config, manifest, size, pulled_ns)) = found else {
+        return Ok(None);
+    };
+    let sql = "SELECT diff_id FROM image_layers WHERE image_id = ?1 ORDER BY position";
+    let layers = strings(db, sql, &[&id])?.into_iter();
+    let layers = layers.map(|id| parse("a diff id", id));
+    let (tags, archived_tags) = marked(
+        db,
+        "SELECT reference, archived FROM tags WHERE image_id = ?1 ORDER BY reference",
+        id,
+    )?;
+    let (repo_digests, asked_digests) = marked(
+        db,
+        "SELECT reference, asked FROM repo_digests WHERE image_id = ?1 ORDER BY reference",
+        id,
+    )?;
+    let references = |names: Vec<String>| {
+        let names = names.into_iter().map(|name| parse("a reference", name));
+        names.collect::<Result<Vec<ImageRef>, _>>()
+    };
+    Ok(Some(ImageRow {
+        id: parse("an image id", id.to_owned())?,
+        config,
+        manifest_digest: manifest
+            .map(|digest| parse("a digest", digest))
+            .transpose()?,
+        size_bytes: u64::try_from(size).unwrap_or(0),
+        pulled_ns,
+        layers: layers.collect::<Result<_, _>>()?,
+        tags: references(tags)?,
+        archived_tags: references(archived_tags)?,
+        repo_digests,
+        asked_digests: references(asked_digests)?,
+    }))
+}
+
+/// The names of an image that `sql` selects, and those of them that have a mark.
+fn marked(db: &Connection, sql: &str, id: &str) -> Result<(Vec<String>, Vec<String>), DbError> {
+    let failed = DbError::query("read names of an image");
+    let mut statement = db.prepare(sql).map_err(&failed)?;
+    let rows = statement
+        .query_map([id], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?))
+        })
+        .map_err(&failed)?;
+    let (mut names, mut marked) = (Vec::new(), Vec::new());
+    for row in rows {
+        let (name, has_mark) = row.map_err(&failed)?;
+        marked.extend(has_mark.then(|| name.clone()));
+        names.push(name);
+    }
+    Ok((names, marked))
 }
 
 fn insert(tx: &Connection, new: &NewImage<'_>, by: NamedBy) -> Result<(), DbError> {
@@ -311,7 +395,8 @@ fn insert(tx: &Connection, new: &NewImage<'_>, by: NamedBy) -> Result<(), DbErro
         set_tag(tx, reference, new.id, by)?;
     }
     if let Some(repo_digest) = new.repo_digest {
-        set_repo_digest(tx, repo_digest, &id)?;
+        let is_asked = new.reference.is_some_and(|name| name.digest().is_some());
+        set_repo_digest(tx, (repo_digest, is_asked), &id)?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use rocker_types::{DiffId, Digest, ImageRef};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::images::image;
 use super::{DurableDb, count_change, note_image};
 use crate::DbError;
 use crate::live::{parse, strings};
@@ -67,11 +68,12 @@ impl DurableDb {
         tx.commit().map_err(DbError::query("record a tag"))
     }
 
-    /// Takes one name away, and the image with it when that was its last.
+    /// Takes one name away, and the image with it when that was its last: see
+    /// [`ImageRow::names_without`](super::ImageRow::names_without).
     ///
     /// # Errors
     ///
-    /// [`DbError::Query`].
+    /// [`DbError::Query`] and [`DbError::Corrupt`].
     pub fn untag(&mut self, reference: &ImageRef) -> Result<Untagged, DbError> {
         let failed = DbError::query("delete a tag");
         let tx = self.begin()?;
@@ -90,6 +92,8 @@ impl DurableDb {
         let Some(id) = ids.into_iter().next() else {
             return Ok(Untagged::default());
         };
+        let image = image(&tx, &id)?;
+        let left = image.map_or_else(Vec::new, |image| image.names_without(reference));
         count_change(&tx)?;
         note_image(&tx, &id)?;
         tx.execute(
@@ -97,11 +101,12 @@ impl DurableDb {
             [&name],
         )
         .map_err(&failed)?;
+        keep_asked(&tx, &id, &left)?;
         let mut gone = Untagged {
             untagged: vec![shown],
             ..Untagged::default()
         };
-        if names_of(&tx, &id)?.is_empty() {
+        if left.is_empty() {
             delete(&tx, &id, &mut gone)?;
         }
         tx.commit().map_err(failed)?;
@@ -156,8 +161,25 @@ impl DurableDb {
     }
 }
 
+/// Of the digests of an image those alone count as names by now that are among `names`.
+fn keep_asked(db: &Connection, id: &str, names: &[ImageRef]) -> Result<(), DbError> {
+    let sql = "SELECT reference FROM repo_digests WHERE image_id = ?1 AND asked = 1";
+    for asked in strings(db, sql, &[&id])? {
+        let stays = |name: &ImageRef| {
+            let digest = name.digest();
+            digest.is_some_and(|digest| name.familiar_with_digest(digest) == asked)
+        };
+        if !names.iter().any(stays) {
+            let sql = "UPDATE repo_digests SET asked = 0 WHERE reference = ?1";
+            db.execute(sql, [&asked])
+                .map_err(DbError::query("delete a tag"))?;
+        }
+    }
+    Ok(())
+}
+
 /// An image's names, sorted by their canonical spelling.
-pub(super) fn names_of(db: &Connection, id: &str) -> Result<Vec<ImageRef>, DbError> {
+fn names_of(db: &Connection, id: &str) -> Result<Vec<ImageRef>, DbError> {
     let sql = "SELECT reference FROM tags WHERE image_id = ?1 ORDER BY reference";
     let names = strings(db, sql, &[&id])?;
     let parsed = names.into_iter().map(|name| parse("a reference", name));
@@ -184,13 +206,18 @@ pub(super) fn set_tag(
     note_image(db, &id.to_string())
 }
 
-/// The same for the name of an image at a registry.
-pub(super) fn set_repo_digest(db: &Connection, name: &str, id: &str) -> Result<(), DbError> {
+/// The same for the name of an image at a registry; `true` where somebody asked for it by that.
+pub(super) fn set_repo_digest(
+    db: &Connection,
+    (name, is_asked): (&str, bool),
+    id: &str,
+) -> Result<(), DbError> {
     note_holder(db, "repo_digests", name)?;
     db.execute(
-        "INSERT INTO repo_digests(reference, image_id) VALUES(?1, ?2)
-         ON CONFLICT(reference) DO UPDATE SET image_id = excluded.image_id",
-        [name, id],
+        "INSERT INTO repo_digests(reference, image_id, asked) VALUES(?1, ?2, ?3)
+         ON CONFLICT(reference) DO UPDATE SET image_id = excluded.image_id,
+         asked = iif(image_id = excluded.image_id, max(asked, excluded.asked), excluded.asked)",
+        params![name, id, is_asked],
     )
     .map_err(DbError::query("record a repository digest"))?;
     note_image(db, id)

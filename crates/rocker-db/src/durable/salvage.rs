@@ -48,20 +48,22 @@ impl DurableDb {
         for ((image, _), layer) in places.rows {
             layers_of.entry(image).or_default().push(layer);
         }
-        let mut tags = self.names("tags");
-        let mut repo_digests = self.names("repo_digests");
+        let mut tags =
+            self.names("SELECT image_id, reference, archived, rowid FROM tags NOT INDEXED");
+        let mut repo_digests =
+            self.names("SELECT image_id, reference, asked, rowid FROM repo_digests NOT INDEXED");
         let layers = self.scan(
             "SELECT diff_id, size_bytes, blob_digest, blob_size, rowid FROM layers NOT INDEXED",
             layer,
         );
         for image in &mut images.rows {
             let id = image.id.to_string();
-            let tags = tags.rows.remove(&id).unwrap_or_default().into_iter();
-            image.tags = tags
-                .filter_map(|name| name.parse::<ImageRef>().ok())
-                .collect();
             image.layers = layers_of.remove(&id).unwrap_or_default();
-            image.repo_digests = repo_digests.rows.remove(&id).unwrap_or_default();
+            name(
+                image,
+                tags.rows.remove(&id).unwrap_or_default(),
+                repo_digests.rows.remove(&id).unwrap_or_default(),
+            );
         }
         let (generation, image_generations) = self.generations();
         Salvage {
@@ -86,11 +88,13 @@ impl DurableDb {
         }
     }
 
-    /// By the image that they mean.
-    fn names(&self, table: &str) -> Scanned<BTreeMap<String, Vec<String>>> {
-        let sql = format!("SELECT image_id, reference, rowid FROM {table} NOT INDEXED");
-        let found = self.scan(&sql, |row| Some((row.get(0).ok()?, row.get(1).ok()?)));
-        let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    /// Names and whether each has a mark, by the image that they mean.
+    fn names(&self, sql: &str) -> Scanned<BTreeMap<String, Vec<(String, bool)>>> {
+        let found = self.scan(sql, |row| {
+            let name = (row.get(1).ok()?, row.get(2).ok()?);
+            Some((row.get::<_, String>(0).ok()?, name))
+        });
+        let mut names: BTreeMap<String, Vec<(String, bool)>> = BTreeMap::new();
         for (image, name) in found.rows {
             names.entry(image).or_default().push(name);
         }
@@ -154,6 +158,24 @@ struct Scanned<T> {
     is_cut: bool,
 }
 
+/// Gives an image the names that were found, each with its mark.
+fn name(image: &mut ImageRow, tags: Vec<(String, bool)>, repo_digests: Vec<(String, bool)>) {
+    for (name, is_archived) in tags {
+        let Ok(name) = name.parse::<ImageRef>() else {
+            continue;
+        };
+        image
+            .archived_tags
+            .extend(is_archived.then(|| name.clone()));
+        image.tags.push(name);
+    }
+    for (name, is_asked) in repo_digests {
+        let asked = name.parse().ok().filter(|_| is_asked);
+        image.asked_digests.extend(asked);
+        image.repo_digests.push(name);
+    }
+}
+
 fn unsigned(bytes: i64) -> u64 {
     u64::try_from(bytes).unwrap_or(0)
 }
@@ -168,7 +190,9 @@ fn image(row: &Row<'_>) -> Option<ImageRow> {
         pulled_ns: row.get(4).ok()?,
         layers: Vec::new(),
         tags: Vec::new(),
+        archived_tags: Vec::new(),
         repo_digests: Vec::new(),
+        asked_digests: Vec::new(),
     })
 }
 

@@ -70,4 +70,8 @@ ALTER TABLE tags ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
 -- what was pulled as NAME:TAG@DIGEST has its digest beside this
 DELETE FROM tags WHERE instr(reference, '@') > 0;
 ",
+    "
+-- 1 where somebody asked for the image by this digest: that is a name of it, as a tag is
+ALTER TABLE repo_digests ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
+",
 ];

@@ -198,7 +198,7 @@ impl Engine {
         if is_true && crate::images::config(image)?.rootfs.diff_ids != image.layers {
             flaws.push(Flaw::Rows);
         }
-        if !self.lost_names(&image.id)?.is_empty() {
+        if self.lost_names(&image.id)?.is_some() {
             flaws.push(Flaw::Names);
         }
         Ok(flaws)

@@ -10,25 +10,14 @@ use rocker_types::{Digest, ImageRef};
 use super::{CheckReport, CheckStatus, Repair};
 use crate::EngineError;
 use crate::engine::Engine;
-use crate::spare::{Spare, SpareImage, image_path, read};
-
-/// Names of an image that its row should have.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct LostNames {
-    tags: Vec<ImageRef>,
-    repo_digests: Vec<String>,
-}
-
-impl LostNames {
-    pub(super) fn is_empty(&self) -> bool {
-        self.tags.is_empty() && self.repo_digests.is_empty()
-    }
-}
+use crate::spare::{
+    Spare, SpareImage, holders, image_path, keep_image, read, record_copy, references,
+};
 
 impl Engine {
-    /// The names that an image's copy has and its row has not, if both are of one change. A copy of
-    /// an earlier change only says that its writer was killed.
-    pub(super) fn lost_names(&mut self, id: &Digest) -> Result<LostNames, EngineError> {
+    /// The names that an image's copy has and its row has not, if both are of one change; `None`
+    /// if there are none. A copy of an earlier change only says that its writer was killed.
+    pub(super) fn lost_names(&mut self, id: &Digest) -> Result<Option<SpareImage>, EngineError> {
         let path = image_path(&self.layout, id);
         let (live, durable) = self.databases()?;
         // nobody gives or takes names meanwhile
@@ -36,34 +25,41 @@ impl Engine {
         let generation = durable.image_generation(id)?;
         let (Some(row), Some(copy)) = (durable.image(&id.to_string())?, read::<SpareImage>(&path))
         else {
-            return Ok(LostNames::default());
+            return Ok(None);
         };
-        let Spare { row: copy, .. } = match generation {
-            Some(generation) if generation == copy.generation => copy,
-            Some(_) | None => return Ok(LostNames::default()),
+        if generation != Some(copy.generation) {
+            return Ok(None);
+        }
+        let Spare { row: mut copy, .. } = copy;
+        let is_known = |name: &String| {
+            let name = name.parse::<ImageRef>();
+            name.is_ok_and(|name| row.tags.contains(&name))
         };
-        let names = copy.names.iter().filter_map(|name| name.parse().ok());
-        let mut repo_digests = copy.repo_digests;
-        repo_digests.retain(|name| !row.repo_digests.contains(name));
-        Ok(LostNames {
-            tags: names.filter(|name| !row.tags.contains(name)).collect(),
-            repo_digests,
-        })
+        copy.names.retain(|name| !is_known(name));
+        let digests = &row.repo_digests;
+        copy.repo_digests.retain(|name| !digests.contains(name));
+        let is_whole = copy.names.is_empty() && copy.repo_digests.is_empty();
+        Ok((!is_whole).then_some(copy))
     }
 
     /// Gives an image back the names that its row has lost.
     pub(super) fn restore_names(&mut self, image: &ImageRow) -> Result<(), EngineError> {
-        let lost = self.lost_names(&image.id)?;
-        let tags = lost.tags.iter().map(|name| (Some(name), None));
-        let repo_digests = lost.repo_digests.iter();
-        let repo_digests = repo_digests.map(|name| (None, Some(name.as_str())));
-        for (reference, repo_digest) in tags.chain(repo_digests) {
-            self.record_image(&NewImage {
-                reference,
-                repo_digest,
-                ..again(image, &image.config, &[])
-            })?;
+        let Some(lost) = self.lost_names(&image.id)? else {
+            return Ok(());
+        };
+        let names: Vec<ImageRef> = references(&lost.names);
+        let layout = self.layout.clone();
+        let (live, durable) = self.databases()?;
+        let tx = live.begin()?;
+        let mut changed = holders(durable, names.iter())?;
+        if durable.image(&image.id.to_string())?.is_some() {
+            record_copy(durable, &lost, &image.config)?;
+            changed.insert(image.id.clone());
         }
+        for id in &changed {
+            keep_image(&layout, durable, id);
+        }
+        drop(tx);
         Ok(())
     }
 

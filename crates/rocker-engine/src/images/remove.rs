@@ -43,7 +43,8 @@ impl RemovedImage {
 
 impl Engine {
     /// Takes a name away, and the image with its last one; an id takes the image with all its
-    /// names if that is one, or by `force`.
+    /// names if that is one, or by `force`. A digest counts as a name if somebody asked for the image
+    /// by it and there is no tag of that repository.
     ///
     /// # Errors
     ///
@@ -87,15 +88,15 @@ impl Engine {
             .image(&found.id.to_string())?
             .filter(|now| named.is_none_or(|name| is_name_of(name, now)))
             .ok_or_else(|| EngineError::NoSuchImage(query.to_owned()))?;
-        if named.is_none() && now.tags.len() > 1 && !force.names {
-            let names = now.tags.iter().map(ImageRef::familiar).collect();
+        let names = now.names();
+        if named.is_none() && names.len() > 1 && !force.names {
+            let names = names.iter().map(ImageRef::familiar).collect();
             return Err(EngineError::ImageHasNames {
                 image: now.id.short().to_owned(),
                 names,
             });
         }
-        let another = |name: &ImageRef| now.tags.iter().any(|tag| tag != name);
-        let stays = named.is_some_and(another);
+        let stays = named.is_some_and(|name| !now.names_without(name).is_empty());
         let users = tx.users_of_image(&now.id)?;
         if !stays && !users.is_empty() {
             return Err(EngineError::ImageInUse {
@@ -154,6 +155,53 @@ mod tests {
             "{last:?}"
         );
         assert_eq!(engine.image_row("b:1").unwrap().tags, [b]);
+    }
+
+    #[test]
+    fn a_digest_that_somebody_asked_for_keeps_the_image_until_it_goes_too() {
+        let (_dir, mut engine) = installation();
+        let id = testing::image(&mut engine, "a.example/x:1");
+        let digest = rocker_types::Digest::from_sha256([7; 32]);
+        let asked = |name: &str| -> ImageRef { format!("{name}@{digest}").parse().unwrap() };
+        let pull = |engine: &mut Engine, name: &ImageRef| {
+            let row = engine.image_row(&id.to_string()).unwrap();
+            engine
+                .record_image(&rocker_db::NewImage {
+                    id: &id,
+                    config: &row.config,
+                    manifest_digest: None,
+                    layers: &[],
+                    reference: Some(name),
+                    repo_digest: Some(&name.familiar_with_digest(&digest)),
+                    pulled_ns: 1,
+                })
+                .unwrap();
+        };
+        let [a, b] = ["a.example/x", "b.example/x"].map(asked);
+        pull(&mut engine, &"a.example/x:1".parse().unwrap());
+        pull(&mut engine, &a);
+        pull(&mut engine, &b);
+        let remove = |engine: &mut Engine, name: &str| {
+            engine
+                .remove_image(name, RmiForce::default())
+                .map(|gone| gone.deleted.len())
+        };
+
+        let by_id = remove(&mut engine, &id.to_string());
+        assert!(
+            matches!(by_id, Err(EngineError::ImageHasNames { .. })),
+            "{by_id:?}"
+        );
+        assert_eq!(remove(&mut engine, "a.example/x:1").unwrap(), 0);
+        engine
+            .tag(&id.to_string(), &"mine:1".parse().unwrap())
+            .unwrap();
+        assert_eq!(remove(&mut engine, "mine:1").unwrap(), 0);
+        assert_eq!(
+            remove(&mut engine, &b.familiar()).unwrap(),
+            1,
+            "a went with its tag"
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use rocker_db::{
-    ContainerRow, ContainerState, DbError, DurableContainer, LayerRow, NewImage, OwnerLock,
-    Salvage, VolumeRow,
+    ContainerRow, ContainerState, DbError, DurableContainer, DurableDb, LayerRow, NewImage,
+    OwnerLock, Salvage, VolumeRow,
 };
 use rocker_image::store::StoreError;
 use rocker_types::{ContainerId, ContainerName, Digest, ImageConfig, ImageRef, VolumeName};
@@ -138,41 +138,9 @@ impl Engine {
         let Some(config) = config else {
             return Ok(false);
         };
-        let layers: Vec<LayerRow> = spare
-            .layers
-            .iter()
-            .map(|layer| LayerRow {
-                diff_id: layer.diff_id.clone(),
-                size_bytes: layer.size_bytes,
-                blob: layer.blob.clone(),
-                disk_bytes: None,
-            })
-            .collect();
-        let named = |reference, repo_digest| NewImage {
-            id: &spare.id,
-            config: &config,
-            manifest_digest: spare.manifest_digest.as_ref(),
-            layers: &layers,
-            reference,
-            repo_digest,
-            pulled_ns: spare.pulled_ns,
-        };
-        let names: Vec<ImageRef> = spare
-            .names
-            .iter()
-            .filter_map(|name| name.parse().ok())
-            .collect();
-        let mut new = vec![named(None, None)];
-        new.extend(names.iter().map(|name| named(Some(name), None)));
-        new.extend(
-            spare
-                .repo_digests
-                .iter()
-                .map(|digest| named(None, Some(digest.as_str()))),
-        );
         let (live, durable) = self.databases()?;
         let tx = live.begin()?;
-        durable.record_images(&new)?;
+        record_copy(durable, spare, &config)?;
         drop(tx);
         Ok(true)
     }
@@ -371,6 +339,43 @@ impl After {
     }
 }
 
+/// Records what a copy says of an image, in one change.
+pub(crate) fn record_copy(
+    durable: &mut DurableDb,
+    spare: &SpareImage,
+    config: &str,
+) -> Result<(), DbError> {
+    let layers = spare.layers.iter().map(|layer| LayerRow {
+        diff_id: layer.diff_id.clone(),
+        size_bytes: layer.size_bytes,
+        blob: layer.blob.clone(),
+        disk_bytes: None,
+    });
+    let layers: Vec<LayerRow> = layers.collect();
+    let named = |reference, repo_digest| NewImage {
+        id: &spare.id,
+        config,
+        manifest_digest: spare.manifest_digest.as_ref(),
+        layers: &layers,
+        reference,
+        repo_digest,
+        pulled_ns: spare.pulled_ns,
+    };
+    let names = references(&spare.names);
+    let asked = references(&spare.asked_digests);
+    let asked_by = |name: &String| asked.iter().find(|asked| asked.familiar() == *name);
+    let mut new = vec![named(None, None)];
+    new.extend(names.iter().map(|name| named(Some(name), None)));
+    let digests = spare.repo_digests.iter();
+    new.extend(digests.map(|digest| named(asked_by(digest), Some(digest.as_str()))));
+    durable.record_again(&new, &references(&spare.archived_names))
+}
+
+/// Those of these names that can be read.
+pub(crate) fn references(names: &[String]) -> Vec<ImageRef> {
+    names.iter().filter_map(|name| name.parse().ok()).collect()
+}
+
 fn container_row(spare: SpareContainer) -> Option<(ContainerRow, Vec<VolumeName>)> {
     let volumes = spare.volumes.iter().filter_map(|name| name.parse().ok());
     let volumes = volumes.collect();
@@ -413,5 +418,58 @@ fn volume_row(name: VolumeName, spare: Option<SpareVolume>) -> VolumeRow {
             created_ns: crate::clock::now_ns(),
             labels: Default::default(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rocker_db::NamedBy;
+
+    use super::*;
+    use crate::spare::keep_image;
+    use crate::testing::installation;
+
+    #[test]
+    fn who_gave_a_name_is_known_again_from_rows_and_from_copies() {
+        let (dir, mut engine) = installation();
+        let id: Digest = "sha256:1143aed0fc24734243c541c69c93e74a00b11839bcea9d7b29acfd586d1ba6ce"
+            .parse()
+            .unwrap();
+        let [given, archived] = ["given:1", "archived:1"].map(|name| name.parse().unwrap());
+        let asked: ImageRef = format!("asked@{id}").parse().unwrap();
+        let name = asked.familiar_with_digest(&id);
+        let new = |reference, repo_digest| NewImage {
+            id: &id,
+            config: r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers"}}"#,
+            manifest_digest: None,
+            layers: &[],
+            reference,
+            repo_digest,
+            pulled_ns: 1,
+        };
+        let durable = engine.durable().unwrap();
+        durable
+            .record_archived(&[new(Some(&archived), None)])
+            .unwrap();
+        let by_user = [new(Some(&given), None), new(Some(&asked), Some(&name))];
+        durable.record_images(&by_user).unwrap();
+        let salvage = durable.salvage();
+        let layout = engine.layout.clone();
+        for (number, salvage) in [salvage, Salvage::default()].into_iter().enumerate() {
+            crate::engine::ensure_own_directory(&layout.images()).unwrap();
+            keep_image(&layout, engine.durable().unwrap(), &id);
+            let path = dir.path().join(format!("{number}.db"));
+            engine.use_durable(DurableDb::open(&path).unwrap());
+
+            assert_eq!(engine.adopt_all(salvage).unwrap().images, 1, "{number}");
+
+            let durable = engine.durable().unwrap();
+            for (name, by) in [(&given, NamedBy::User), (&archived, NamedBy::Archive)] {
+                let holder = durable.holder(name).unwrap();
+                assert_eq!(holder, Some((id.clone(), by)), "{number}");
+            }
+            let row = durable.image(&id.to_string()).unwrap().unwrap();
+            assert_eq!(row.asked_digests, std::slice::from_ref(&asked), "{number}");
+        }
     }
 }

@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::EngineError;
 use crate::engine::Engine;
 
-pub(crate) use adopt::Adopted;
+pub(crate) use adopt::{Adopted, record_copy, references};
 pub(crate) use lost::lost;
 
 /// No copy is larger: a definition is bounded by what a command line can say, a config by what
@@ -64,7 +64,13 @@ pub(crate) struct SpareImage {
     pub(crate) manifest_digest: Option<Digest>,
     pub(crate) pulled_ns: i64,
     pub(crate) names: Vec<String>,
+    /// Those of its names that an archive chose.
+    #[serde(default)]
+    pub(crate) archived_names: Vec<String>,
     pub(crate) repo_digests: Vec<String>,
+    /// Those of them by which somebody asked for it.
+    #[serde(default)]
+    pub(crate) asked_digests: Vec<String>,
     /// Base first.
     pub(crate) layers: Vec<SpareLayer>,
 }
@@ -77,7 +83,9 @@ impl SpareImage {
             manifest_digest: row.manifest_digest,
             pulled_ns: row.pulled_ns,
             names: row.tags.iter().map(ImageRef::canonical).collect(),
+            archived_names: row.archived_tags.iter().map(ImageRef::canonical).collect(),
             repo_digests: row.repo_digests,
+            asked_digests: row.asked_digests.iter().map(ImageRef::familiar).collect(),
             layers,
         }
     }
