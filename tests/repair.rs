@@ -332,6 +332,61 @@ fn names_and_layers_that_cannot_be_read_come_back_from_the_copies() {
 }
 
 #[test]
+fn a_repair_that_was_killed_between_both_names_loses_nothing() {
+    let host = require!(host());
+    let image = furnish(&host);
+    host.await_monitors();
+    empty_log(&host, &image);
+    // no copy says what is in it
+    for name in names_in(&host.root().join("images")) {
+        fs_err::remove_file(host.root().join("images").join(name)).expect("removed");
+    }
+    fs_err::rename(database(&host), host.root().join("rocker.db.made")).expect("as it was left");
+
+    let found = host.rocker(["system", "check"]);
+    assert_eq!(found.exit_code, 1, "{found:?}");
+    assert_eq!(host.rocker(["images"]).exit_code, 1);
+    let repaired = repair(&host);
+
+    assert_eq!(repaired.exit_code, 0, "{repaired:?}");
+    assert!(!host.root().join("rocker.db.made").exists());
+    assert_furnished(&host, &image, "made");
+    clear(&host, &image);
+}
+
+#[test]
+fn of_several_repairs_one_makes_the_databases_anew() {
+    let host = require!(host());
+    let image = furnish(&host);
+    host.await_monitors();
+    ruin_database(&host);
+    alter(
+        &host.runroot().join("live.db"),
+        "UPDATE containers SET status = 'nonsense'",
+    );
+
+    let repairs: Vec<_> = (0..4)
+        .map(|_| host.command(["system", "check", "--repair"]).spawn())
+        .collect();
+    let repaired: Vec<_> = repairs.into_iter().map(|repair| repair.finish()).collect();
+
+    assert!(
+        repaired.iter().any(|output| output.exit_code == 0),
+        "{repaired:?}"
+    );
+    for directory in [host.root(), host.runroot()] {
+        let names = names_in(&directory);
+        let aside = |name: &&String| name.contains(".damaged-") && !name.ends_with("-wal");
+        assert_eq!(names.iter().filter(aside).count(), 1, "{names:?}");
+        for name in names.iter().filter(|name| name.contains(".damaged-")) {
+            fs_err::remove_file(directory.join(name)).expect("removed");
+        }
+    }
+    assert_furnished(&host, &image, "several repairs");
+    clear(&host, &image);
+}
+
+#[test]
 fn a_container_that_runs_during_a_repair_ends_in_the_new_database() {
     let host = require!(host());
     let image = host.busybox();

@@ -65,36 +65,6 @@ pub struct ImageRow {
     pub asked_digests: Vec<ImageRef>,
 }
 
-impl ImageRow {
-    /// The names for which the image stays when `gone` goes: tags, and digests that somebody asked
-    /// for. As in docker, digests go with the last tag of their repository.
-    #[must_use]
-    pub fn names_without(&self, gone: &ImageRef) -> Vec<ImageRef> {
-        let mut names = self.tags.clone();
-        names.retain(|tag| tag != gone);
-        let is_last =
-            gone.digest().is_none() && !names.iter().any(|tag| tag.is_same_repository(gone));
-        let goes = |digest: &ImageRef| {
-            let is_gone = digest.digest() == gone.digest() || is_last;
-            is_gone && digest.is_same_repository(gone)
-        };
-        let digests = self.asked_digests.iter();
-        names.extend(digests.filter(|digest| !goes(digest)).cloned());
-        names
-    }
-
-    /// What somebody calls the image: its tags, and the digests that somebody asked for in
-    /// repositories of which it has no tag.
-    #[must_use]
-    pub fn names(&self) -> Vec<ImageRef> {
-        let has_tag =
-            |digest: &ImageRef| self.tags.iter().any(|tag| tag.is_same_repository(digest));
-        let digests = self.asked_digests.iter();
-        let digests = digests.filter(|digest| !has_tag(digest));
-        self.tags.iter().chain(digests).cloned().collect()
-    }
-}
-
 impl DurableDb {
     /// Records an image, its layers and its name in one transaction: visible as a whole or
     /// not at all. A name that meant another image means this one from then on. What is recorded

@@ -55,6 +55,19 @@ impl DurableDb {
         Ok(Self { db, file })
     }
 
+    /// Opens a database that nobody else knows of, or creates it: no change waits for the disk, so
+    /// whoever gives it to others writes the file out first.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_unsynced(path: &Path) -> Result<Self, DbError> {
+        let (db, file) = NamedFile::open(path, || {
+            connection::open(path, Durability::Process, schema::SCRIPTS, &|| true)
+        })?;
+        Ok(Self { db, file })
+    }
+
     /// Keeps everybody from writing to this file until it is closed, for who exchanges it; `false`
     /// if it is too damaged for that, so that nobody can write to it.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rocker_db::{DurableDb, OwnerLock, Salvage};
+use rocker_db::{DurableDb, LiveDb, OwnerLock, Salvage};
 
 use super::{CheckReport, CheckStatus, Repair};
 use crate::EngineError;
@@ -23,6 +23,10 @@ const LOG: &str = "-wal";
 /// What lies beside it and is made anew by whoever opens it.
 const SHARED_MEMORY: &str = "-shm";
 
+/// How the names of another database go on: while it is made, and when it is whole.
+const NEW: &str = ".new";
+const MADE: &str = ".made";
+
 impl Engine {
     /// `false` if it is no use to go on.
     pub(super) fn check_database(
@@ -33,8 +37,10 @@ impl Engine {
         match self.database_damage() {
             Ok(None) => self.check_changes(repair, report).map(|()| true),
             Ok(Some(damage)) if repair == Repair::Yes => {
-                let (adopted, aside) = match self.rebuild_database() {
-                    Ok(rebuilt) => rebuilt,
+                let (adopted, aside) = match self.rebuild_if_damaged() {
+                    Ok(Some(rebuilt)) => rebuilt,
+                    // another repair was faster
+                    Ok(None) => return self.check_changes(repair, report).map(|()| true),
                     Err(error) => {
                         report.fail_with(WHAT, &error);
                         return Ok(false);
@@ -108,13 +114,30 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes another database from the rows that can still be read and from what lies on disk, sets
-    /// the damaged one aside, and only then gives the new one its name: whoever is killed meanwhile
-    /// leaves one that is damaged or missing, not one that has a part of everything. Whoever has the
-    /// damaged one open waits, and writes to the new one.
-    fn rebuild_database(&mut self) -> Result<(Adopted, Option<PathBuf>), EngineError> {
+    /// Makes another database, if the one there is damaged still when nobody else can repair it.
+    fn rebuild_if_damaged(&mut self) -> Result<Option<Rebuilt>, EngineError> {
         let lock = self.layout.locks().join(IMAGES_LOCK);
         let alone = OwnerLock::try_alone(&lock)?.ok_or(EngineError::ImagesBusy)?;
+        drop(self.take_durable());
+        finish_exchange(&self.layout.db())?;
+        if self.database_damage()?.is_none() {
+            return Ok(None);
+        }
+        let rebuilt = self.rebuild_database()?;
+        self.bring_back()?;
+        drop(alone);
+        Ok(Some(rebuilt))
+    }
+
+    /// Makes another database from the rows that can still be read and from what lies on disk, sets
+    /// the damaged one aside, and only then gives the new one its name: whoever is killed meanwhile
+    /// leaves one that is damaged, or a missing one and the new one whole. Whoever has the damaged one
+    /// open waits, and writes to the new one. The caller holds the images lock alone.
+    fn rebuild_database(&mut self) -> Result<Rebuilt, EngineError> {
+        // before the other, as everybody takes them; and a connection of its own, for what is
+        // adopted reads with the engine's
+        let mut live = LiveDb::open(&self.layout.live_db())?;
+        let order = live.begin()?;
         let damaged = self.take_durable();
         let salvage = damaged.as_ref().map_or_else(Salvage::default, |damaged| {
             if !damaged.hold() {
@@ -123,31 +146,58 @@ impl Engine {
             damaged.salvage()
         });
         let path = self.layout.db();
-        let new = named(&path, ".new");
+        let (new, made) = (named(&path, NEW), named(&path, MADE));
         for part in ["", LOG, SHARED_MEMORY] {
             remove(&named(&new, part))?;
         }
-        self.use_durable(DurableDb::open(&new)?);
+        remove(&made)?;
+        self.use_durable(DurableDb::open_unsynced(&new)?);
         let adopted = self.adopt_all(salvage).and_then(|adopted| {
             self.durable()?.empty_log()?;
             Ok(adopted)
         });
         drop(self.take_durable());
         let adopted = adopted?;
-        let log = named(&new, LOG);
-        if fs_err::metadata(&log).is_ok_and(|log| log.len() > 0) {
-            let busy = std::io::ErrorKind::ResourceBusy;
-            return Err(EngineError::file("empty", log)(busy.into()));
-        }
-        for part in [LOG, SHARED_MEMORY] {
-            remove(&named(&new, part))?;
-        }
+        write_out(&new)?;
+        fs_err::rename(&new, &made).map_err(EngineError::file("rename", &new))?;
         let aside = set_aside(&path)?;
-        fs_err::rename(&new, &path).map_err(EngineError::file("rename", &new))?;
+        fs_err::rename(&made, &path).map_err(EngineError::file("rename", &made))?;
         drop(damaged);
-        drop(alone);
+        drop(order);
         Ok((adopted, aside))
     }
+}
+
+/// What came back, and where the damaged database is if there was something in it.
+type Rebuilt = (Adopted, Option<PathBuf>);
+
+/// Puts a new database on the disk, whose log is to be empty.
+fn write_out(new: &Path) -> Result<(), EngineError> {
+    let log = named(new, LOG);
+    if fs_err::metadata(&log).is_ok_and(|log| log.len() > 0) {
+        let busy = std::io::ErrorKind::ResourceBusy;
+        return Err(EngineError::file("empty", log)(busy.into()));
+    }
+    for part in [LOG, SHARED_MEMORY] {
+        remove(&named(new, part))?;
+    }
+    fs_err::File::open(new)
+        .and_then(|file| file.sync_all())
+        .map_err(EngineError::file("write", new))
+}
+
+/// Does what whoever was killed between both names had left to do: a new database is there, and
+/// none has its name.
+fn finish_exchange(path: &Path) -> Result<(), EngineError> {
+    let made = named(path, MADE);
+    // one that was opened meanwhile is empty
+    if fs_err::metadata(path).is_ok_and(|found| found.len() > 0) || !made.exists() {
+        return Ok(());
+    }
+    for part in [LOG, SHARED_MEMORY] {
+        remove(&named(path, part))?;
+    }
+    fs_err::rename(&made, path).map_err(EngineError::file("rename", &made))
 }
 
 /// Gives the database another name, with its log; `None` if there is nothing in it.

@@ -6,8 +6,10 @@ use rocker_types::{ContainerId, Layout};
 use super::database::set_aside;
 use super::{CheckLine, CheckStatus};
 use crate::EngineError;
+use crate::containers::BUSY_PATIENCE;
 use crate::engine::Engine;
 use crate::spare::names_in;
+use crate::sweep::IMAGES_LOCK;
 
 impl Engine {
     /// As [`open_as_is`](Self::open_as_is), with another database of running things if the one
@@ -16,17 +18,19 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// As [`open_as_is`](Self::open_as_is), and [`EngineError::LiveDamaged`] while containers run.
+    /// As [`open_as_is`](Self::open_as_is), [`EngineError::LiveDamaged`] while containers run, and
+    /// [`EngineError::ImagesBusy`] while somebody pulls or repairs.
     pub fn open_for_repair(layout: &Layout) -> Result<(Self, Option<CheckLine>), EngineError> {
-        let (damaged, damage) = match Self::open_as_is(layout) {
-            Ok(engine) => match engine.live_damage()? {
-                None => return Ok((engine, None)),
-                Some(damage) => (Some(engine), damage),
-            },
-            Err(EngineError::Db(error)) if error.is_damage() => {
-                (None, crate::report::chain(&error.into()))
-            }
-            Err(error) => return Err(error),
+        if let (Some(engine), None) = Self::open_and_look(layout)? {
+            return Ok((engine, None));
+        }
+        let lock = layout.locks().join(IMAGES_LOCK);
+        let alone = OwnerLock::alone_within(&lock, BUSY_PATIENCE)?;
+        let alone = alone.ok_or(EngineError::ImagesBusy)?;
+        let (damaged, damage) = match Self::open_and_look(layout)? {
+            // another repair was faster
+            (Some(engine), None) => return Ok((engine, None)),
+            (damaged, damage) => (damaged, damage.unwrap_or_default()),
         };
         // whoever has it open waits from here on, and writes to the new one
         if !damaged.as_ref().is_some_and(|engine| engine.live.hold()) {
@@ -51,7 +55,22 @@ impl Engine {
         };
         let engine = Self::open_as_is(layout)?;
         drop(damaged);
+        drop(alone);
         Ok((engine, Some(line)))
+    }
+
+    /// The engine, if its database of running things can be opened, and what is wrong with that.
+    fn open_and_look(layout: &Layout) -> Result<(Option<Self>, Option<String>), EngineError> {
+        match Self::open_as_is(layout) {
+            Ok(engine) => {
+                let damage = engine.live_damage()?;
+                Ok((Some(engine), damage))
+            }
+            Err(EngineError::Db(error)) if error.is_damage() => {
+                Ok((None, Some(crate::report::chain(&error.into()))))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// What is wrong with the database of running things; `None` if all of it can be read.

@@ -6,13 +6,13 @@ use rocker_db::{ContainerRow, DbError, DurableDb, ImageRow, LiveDb, LiveTransact
 use rocker_image::registry::{self, KnownLayer, RegistryOptions};
 use rocker_image::store::{Store, StoreError};
 use rocker_types::{Diagnose as _, DiffId, ErrorKind, ImageRef, Layout, Platform};
-use serde::Deserialize;
 
 use super::CheckRequest;
 use super::images::name;
 use crate::EngineError;
 use crate::engine::Engine;
 use crate::images::place_of;
+use crate::spare::layers_in;
 
 /// Why an image could not be mended, and what to do.
 pub(super) type Reason = (String, String);
@@ -139,12 +139,6 @@ impl Engine {
     }
 }
 
-/// What counts of a container's definition.
-#[derive(Deserialize)]
-struct Mounted {
-    layers: Vec<DiffId>,
-}
-
 /// Somebody has the layer mounted, or is about to.
 #[derive(Debug, thiserror::Error)]
 #[error("container {0} runs on it")]
@@ -207,8 +201,8 @@ fn mount_of(
 /// the kernel has mounted would change files under a program that runs.
 fn runners_of(tx: &LiveTransaction<'_>, layers: &[DiffId]) -> Result<Vec<String>, DbError> {
     let runs_on = |row: &ContainerRow| {
-        let mounted = serde_json::from_str::<Mounted>(&row.definition);
-        mounted.is_ok_and(|mounted| mounted.layers.iter().any(|id| layers.contains(id)))
+        let mounted = layers_in(&row.definition);
+        mounted.iter().any(|id| layers.contains(id))
     };
     let rows = tx.in_use()?.into_iter().filter(runs_on);
     Ok(rows.map(|row| row.name.to_string()).collect())

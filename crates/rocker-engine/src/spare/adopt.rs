@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use rocker_db::{
-    ContainerRow, ContainerState, DbError, DurableContainer, DurableDb, LayerRow, NewImage,
-    OwnerLock, Salvage, VolumeRow,
+    ContainerRow, ContainerState, DbError, DurableContainer, LayerRow, LiveDb, NewImage, OwnerLock,
+    Salvage, VolumeRow,
 };
 use rocker_image::store::StoreError;
-use rocker_types::{ContainerId, ContainerName, Digest, ImageConfig, ImageRef, VolumeName};
+use rocker_types::{ContainerId, ContainerName, Digest, ImageConfig, VolumeName};
 
 use super::lost::lost_path;
+use super::record::record_copy;
 use super::{
     Spare, SpareContainer, SpareImage, SpareVolume, container_path, names_in, read, remove,
 };
@@ -51,17 +52,24 @@ impl Engine {
             unknown: complete,
             images: BTreeMap::new(),
         };
+        // nobody gives or takes names meanwhile
+        let mut live = LiveDb::open(&self.layout.live_db())?;
+        let order = live.begin()?;
+        let images = self.adopt_images(&after)?;
+        drop(order);
         let adopted = Adopted {
-            images: self.adopt_images(&after)?,
+            images,
             containers: self.adopt_containers(&after)?,
             volumes: self.adopt_volumes()?,
         };
+        self.bring_back()?;
         self.durable()?.catch_up(newest)?;
         Ok(adopted)
     }
 
     /// Takes back whatever there is, for a database that is new: first the rows of the damaged one,
-    /// then what the disk knows besides or knows better. The caller holds the images lock alone.
+    /// then what the disk knows besides or knows better. The caller holds the images lock alone and
+    /// the live database's write lock, and [brings back](Self::bring_back) what is not live.
     pub(crate) fn adopt_all(&mut self, salvage: Salvage) -> Result<Adopted, EngineError> {
         let newest = self.newest_copy();
         let known = salvage.generation.unwrap_or(newest);
@@ -125,7 +133,7 @@ impl Engine {
         }
     }
 
-    /// `false` if its config is gone too.
+    /// `false` if its config is gone too. The caller holds the live database's write lock.
     pub(super) fn adopt_image(&mut self, spare: &SpareImage) -> Result<bool, EngineError> {
         let config = match self.config_of_copy(spare)? {
             // it has lost names alone
@@ -138,10 +146,7 @@ impl Engine {
         let Some(config) = config else {
             return Ok(false);
         };
-        let (live, durable) = self.databases()?;
-        let tx = live.begin()?;
-        record_copy(durable, spare, &config)?;
-        drop(tx);
+        record_copy(self.durable()?, spare, &config)?;
         Ok(true)
     }
 
@@ -175,7 +180,7 @@ impl Engine {
                 disk_bytes: None,
             });
             let layers: Vec<LayerRow> = rows.collect();
-            self.record_image(&NewImage {
+            self.durable()?.record_image(&NewImage {
                 id: &id,
                 config: &String::from_utf8_lossy(&bytes),
                 manifest_digest: None,
@@ -215,7 +220,6 @@ impl Engine {
                 adopted += 1;
             }
         }
-        self.bring_back()?;
         Ok(adopted)
     }
 
@@ -239,7 +243,7 @@ impl Engine {
 
     /// Containers that are durable and not live: a first command after the boot would have
     /// brought them.
-    fn bring_back(&mut self) -> Result<(), EngineError> {
+    pub(crate) fn bring_back(&mut self) -> Result<(), EngineError> {
         if !self.live.is_seeded()? {
             return Ok(());
         }
@@ -339,43 +343,6 @@ impl After {
     }
 }
 
-/// Records what a copy says of an image, in one change.
-pub(crate) fn record_copy(
-    durable: &mut DurableDb,
-    spare: &SpareImage,
-    config: &str,
-) -> Result<(), DbError> {
-    let layers = spare.layers.iter().map(|layer| LayerRow {
-        diff_id: layer.diff_id.clone(),
-        size_bytes: layer.size_bytes,
-        blob: layer.blob.clone(),
-        disk_bytes: None,
-    });
-    let layers: Vec<LayerRow> = layers.collect();
-    let named = |reference, repo_digest| NewImage {
-        id: &spare.id,
-        config,
-        manifest_digest: spare.manifest_digest.as_ref(),
-        layers: &layers,
-        reference,
-        repo_digest,
-        pulled_ns: spare.pulled_ns,
-    };
-    let names = references(&spare.names);
-    let asked = references(&spare.asked_digests);
-    let asked_by = |name: &String| asked.iter().find(|asked| asked.familiar() == *name);
-    let mut new = vec![named(None, None)];
-    new.extend(names.iter().map(|name| named(Some(name), None)));
-    let digests = spare.repo_digests.iter();
-    new.extend(digests.map(|digest| named(asked_by(digest), Some(digest.as_str()))));
-    durable.record_again(&new, &references(&spare.archived_names))
-}
-
-/// Those of these names that can be read.
-pub(crate) fn references(names: &[String]) -> Vec<ImageRef> {
-    names.iter().filter_map(|name| name.parse().ok()).collect()
-}
-
 fn container_row(spare: SpareContainer) -> Option<(ContainerRow, Vec<VolumeName>)> {
     let volumes = spare.volumes.iter().filter_map(|name| name.parse().ok());
     let volumes = volumes.collect();
@@ -423,7 +390,8 @@ fn volume_row(name: VolumeName, spare: Option<SpareVolume>) -> VolumeRow {
 
 #[cfg(test)]
 mod tests {
-    use rocker_db::NamedBy;
+    use rocker_db::{DurableDb, NamedBy};
+    use rocker_types::ImageRef;
 
     use super::*;
     use crate::spare::keep_image;

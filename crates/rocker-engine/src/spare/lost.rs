@@ -154,7 +154,7 @@ impl Engine {
 }
 
 /// The layers that a definition names, whatever else it says.
-fn layers_in(definition: &str) -> Vec<DiffId> {
+pub(crate) fn layers_in(definition: &str) -> Vec<DiffId> {
     #[derive(Deserialize)]
     struct Layers {
         #[serde(default)]

@@ -19,6 +19,7 @@
 mod adopt;
 mod behind;
 mod lost;
+mod record;
 mod salvage;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,8 +34,9 @@ use serde::{Deserialize, Serialize};
 use crate::EngineError;
 use crate::engine::Engine;
 
-pub(crate) use adopt::{Adopted, record_copy, references};
-pub(crate) use lost::lost;
+pub(crate) use adopt::Adopted;
+pub(crate) use lost::{layers_in, lost};
+pub(crate) use record::{record_copy, references};
 
 /// No copy is larger: a definition is bounded by what a command line can say, a config by what
 /// the store takes as a blob.
@@ -286,13 +288,6 @@ impl Engine {
         }
     }
 
-    /// Whether a copy is newer than the database is: it has lost its last changes.
-    pub(crate) fn is_behind(&mut self) -> Result<bool, EngineError> {
-        // read first: a copy is written after the change that it is of
-        let newest = self.newest_copy();
-        Ok(newest > self.durable()?.complete_generation()?)
-    }
-
     /// The number of the newest copy; -1 if there is none.
     fn newest_copy(&self) -> i64 {
         let layout = &self.layout;
@@ -311,17 +306,6 @@ impl Engine {
         numbers.max().unwrap_or(-1)
     }
 
-    /// Copies of images that the database has lost.
-    pub(crate) fn lost_images(&mut self) -> Result<Vec<Spare<SpareImage>>, EngineError> {
-        let generation = self.durable()?.complete_generation()?;
-        let layout = self.layout.clone();
-        let unknown = unknown_images(&layout, self.durable()?)?.into_iter();
-        let spares = unknown.filter_map(|path| read::<SpareImage>(&path));
-        Ok(spares
-            .filter(|spare| spare.generation > generation)
-            .collect())
-    }
-
     /// Removes the copies of images that are gone, and those that were never finished.
     pub(crate) fn sweep_spares(&mut self) -> Result<(), EngineError> {
         let layout = self.layout.clone();
@@ -333,22 +317,6 @@ impl Engine {
         }
         drop(tx);
         Ok(())
-    }
-
-    /// How many containers the database has lost.
-    pub(crate) fn lost_containers(&mut self) -> Result<usize, EngineError> {
-        let generation = self.durable()?.complete_generation()?;
-        let kept = self.durable()?.kept_containers()?;
-        let known: BTreeSet<&str> = kept.iter().map(|kept| kept.id.as_str()).collect();
-        let is_lost = |id: &ContainerId| {
-            let spare = read::<SpareContainer>(&container_path(&self.layout, id));
-            spare.is_some_and(|spare| spare.generation > generation)
-                && !removed_mark(&self.layout, id).exists()
-        };
-        let names = names_in(&self.layout.containers());
-        let unknown = names.iter().filter(|name| !known.contains(name.as_str()));
-        let ids = unknown.filter_map(|name| name.parse().ok());
-        Ok(ids.filter(is_lost).count())
     }
 }
 
