@@ -167,6 +167,10 @@ fn a_mount_of_another_mount_namespace_keeps_the_image_as_long_as_it_lives() {
     let refused = host.rocker(["rmi", "-f", &image]);
     assert_eq!(refused.exit_code, 1, "{refused:?}");
     let own = mounted(&host, &image);
+    let refused = host.rocker(["rmi", "-f", &image]);
+    assert_eq!(refused.exit_code, 1, "{refused:?}");
+    let listed = host.ok(["image", "mount"]);
+    assert_eq!(listed, format!("{image}  {own}"), "ours stays too");
     host.ok(["image", "unmount", &image]);
     assert!(!Path::new(&own).exists());
 

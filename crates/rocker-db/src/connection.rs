@@ -113,7 +113,8 @@ fn use_log(db: &Connection, patience: Patience) -> rusqlite::Result<()> {
     }
 }
 
-fn version(db: &Connection) -> rusqlite::Result<i64> {
+/// The number of its schema.
+pub(crate) fn version(db: &Connection) -> rusqlite::Result<i64> {
     db.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 

@@ -3,7 +3,8 @@
 //! `system check --repair` sets a damaged database aside and gives its name to another, while
 //! other processes may have the old one open. Linux lets them write to it, where nobody looks any
 //! more. So whoever has the write lock looks whether the file still has its name, and takes the one
-//! that has it if not; and whoever exchanges it holds the old one's lock meanwhile.
+//! that has it if not; and whoever exchanges it holds the old one's lock meanwhile. One whose schema
+//! another rocker has changed since is opened once more too, which knows whether they go together.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -11,12 +12,14 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use crate::DbError;
+use crate::connection::version;
 
 /// The file that a connection was opened on.
 #[derive(Debug)]
 pub(crate) struct NamedFile {
     path: PathBuf,
     identity: (u64, u64),
+    version: i64,
 }
 
 impl NamedFile {
@@ -33,7 +36,16 @@ impl NamedFile {
                 && before == self::identity(path)
             {
                 let path = path.to_owned();
-                return Ok((db, Self { path, identity }));
+                let version = version(&db).map_err(|source| DbError::Open {
+                    path: path.clone(),
+                    source,
+                })?;
+                let file = Self {
+                    path,
+                    identity,
+                    version,
+                };
+                return Ok((db, file));
             }
         }
     }
@@ -42,14 +54,16 @@ impl NamedFile {
         &self.path
     }
 
-    /// Takes the write lock; `false`, and no lock, if another file has the name by now.
+    /// Takes the write lock; `false`, and no lock, if another file has the name by now, or the file
+    /// another schema.
     pub(crate) fn lock(&self, db: &Connection) -> rusqlite::Result<bool> {
         db.execute_batch("BEGIN IMMEDIATE")?;
-        let has_name = identity(&self.path) == Some(self.identity);
-        if !has_name {
+        let is_same = identity(&self.path) == Some(self.identity)
+            && version(db).is_ok_and(|version| version == self.version);
+        if !is_same {
             db.execute_batch("ROLLBACK")?;
         }
-        Ok(has_name)
+        Ok(is_same)
     }
 }
 
@@ -143,6 +157,27 @@ mod tests {
 
         let wish = LiveDb::open(&path).unwrap().sweep_wanted().unwrap();
         assert!(wish.is_some());
+    }
+
+    #[test]
+    fn a_schema_that_is_changed_while_the_file_is_open_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("live.db");
+        let mut open = LiveDb::open(&path).unwrap();
+        let other = Connection::open(&path).unwrap();
+        other.pragma_update(None, "user_version", 99).unwrap();
+        let refused = open.begin().err();
+        assert!(
+            matches!(refused, Some(DbError::TooNew { found: 99, .. })),
+            "{refused:?}"
+        );
+        other
+            .execute(
+                "INSERT INTO meta(key, value) VALUES('compatible_since', '1')",
+                [],
+            )
+            .unwrap();
+        open.begin().unwrap().commit().unwrap();
     }
 
     #[test]

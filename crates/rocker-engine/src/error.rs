@@ -69,6 +69,8 @@ pub enum EngineError {
         /// What is wrong with it.
         source: LayerFault,
     },
+    #[error("the database has lost which layers image {image} has")]
+    LayersForgotten { image: String },
     #[error("no such image: {0}")]
     NoSuchImage(String),
     #[error("image id {query:?} is ambiguous: it fits {}", candidates.join(", "))]

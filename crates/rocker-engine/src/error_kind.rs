@@ -50,6 +50,7 @@ impl Diagnose for EngineError {
             E::UnsafeDirectory { path, .. } => Some(format!(
                 "see who made {path:?}; rocker wants a directory that only root can enter"
             )),
+            E::LayersForgotten { .. } => Some("run `rocker system check --repair`".into()),
             E::LayerLost { .. } => Some("pull the image again: rocker pull NAME".into()),
             E::ImageInUse { users, .. } => {
                 Some(format!("remove it first: rocker rm -f {}", users.join(" ")))

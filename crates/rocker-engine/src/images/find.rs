@@ -103,6 +103,11 @@ impl Engine {
 
     pub(crate) fn local_image(&mut self, query: &str) -> Result<LocalImage, EngineError> {
         let row = self.image_row(query)?;
+        let config = config(&row)?;
+        if config.rootfs.diff_ids != row.layers {
+            let image = row.id.short().to_owned();
+            return Err(EngineError::LayersForgotten { image });
+        }
         // not every layer of a chain is to be mounted: one may come twice, and one may delete
         // all that is below it
         self.confirm_layers(&row.layers)?;
@@ -118,7 +123,7 @@ impl Engine {
             }
         }
         Ok(LocalImage {
-            config: config(&row)?,
+            config,
             id: row.id,
             layers,
         })
@@ -249,6 +254,33 @@ mod tests {
         assert_eq!(found(&mut engine, &id), id);
         let missing = engine.image_here("app:2", None).unwrap();
         assert_eq!(missing, None);
+    }
+
+    #[test]
+    fn an_image_whose_layers_the_database_has_lost_is_not_run_without_them() {
+        let (_dir, mut engine) = installation();
+        let id = testing::image(&mut engine, "a:1");
+        engine.local_image("a:1").unwrap();
+        let config = format!(
+            r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":["{id}"]}}}}"#
+        );
+        let new = rocker_db::NewImage {
+            id: &id,
+            config: &config,
+            manifest_digest: None,
+            layers: &[],
+            reference: None,
+            repo_digest: None,
+            pulled_ns: 1,
+        };
+        engine.record_image(&new).unwrap();
+
+        let refused = engine.local_image("a:1").map(|image| image.layers);
+
+        assert!(
+            matches!(refused, Err(EngineError::LayersForgotten { .. })),
+            "{refused:?}"
+        );
     }
 
     #[test]

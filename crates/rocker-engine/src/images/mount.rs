@@ -205,10 +205,29 @@ pub(crate) fn place_of(
     tx: &LiveTransaction<'_>,
     image: &Digest,
 ) -> Result<Option<PathBuf>, EngineError> {
+    place_in(layout, tx, image, |_, _| true)
+}
+
+/// The same, of other mount namespaces than this one.
+pub(super) fn place_elsewhere(
+    layout: &Layout,
+    tx: &LiveTransaction<'_>,
+    image: &Digest,
+) -> Result<Option<PathBuf>, EngineError> {
+    place_in(layout, tx, image, |namespace, own| namespace != own)
+}
+
+fn place_in(
+    layout: &Layout,
+    tx: &LiveTransaction<'_>,
+    image: &Digest,
+    counts: fn(u64, u64) -> bool,
+) -> Result<Option<PathBuf>, EngineError> {
     let own = own_namespace()?;
     for row in tx.image_mounts()? {
         let path = layout.image_mount(row.namespace, &row.image);
-        if row.image == *image && is_live(&row, &path, own)? {
+        let is_meant = row.image == *image && counts(row.namespace, own);
+        if is_meant && is_live(&row, &path, own)? {
             return Ok(Some(path));
         }
     }

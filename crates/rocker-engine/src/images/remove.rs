@@ -105,12 +105,17 @@ impl Engine {
             });
         }
         if !stays {
-            if force.mounts {
-                mount::unmount_all(&layout, &tx, &now.id)?;
-            }
-            if let Some(path) = mount::place_of(&layout, &tx, &now.id)? {
+            let stands = match force.mounts {
+                true => mount::place_elsewhere(&layout, &tx, &now.id)?,
+                false => mount::place_of(&layout, &tx, &now.id)?,
+            };
+            if let Some(path) = stands {
                 let image = query.to_owned();
                 return Err(EngineError::ImageMounted { image, path });
+            }
+            if force.mounts {
+                // only now: a mount that is gone does not come back with the transaction
+                mount::unmount_all(&layout, &tx, &now.id)?;
             }
         }
         let gone = match named {
