@@ -56,6 +56,12 @@ impl Crew {
         }
     }
 
+    /// Tells a thread whether what it does is still wanted.
+    pub(super) fn end(&self) -> impl Fn() -> bool + Send + 'static {
+        let is_over = Arc::clone(&self.is_over);
+        move || is_over.load(Ordering::Relaxed)
+    }
+
     /// How many bytes all threads have read so far.
     pub(super) fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Relaxed)

@@ -12,12 +12,13 @@ use super::chain::Chain;
 use super::crew::Crew;
 use super::fetch::Repository;
 use super::layer::{Missing, Site};
+use super::publishing::Publishing;
 use super::pull::Pull;
 use super::resolve::Resolved;
 use super::waiting::Waiting;
 use super::{KnownLayer, LayerState, PullError, PullEvent};
 use crate::document::{Compression, Descriptor};
-use crate::store::{ChainLayer, Durability, ExpectedLayer, Leftovers, PullStaging, StoreError};
+use crate::store::{ChainLayer, ExpectedLayer, Leftovers, PullStaging};
 
 /// How often a pull shows those who wait for it that it comes on, and looks whether there are any.
 const PULSE: Duration = Duration::from_secs(1);
@@ -46,7 +47,16 @@ impl Pull<'_> {
             staging: RefCell::new(PullStaging::new()),
             permits,
         };
-        let fetched = self.fetch_missing(&site, missing, &mut chain).await;
+        let mut publishing = Publishing::new(self, crew);
+        let fetched = self
+            .fetch_missing(&site, missing, &mut chain, &mut publishing)
+            .await;
+        if fetched.is_err() {
+            crew.stop();
+        }
+        // what goes into the store must not be taken from under it
+        let published = publishing.end().await;
+        let fetched = fetched.and(published);
         let came = site.staging.into_inner().leftovers();
         match fetched {
             Ok(()) => Ok((chain.into_layers(), came)),
@@ -66,6 +76,7 @@ impl Pull<'_> {
         site: &Site<'_>,
         missing: Vec<Missing>,
         chain: &mut Chain<'_>,
+        publishing: &mut Publishing<'_>,
     ) -> Result<(), PullError> {
         let mut waiting = Waiting::new(self, site, missing);
         loop {
@@ -73,27 +84,30 @@ impl Pull<'_> {
                 .claim(chain.ids)
                 .map_err(|error| self.store_error(error))?;
             let is_idle = ours.is_empty();
-            self.fetch_ours(site, &ours, chain, waiting.positions())
+            let theirs = waiting.positions();
+            self.fetch_ours(site, (&ours, theirs), chain, publishing)
                 .await?;
+            publishing.end().await?;
             if waiting.is_over() {
                 return Ok(());
             }
             if !is_idle || waiting.has_moved() {
                 // whoever waits for us must not wait until we have what we wait for
-                self.publish(chain, waiting.positions())?;
+                publishing.begin(chain, waiting.positions())?;
+                publishing.end().await?;
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// Gets the layers that are ours to get, while others get those at `theirs`. Whoever waits for
+    /// Gets the first of these layers while others get those at the second. Whoever waits for
     /// one of ours is told that we come on, and has it as soon as it is there.
     async fn fetch_ours(
         &self,
         site: &Site<'_>,
-        ours: &[Missing],
+        (ours, theirs): (&[Missing], &[usize]),
         chain: &mut Chain<'_>,
-        theirs: &[usize],
+        publishing: &mut Publishing<'_>,
     ) -> Result<(), PullError> {
         let fetches = ours.iter().map(|layer| self.layer(site, layer));
         let mut fetches: FuturesUnordered<_> = fetches.collect();
@@ -109,6 +123,7 @@ impl Pull<'_> {
                     chain.staged[position] = Some(layer);
                     missing.retain(|missing| *missing != position);
                 }
+                published = publishing.end(), if publishing.is_under_way() => published?,
                 _ = pulse.tick() => {
                     let now = site.crew.bytes_read();
                     if now != std::mem::replace(&mut read, now) {
@@ -117,30 +132,10 @@ impl Pull<'_> {
                 }
             }
             // the last ones are committed with the image
-            if !missing.is_empty() && site.staging.borrow().is_watched(self.store) {
-                self.publish(chain, &missing)?;
+            let may_publish = !missing.is_empty() && !publishing.is_under_way();
+            if may_publish && site.staging.borrow().is_watched(self.store) {
+                publishing.begin(chain, &missing)?;
             }
-        }
-    }
-
-    /// Puts what is finished into the store as far as it can be there without the layers at
-    /// `missing`. It belongs to no image yet.
-    fn publish(&self, chain: &mut Chain<'_>, missing: &[usize]) -> Result<(), PullError> {
-        let ready = chain.take_ready(missing);
-        if !ready
-            .iter()
-            .any(|layer| matches!(layer, ChainLayer::Staged(_)))
-        {
-            return Ok(());
-        }
-        let cancelled = self.request.cancelled;
-        let published = self
-            .store
-            .commit_unless(ready, Durability::Eventual, cancelled);
-        match published {
-            Ok(_) => Ok(()),
-            Err(StoreError::Interrupted) => Err(self.interrupted()),
-            Err(error) => Err(self.store_error(error)),
         }
     }
 

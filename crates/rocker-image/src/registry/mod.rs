@@ -52,6 +52,7 @@ mod pipe;
 mod preview;
 mod progress;
 mod proxy;
+mod publishing;
 mod pull;
 mod push;
 mod ranges;

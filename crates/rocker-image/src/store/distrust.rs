@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use rocker_types::DiffId;
 use rustix::fs::RenameFlags;
@@ -35,10 +36,8 @@ impl Store {
     /// what it brings in their place by way of `replace`, at once and whole.
     #[must_use]
     pub fn distrusting(mut self, layers: BTreeSet<DiffId>, replace: Box<Replace>) -> Self {
-        self.distrust = Distrust {
-            layers,
-            replace: Some(replace),
-        };
+        let replace = Some(replace);
+        self.distrust = Arc::new(Distrust { layers, replace });
         self
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rocker_types::{DiffId, Digest, Layout};
 use rustix::fs::{
@@ -40,7 +41,7 @@ pub struct Store {
     layers: OwnedFd,
     blobs: OwnedFd,
     tmp: OwnedFd,
-    pub(super) distrust: Distrust,
+    pub(super) distrust: Arc<Distrust>,
 }
 
 impl fmt::Debug for Store {
@@ -70,7 +71,19 @@ impl Store {
             layers,
             blobs,
             tmp,
-            distrust: Distrust::default(),
+            distrust: Arc::default(),
+        })
+    }
+
+    /// The same store for another thread.
+    pub(crate) fn try_clone(&self) -> Result<Self, StoreError> {
+        let failed = |path| StoreError::access("keep open", path);
+        Ok(Self {
+            layout: self.layout.clone(),
+            layers: (self.layers.try_clone()).map_err(failed(self.layout.layers()))?,
+            blobs: (self.blobs.try_clone()).map_err(failed(self.layout.blobs()))?,
+            tmp: self.tmp.try_clone().map_err(failed(self.layout.tmp()))?,
+            distrust: Arc::clone(&self.distrust),
         })
     }
 

@@ -13,6 +13,7 @@ mod faults;
 mod ground;
 mod hostile;
 mod interrupt;
+mod publishing;
 mod pulling;
 mod pushing;
 mod ranges;
