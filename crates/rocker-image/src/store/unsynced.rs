@@ -12,10 +12,11 @@
 use std::time::{Duration, SystemTime};
 
 use rocker_types::DiffId;
-use rustix::fs::{AtFlags, readlinkat, statat, symlinkat, syncfs, unlinkat};
+use rustix::fs::{AtFlags, readlinkat, renameat, statat, symlinkat, syncfs, unlinkat};
 use rustix::io::Errno;
 
 use super::record::Record;
+use super::staging::Staging;
 use super::{LayerFault, Store, StoreError, UnpackLimits};
 
 /// How the name of a mark ends.
@@ -114,23 +115,32 @@ impl Store {
     /// The kernel has lost what it should have written, of whichever layer: all that are marked
     /// stay so until a later boot reads them. The lock is held.
     fn distrust_marked(&self) {
-        let failed = |name: &String| -> Result<(), StoreError> {
-            if self.mark(name)?.is_some_and(|mark| mark.is_of_this_boot) {
-                let target = boot_id()? + FAILED;
-                self.unlink_mark(name)?;
-                symlinkat(target, self.layers_fd(), name).map_err(|errno| {
-                    StoreError::access("mark", self.layout().layers().join(name))(errno.into())
-                })?;
-            }
-            Ok(())
-        };
+        let staging = self.stage();
         let names = self.names_in_layers().unwrap_or_default();
         for name in names.iter().filter(|name| name.ends_with(UNSYNCED)) {
-            if let Err(error) = failed(name) {
-                // the disk that failed may take no more names
-                tracing::debug!(name, %error, "cannot note that a layer was not written");
+            let marked = staging.as_ref().map_err(ToString::to_string);
+            let marked = marked.and_then(|staging| {
+                let marked = self.distrust_mark(name, staging);
+                marked.map_err(|error| error.to_string())
+            });
+            if let Err(error) = marked {
+                // the disk that failed may take no more names; then the mark stays as it is
+                tracing::debug!(name, error, "cannot note that a layer was not written");
             }
         }
+    }
+
+    /// Puts another mark in the place of one of this boot: at no moment is there none.
+    fn distrust_mark(&self, name: &str, staging: &Staging) -> Result<(), StoreError> {
+        if self.mark(name)?.is_none_or(|mark| !mark.is_of_this_boot) {
+            return Ok(());
+        }
+        let target = boot_id()? + FAILED;
+        let replaced = symlinkat(target, staging.fd(), name)
+            .and_then(|()| renameat(staging.fd(), name, self.layers_fd(), name));
+        replaced.map_err(|errno| {
+            StoreError::access("mark", self.layout().layers().join(name))(errno.into())
+        })
     }
 
     /// Whether the layer was written in an earlier boot that may have ended before all of it was
@@ -306,4 +316,43 @@ pub(super) fn mark_name(layer: &DiffId) -> String {
 pub(super) fn boot_id() -> Result<String, StoreError> {
     let text = fs_err::read_to_string(BOOT_ID).map_err(StoreError::access("read", BOOT_ID))?;
     Ok(text.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use rocker_types::Layout;
+
+    use super::*;
+
+    #[test]
+    fn a_layer_that_was_not_written_is_marked_at_every_moment() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(&Layout::new(root.path(), root.path())).unwrap();
+        let layer = DiffId(rocker_types::Digest::from_sha256([7; 32]));
+        store.mark_unsynced(&layer).unwrap();
+        let name = mark_name(&layer);
+        let is_over = AtomicBool::new(false);
+
+        std::thread::scope(|scope| {
+            let look = scope.spawn(|| {
+                let mut looks = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    let mark = statat(store.layers_fd(), &name, AtFlags::SYMLINK_NOFOLLOW);
+                    assert!(mark.is_ok(), "after {looks} looks");
+                    looks += 1;
+                }
+            });
+            for _ in 0..2000 {
+                store.distrust_marked();
+            }
+            is_over.store(true, Ordering::Relaxed);
+            look.join().unwrap();
+        });
+
+        assert!(store.mark(&name).unwrap().unwrap().has_failed);
+        let staged = fs_err::read_dir(root.path().join("tmp")).unwrap();
+        assert_eq!(staged.count(), 0);
+    }
 }
