@@ -1,6 +1,6 @@
 //! Finding out that a layer is not what it was, and putting it right.
 
-use rocker_image::store::{ChainLayer, Depth, LayerFault, Store, StoreError};
+use rocker_image::store::{ChainLayer, Depth, LayerFault, Store, StoreError, UnpackLimits};
 
 use super::archive::{Member, archive};
 use super::listing::listing;
@@ -103,6 +103,33 @@ fn every_change_is_found_and_named() {
         let sampled = host.faults(&id, Depth::Sample);
         assert_eq!(!sampled.is_empty(), in_sample, "{change}: {sampled:?}");
         host.assert_untouched(change);
+    }
+}
+
+#[test]
+fn a_layer_with_more_names_than_there_is_memory_for_is_looked_at_exactly() {
+    let host = Host::new();
+    let names = (0..200).map(|n| format!("d/{n:0200}"));
+    let mut members: Vec<_> = names.map(|name| Member::file(&name, "1")).collect();
+    members.push(Member::file("d/su", "1").xattr("user.a", "1"));
+    members.insert(0, Member::directory("d"));
+    let tar = archive(&members);
+    let layer = host.committed(&tar);
+
+    // no sample shows it
+    shell(&layer, "xattr d/su user.a 2");
+
+    let usual = UnpackLimits::default().index_bytes;
+    for (index_bytes, is_found) in [(usual, false), (32 << 10, true)] {
+        let limits = UnpackLimits {
+            index_bytes,
+            ..UnpackLimits::default()
+        };
+        let faults = host
+            .store
+            .inspect_layer(&diff_id(&tar), Depth::Sample, &limits);
+        let faults = faults.unwrap();
+        assert_eq!(!faults.is_empty(), is_found, "{index_bytes}: {faults:?}");
     }
 }
 

@@ -1,9 +1,13 @@
 //! Two trees, name by name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::fs::{FileType, Mode, OFlags, Stat, fgetxattr, flistxattr, fstat, openat, readlinkat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, Stat, fgetxattr, flistxattr, fstat, openat, readlinkat,
+    statat,
+};
 use rustix::io::{Errno, pread};
 
 use super::LayerFault;
@@ -12,7 +16,6 @@ use crate::store::merged::open_directory;
 use crate::store::record::decode;
 use crate::store::text::printable;
 use crate::store::unpack::{is_kept_xattr, join, split};
-use crate::store::view::entries;
 
 /// So many findings are enough to know what happened.
 const FAULTS_MAX: usize = 8;
@@ -49,7 +52,8 @@ impl<'a> Comparison<'a> {
     /// it is the reason.
     pub(super) fn into_faults(mut self) -> Vec<LayerFault> {
         let is_time = |fault: &LayerFault| matches!(fault, LayerFault::Changed { what, .. } if *what == OTHER_TIME);
-        self.faults.sort_by_key(is_time);
+        let order = |fault: &LayerFault| (is_time(fault), fault.to_string());
+        self.faults.sort_by_cached_key(order);
         self.faults
     }
 
@@ -79,11 +83,14 @@ impl<'a> Comparison<'a> {
         if xattrs(&expected)? != xattrs(&actual)? && !self.left_out.contains(path) {
             self.note(path, "has other extended attributes");
         }
-        let names: BTreeMap<_, _> = entries(&expected)?.into_iter().collect();
-        let mut found: BTreeMap<_, _> = entries(&actual)?.into_iter().collect();
-        for (name, should_be) in names {
-            let path = join(path, &name);
-            let Some(is) = found.remove(&name) else {
+        // one name at a time: a directory may have millions
+        for name in names(&expected)? {
+            let name = name?;
+            let path = join(path, name.to_bytes());
+            let Some(should_be) = look(&expected, &name)? else {
+                continue;
+            };
+            let Some(is) = look(&actual, &name)? else {
                 if !self.left_out.contains(&path) {
                     self.note(&path, "is missing");
                 }
@@ -92,7 +99,7 @@ impl<'a> Comparison<'a> {
             let pair = [(&expected, &should_be), (&actual, &is)];
             let what = match self.left_out.contains(&path) {
                 true => None,
-                false => difference(&name, pair)?,
+                false => difference(name.to_bytes(), pair)?,
             };
             let is_directory = |stat: &Stat| kind(stat) == FileType::Directory;
             if let Some(what) = what {
@@ -102,9 +109,10 @@ impl<'a> Comparison<'a> {
                 directories.push(path);
             }
         }
-        for name in found.into_keys() {
-            let path = join(path, &name);
-            if !self.left_out.contains(&path) {
+        for name in names(&actual)? {
+            let name = name?;
+            let path = join(path, name.to_bytes());
+            if look(&expected, &name)?.is_none() && !self.left_out.contains(&path) {
                 self.note(&path, "does not belong to it");
             }
         }
@@ -135,6 +143,23 @@ impl<'a> Comparison<'a> {
             let path = printable(path);
             self.faults.push(LayerFault::Changed { path, what });
         }
+    }
+}
+
+fn names(
+    directory: &OwnedFd,
+) -> Result<impl Iterator<Item = Result<CString, Errno>> + use<>, Errno> {
+    let entries = Dir::read_from(directory)?;
+    let names = entries.map(|entry| Ok(entry?.file_name().to_owned()));
+    Ok(names.filter(|name| !matches!(name, Ok(name) if name == c"." || name == c"..")))
+}
+
+/// What has this name in `directory`, if anything has.
+fn look(directory: &OwnedFd, name: &CStr) -> Result<Option<Stat>, Errno> {
+    match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
     }
 }
 

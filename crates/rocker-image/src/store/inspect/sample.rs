@@ -65,17 +65,20 @@ impl Store {
                 .is_some_and(|(expected, root)| are_there(root.as_fd(), &expected))
     }
 
-    /// By path; `None` for an archive in which it takes an unpacker to know.
+    /// By path; `None` for an archive in which it takes an unpacker to know, or with more names than
+    /// there is memory for.
     fn expected(
         &self,
         layer: &DiffId,
         limits: &UnpackLimits,
         look: Look,
     ) -> Option<BTreeMap<Vec<u8>, Expected>> {
+        let mut memory = limits.index_bytes;
         let mut expected = BTreeMap::from([(Vec::new(), Expected::of_no_root(look))]);
         let mut opaque = Vec::new();
         let mut archive = ArchiveReader::new(self.skeleton(layer).ok()?, limits);
         while let Some(entry) = archive.next().ok()? {
+            memory = memory.checked_sub(memory_of(&entry, look))?;
             let path = EntryPath::parse(&entry.path, limits).ok()?;
             let Some((above, leaf)) = path.split() else {
                 expected.insert(Vec::new(), Expected::of(entry, look));
@@ -101,6 +104,30 @@ impl Store {
         }
         Some(expected)
     }
+}
+
+/// How many bytes it takes to remember an entry.
+fn memory_of(entry: &Entry, look: Look) -> usize {
+    let rest = || {
+        let xattrs = entry.xattrs.iter();
+        let xattrs = xattrs.map(|(name, value)| size_of::<Xattr>() + name.len() + value.len());
+        let target = match &entry.kind {
+            EntryKind::Symlink { target } => target.len(),
+            EntryKind::File { .. }
+            | EntryKind::SparseFile { .. }
+            | EntryKind::Directory
+            | EntryKind::HardLink { .. }
+            | EntryKind::CharDevice { .. }
+            | EntryKind::BlockDevice { .. }
+            | EntryKind::Fifo => 0,
+        };
+        size_of::<Rest>() + target + xattrs.sum::<usize>()
+    };
+    let rest = match look {
+        Look::Stat => 0,
+        Look::Everything => rest(),
+    };
+    size_of::<(Vec<u8>, Expected)>() + entry.path.len() + rest
 }
 
 impl Expected {

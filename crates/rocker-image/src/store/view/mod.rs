@@ -23,7 +23,6 @@ use super::{Store, StoreError};
 
 pub use diff::{Change, ChangeKind};
 pub use export::ExportError;
-pub(super) use walk::entries;
 
 /// The layers of an image and what a container has written on top of them.
 #[derive(Debug)]

@@ -105,7 +105,7 @@ pub(super) fn list(roots: &[&OwnedFd], path: &[u8], parts: &[usize]) -> Result<N
 }
 
 /// The entries of one directory as they are on disk.
-pub(in crate::store) fn entries(directory: &OwnedFd) -> Result<Vec<(Vec<u8>, Stat)>, Errno> {
+pub(super) fn entries(directory: &OwnedFd) -> Result<Vec<(Vec<u8>, Stat)>, Errno> {
     let mut found = Vec::new();
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
