@@ -24,7 +24,7 @@ use super::recipe::{ATTIC, Attic, RECIPE, RecipeWriter};
 use super::record::VerifiedBlob;
 use super::remove::remove_tree;
 use super::staged::StagedLayer;
-use super::unfinished::{forget_done, is_of_use};
+use super::unfinished::{forget_done, is_of_use, renounce};
 use super::unpack::Unpacked;
 use super::usage::usage_at;
 use super::windows::Windows;
@@ -223,10 +223,8 @@ impl Staging {
 
     /// Removes everything now and says if that fails.
     pub(super) fn remove(self) -> Result<(), StoreError> {
-        let StagingDirectory {
-            tmp, name, path, ..
-        } = &*self.0;
-        remove_tree(tmp.as_fd(), name.as_bytes()).map_err(StoreError::access("remove", path))
+        let removed = self.0.remove();
+        removed.map_err(StoreError::access("remove", self.path()))
     }
 }
 
@@ -251,6 +249,11 @@ impl StagingDirectory {
         let mut entries = entries.filter_map(Result::ok);
         entries.any(|entry| is_of_use(entry.file_name().to_bytes()))
     }
+
+    fn remove(&self) -> io::Result<()> {
+        renounce(self.directory.as_fd())?;
+        remove_tree(self.tmp.as_fd(), self.name.as_bytes())
+    }
 }
 
 impl Drop for StagingDirectory {
@@ -259,7 +262,7 @@ impl Drop for StagingDirectory {
             return;
         }
         // What cannot be removed now is removed by the next sweep.
-        remove_tree(self.tmp.as_fd(), self.name.as_bytes()).unwrap_or_default();
+        self.remove().unwrap_or_default();
     }
 }
 

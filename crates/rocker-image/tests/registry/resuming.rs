@@ -263,6 +263,33 @@ fn leftovers_wait_for_a_week_or_for_a_prune() {
 }
 
 #[test]
+fn what_is_about_to_be_deleted_is_not_waited_for() {
+    let ground = Ground::new();
+    let image = image(Compression::Gzip);
+    let reference = ground.registry.push("app:1", &image);
+    // of a pull that was killed before the first byte of a blob came
+    let place = ground.directory.path().join("root/tmp/0123456789abcdef");
+    fs_err::create_dir_all(place.join("layer-0/etc")).unwrap();
+    for layer in &image.layers {
+        let claim = format!("want-{}", layer.digest.replace(':', "-"));
+        fs_err::write(place.join(claim), "").unwrap();
+    }
+    fs_err::write(place.join("waits"), "").unwrap();
+
+    let swept = ground.store.sweep().unwrap();
+
+    assert_eq!(swept.trash.len(), 1);
+    let recorder = Recorder::default();
+    let pulled = pull(&ground.store, &request(&reference), &recorder).unwrap();
+    for layer in &image.layers {
+        let states = recorder.of(&layer.digest);
+        assert!(!states.contains(&"elsewhere".to_owned()), "{states:?}");
+    }
+    drop((pulled, swept));
+    assert_eq!(places(&ground).len(), 0);
+}
+
+#[test]
 fn a_server_that_knows_no_ranges_sends_all_of_it_again() {
     let ground = Ground::new();
     let image = image(Compression::Gzip);

@@ -22,10 +22,10 @@ use crate::store::staging::{OPEN_DIRECTORY, Staging};
 use crate::store::{ExpectedLayer, Store, StoreError, UnpackLimits};
 
 /// How the name of a claim begins.
-const WANT: &str = "want-";
+pub(super) const WANT: &str = "want-";
 
 /// The file of a pull that waits for what others get.
-const WAITS: &str = "waits";
+pub(super) const WAITS: &str = "waits";
 
 /// Who gets a layer that a pull needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,6 +24,7 @@ mod done;
 mod orphans;
 mod partial;
 mod pull_staging;
+mod renounce;
 
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ pub use orphans::{Swept, UnfinishedPull};
 pub(crate) use partial::PartialBlob;
 pub use pull_staging::Leftovers;
 pub(crate) use pull_staging::PullStaging;
+pub(super) use renounce::renounce;
 
 /// How long what a pull left waits for the next one.
 const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::KEPT_FOR;
 use super::contents::Contents;
+use super::renounce::renounce;
 use crate::store::remove::remove_tree;
 use crate::store::staging::{OPEN_DIRECTORY, Staging, is_at};
 use crate::store::{Store, StoreError, Trash};
@@ -251,12 +252,15 @@ impl Orphan {
     }
 
     fn remove(self) -> Result<(), StoreError> {
-        remove_tree(self.tmp.as_fd(), self.name.to_bytes())
-            .map_err(StoreError::access("remove", self.path()))
+        let removed = renounce(self.directory.as_fd())
+            .and_then(|()| remove_tree(self.tmp.as_fd(), self.name.to_bytes()));
+        removed.map_err(StoreError::access("remove", self.path()))
     }
 
-    /// All of it is to be deleted, by us and later.
+    /// All of it is to be deleted, by us and later. Until then it is locked, so whatever it claims
+    /// would be waited for, also by ourselves.
     fn into_trash(self) -> Result<Trash, StoreError> {
+        renounce(self.directory.as_fd()).map_err(StoreError::access("remove", self.path()))?;
         let name = self.name.to_string_lossy().into_owned();
         let staging = Staging::of_orphan(self.tmp, &self.tmp_path, name, self.directory, 0)?;
         Ok(Trash::of(staging))
