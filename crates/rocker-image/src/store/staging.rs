@@ -82,8 +82,8 @@ impl Staging {
                 Err(Errno::EXIST) => continue,
                 result => result.map_err(failed("create directory"))?,
             }
-            // A sweeper may be faster than our lock; then the directory is its prey, and the
-            // next one has another name.
+            // Whoever looks around may be faster than our lock; then the directory is his to
+            // remove, and the next one has another name.
             let directory = match lock_new(tmp, &name) {
                 Ok(Some(directory)) => directory,
                 Ok(None) => continue,
@@ -228,7 +228,7 @@ impl Staging {
     }
 }
 
-/// Locks the directory that we made a moment ago; `None` if a sweeper was faster.
+/// Locks the directory that we made a moment ago; `None` if somebody else was faster.
 fn lock_new(tmp: BorrowedFd<'_>, name: &str) -> Result<Option<OwnedFd>, Errno> {
     let directory = match openat(tmp, name, OPEN_DIRECTORY, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(None),

@@ -37,6 +37,23 @@ fn start_child(host: &Host) -> Child {
 }
 
 #[test]
+fn who_looks_around_leaves_no_empty_place_and_removes_nothing_else() {
+    let host = Host::new();
+    // of somebody who was about to lock it and found it locked by us
+    fs_err::create_dir(host.path("root/tmp/empty")).unwrap();
+    fs_err::write(host.path("root/tmp/stray"), "1").unwrap();
+
+    assert!(!host.store.is_at_work().unwrap());
+    assert_eq!(host.store.unfinished_bytes().unwrap(), 0);
+
+    assert_eq!(names(&host.path("root/tmp")), ["d .", "f stray"]);
+    // as a pull does while it looks for what it can take over
+    let tmp = fs_err::File::open(host.path("root/tmp")).unwrap();
+    rustix::fs::flock(&tmp, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    assert!(host.store.is_at_work().unwrap());
+}
+
+#[test]
 fn a_killed_unpacker_leaves_a_place_that_is_swept_and_a_living_one_keeps_its_own() {
     let host = Host::new();
     let tar = archive(

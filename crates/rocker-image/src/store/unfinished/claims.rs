@@ -169,6 +169,7 @@ impl PullStaging {
             match place {
                 Place::Orphan(orphan) => self.take_over(orphan, wants)?,
                 Place::Owned(directory) => foreign.extend(claims_in(store, &directory, wants)),
+                Place::Stray(_) => {}
             }
             Ok(())
         })?;
@@ -247,14 +248,29 @@ fn claims_in(store: &Store, directory: &OwnedFd, wants: Wants<'_>) -> Vec<Foreig
 }
 
 /// Keeps other pulls from claiming anything, until the descriptor is dropped.
-fn lock_tmp(store: &Store) -> Result<OwnedFd, StoreError> {
-    let failed = |errno: Errno| StoreError::access("lock", store.layout().tmp())(errno.into());
+pub(super) fn lock_tmp(store: &Store) -> Result<OwnedFd, StoreError> {
+    let locked = lock_of_tmp(store, FlockOperation::LockExclusive);
+    locked.map_err(|errno| StoreError::access("lock", store.layout().tmp())(errno.into()))
+}
+
+/// The same; `None` if somebody is claiming something at this moment.
+pub(super) fn try_lock_tmp(store: &Store) -> Result<Option<OwnedFd>, StoreError> {
+    match lock_of_tmp(store, FlockOperation::NonBlockingLockExclusive) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(errno) => Err(StoreError::access("lock", store.layout().tmp())(
+            errno.into(),
+        )),
+    }
+}
+
+fn lock_of_tmp(store: &Store, operation: FlockOperation) -> Result<OwnedFd, Errno> {
     // locks belong to an open file, so every holder needs one of its own
-    let lock = openat(store.tmp_fd(), ".", OPEN_DIRECTORY, Mode::empty()).map_err(failed)?;
+    let lock = openat(store.tmp_fd(), ".", OPEN_DIRECTORY, Mode::empty())?;
     loop {
-        match flock(&lock, FlockOperation::LockExclusive) {
+        match flock(&lock, operation) {
             Err(Errno::INTR) => {}
-            result => return result.map(|()| lock).map_err(failed),
+            result => return result.map(|()| lock),
         }
     }
 }

@@ -11,6 +11,7 @@ use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, flock, fstat, openat, unlin
 use rustix::io::Errno;
 
 use super::KEPT_FOR;
+use super::claims::{lock_tmp, try_lock_tmp};
 use super::contents::Contents;
 use super::renounce::renounce;
 use crate::store::remove::remove_tree;
@@ -78,6 +79,10 @@ impl Store {
     ///
     /// [`StoreError::Access`] if `tmp/` cannot be read.
     pub fn is_at_work(&self) -> Result<bool, StoreError> {
+        // a pull that looked for leftovers now would take us for their owner
+        let Some(_lock) = try_lock_tmp(self)? else {
+            return Ok(true);
+        };
         let mut is_at_work = false;
         each_place(self, &[], |place| {
             is_at_work |= matches!(place, Place::Owned(_));
@@ -111,6 +116,7 @@ impl Store {
     ///
     /// [`StoreError::Access`] if `tmp/` cannot be read.
     pub fn unfinished_bytes(&self) -> Result<u64, StoreError> {
+        let _lock = lock_tmp(self)?;
         let mut bytes: u64 = 0;
         each_orphan(self, |orphan| {
             bytes = bytes.saturating_add(orphan.contents.bytes());
@@ -154,6 +160,8 @@ pub(in crate::store) fn sweep(store: &Store) -> Result<Swept, StoreError> {
             }
             Place::Orphan(orphan) => orphan.trim()?,
             Place::Owned(_) => swept.others_at_work = true,
+            Place::Stray(name) => unlinkat(store.tmp_fd(), &name, AtFlags::empty())
+                .map_err(|errno| StoreError::access("remove", path_of(store, &name))(errno.into()))?,
         }
         Ok(())
     })?;
@@ -167,10 +175,12 @@ pub(super) enum Place {
     Orphan(Orphan),
     /// Somebody is at work there.
     Owned(OwnedFd),
+    /// No directory, so nothing that we made, and nobody holds a lock on it.
+    Stray(CString),
 }
 
-/// Shows `visit` every directory in `tmp/` but those with these names, one after the other. What is
-/// no directory is removed.
+/// Shows `visit` everything in `tmp/` but what has one of these names, one after the other. An empty
+/// directory is removed: whoever was about to lock it finds it locked and makes another one.
 pub(super) fn each_place(
     store: &Store,
     but: &[String],
@@ -194,7 +204,7 @@ fn each_orphan(
 ) -> Result<(), StoreError> {
     each_place(store, &[], |place| match place {
         Place::Orphan(orphan) => visit(orphan),
-        Place::Owned(_) => Ok(()),
+        Place::Owned(_) | Place::Stray(_) => Ok(()),
     })
 }
 
@@ -211,21 +221,20 @@ fn names(store: &Store) -> Result<Vec<CString>, StoreError> {
     Ok(names)
 }
 
+fn path_of(store: &Store, name: &CStr) -> PathBuf {
+    store.layout().tmp().join(name.to_string_lossy().as_ref())
+}
+
 fn lock(store: &Store, name: CString) -> Result<Option<Place>, StoreError> {
     let tmp = store.tmp_fd();
-    let path = store.layout().tmp().join(name.to_string_lossy().as_ref());
     let failed = |attempt| {
-        let path = path.clone();
+        let path = path_of(store, &name);
         move |errno: Errno| StoreError::access(attempt, path)(errno.into())
     };
     let directory = match openat(tmp, &name, OPEN_DIRECTORY, Mode::empty()) {
         Ok(directory) => directory,
         Err(Errno::NOENT) => return Ok(None),
-        // We only make directories; whatever this is, nobody holds a lock on it.
-        Err(Errno::NOTDIR | Errno::LOOP) => {
-            unlinkat(tmp, &name, AtFlags::empty()).map_err(failed("remove"))?;
-            return Ok(None);
-        }
+        Err(Errno::NOTDIR | Errno::LOOP) => return Ok(Some(Place::Stray(name))),
         Err(errno) => return Err(failed("open directory")(errno)),
     };
     match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
@@ -234,13 +243,17 @@ fn lock(store: &Store, name: CString) -> Result<Option<Place>, StoreError> {
         Err(Errno::WOULDBLOCK) => return Ok(Some(Place::Owned(directory))),
         Err(errno) => return Err(failed("lock")(errno)),
     }
+    if unlinkat(tmp, &name, AtFlags::REMOVEDIR).is_ok() {
+        return Ok(None);
+    }
     let contents = Contents::read(directory.as_fd(), store.layers_fd());
+    let contents = contents.map_err(failed("list"))?;
     Ok(Some(Place::Orphan(Orphan {
         tmp: tmp
             .try_clone_to_owned()
             .map_err(StoreError::access("keep open", store.layout().tmp()))?,
         tmp_path: store.layout().tmp(),
-        contents: contents.map_err(failed("list"))?,
+        contents,
         name,
         directory,
     })))
