@@ -45,6 +45,7 @@ impl Engine {
         let Swept {
             mut trash,
             others_at_work,
+            failure,
         } = self.store()?.sweep()?;
         let mut away = None;
         self.sweep_layers(&mut away)?;
@@ -54,7 +55,7 @@ impl Engine {
         self.sweep_saves()?;
         trash.extend(away);
         // what others are about to delete is wished for until they have; they may be killed
-        let wish = wish.filter(|_| !others_at_work);
+        let wish = wish.filter(|_| !others_at_work && failure.is_none());
         if !trash.is_empty() {
             // pulls need not wait until the files are deleted, nor need the user
             self.trash.push(PendingTrash::of_sweep(trash, wish));
@@ -64,7 +65,7 @@ impl Engine {
             tx.commit()?;
         }
         drop(alone);
-        Ok(())
+        failure.map_or(Ok(()), |failure| Err(failure.into()))
     }
 
     /// Does what makes layers and records them, while no sweep takes them away. What it made

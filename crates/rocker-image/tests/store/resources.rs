@@ -345,6 +345,36 @@ fn layers_of_one_image_share_what_the_disk_has_free() {
 }
 
 #[test]
+fn what_cannot_be_swept_stays_as_it_is_and_keeps_nothing_else_from_going() {
+    if !private_mounts(
+        "resources::what_cannot_be_swept_stays_as_it_is_and_keeps_nothing_else_from_going",
+    ) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let store = small_store(dir.path());
+    let places = ["a", "b", "c"].map(|name| dir.path().join("tmp").join(name));
+    for place in &places {
+        fs_err::create_dir_all(place.join("layer-0.done")).unwrap();
+        fs_err::create_dir_all(place.join("layer-0/usr")).unwrap();
+    }
+    // a note that nobody can take away
+    let note = places[1].join("layer-0.done");
+    mount("tmpfs", &note, "tmpfs", MountFlags::empty(), None).unwrap();
+
+    let swept = store.sweep().unwrap();
+
+    let failure = chain_of(&swept.failure.unwrap());
+    assert!(failure.contains("/tmp/b"), "{failure}");
+    assert_eq!(swept.trash.len(), 2);
+    drop(swept.trash);
+    let left = places
+        .each_ref()
+        .map(|place| place.join("layer-0/usr").exists());
+    assert_eq!(left, [false, true, false]);
+}
+
+#[test]
 fn what_layers_link_to_counts_and_can_be_interrupted() {
     if !private_mounts("resources::what_layers_link_to_counts_and_can_be_interrupted") {
         return;

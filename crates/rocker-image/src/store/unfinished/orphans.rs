@@ -148,23 +148,38 @@ pub struct Swept {
     pub trash: Vec<Trash>,
     /// Whether somebody else is at work in another.
     pub others_at_work: bool,
+    /// What kept us from taking over the first of those that stay.
+    pub failure: Option<StoreError>,
+}
+
+impl Swept {
+    fn take(&mut self, store: &Store, name: CString) -> Result<(), StoreError> {
+        match lock(store, name)? {
+            Some(Place::Orphan(orphan)) if orphan.contents.is_empty() || orphan.is_old() => {
+                self.trash.push(orphan.into_trash()?);
+            }
+            Some(Place::Orphan(orphan)) => orphan.trim()?,
+            Some(Place::Owned(_)) => self.others_at_work = true,
+            Some(Place::Stray(name)) => {
+                unlinkat(store.tmp_fd(), &name, AtFlags::empty()).map_err(|errno| {
+                    StoreError::access("remove", path_of(store, &name))(errno.into())
+                })?
+            }
+            None => {}
+        }
+        Ok(())
+    }
 }
 
 /// Takes over the staging directories whose owners are dead, but for what the next pull may use.
 pub(in crate::store) fn sweep(store: &Store) -> Result<Swept, StoreError> {
     let mut swept = Swept::default();
-    each_place(store, &[], |place| {
-        match place {
-            Place::Orphan(orphan) if orphan.contents.is_empty() || orphan.is_old() => {
-                swept.trash.push(orphan.into_trash()?);
-            }
-            Place::Orphan(orphan) => orphan.trim()?,
-            Place::Owned(_) => swept.others_at_work = true,
-            Place::Stray(name) => unlinkat(store.tmp_fd(), &name, AtFlags::empty())
-                .map_err(|errno| StoreError::access("remove", path_of(store, &name))(errno.into()))?,
+    for name in names(store)? {
+        if let Err(error) = swept.take(store, name) {
+            // the others take no less room because of it
+            swept.failure.get_or_insert(error);
         }
-        Ok(())
-    })?;
+    }
     Ok(swept)
 }
 
