@@ -74,6 +74,7 @@ impl Engine {
         &mut self,
         make: impl FnOnce(&mut Self) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
+        self.make_room();
         let using = using_images(&self.layout)?;
         let made = make(self);
         drop(using);
@@ -82,6 +83,14 @@ impl Engine {
             Err(error) => self.sweep_after_failure(error),
         }
         made
+    }
+
+    /// Deletes what was found of the dead before something large is written: the room that it takes
+    /// is not free. What cannot be deleted stays for a later command.
+    pub(crate) fn make_room(&mut self) {
+        if let Err(error) = self.take_out_trash() {
+            tracing::warn!(%error, "cannot tidy up now");
+        }
     }
 
     /// Who was interrupted is not kept waiting: a later command does it.

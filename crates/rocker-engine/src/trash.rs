@@ -120,9 +120,14 @@ fn empty(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use rocker_db::OwnerLock;
+    use rocker_image::registry::{Endpoint, NoProgress, RegistryOptions};
+    use rocker_types::ImageRef;
 
     use super::*;
+    use crate::PullRequest;
     use crate::sweep::IMAGES_LOCK;
     use crate::testing::installation;
 
@@ -173,5 +178,40 @@ mod tests {
         engine.take_out_trash().unwrap();
         assert!(!left.exists());
         assert!(engine.live.sweep_wanted().unwrap().is_none());
+    }
+
+    /// What a dead command left, found by the sweep of this one.
+    fn found(engine: &mut Engine) -> std::path::PathBuf {
+        let left = engine.layout.tmp().join("of-a-dead-one");
+        engine.store().unwrap();
+        fs_err::create_dir_all(left.join("layer-0/usr")).unwrap();
+        engine.want_sweep().unwrap();
+        engine.sweep().unwrap();
+        assert!(left.exists());
+        left
+    }
+
+    #[test]
+    fn what_the_dead_left_takes_no_room_when_layers_are_made() {
+        let (_dir, mut engine) = installation();
+
+        let left = found(&mut engine);
+        let was_there = engine.making_layers(|_| Ok(left.exists())).unwrap();
+        assert!(!was_there);
+
+        let left = found(&mut engine);
+        let was_there = Cell::new(None);
+        let cancelled = || {
+            was_there.set(Some(left.exists()));
+            true
+        };
+        let reference: ImageRef = "127.0.0.1:9/nobody:1".parse().unwrap();
+        let request = PullRequest {
+            places: vec![Endpoint::of(&reference, RegistryOptions::default())],
+            reference,
+            platform: None,
+        };
+        engine.pull(&request, &NoProgress, &cancelled).unwrap_err();
+        assert_eq!(was_there.get(), Some(false));
     }
 }

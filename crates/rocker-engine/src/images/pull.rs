@@ -60,6 +60,7 @@ impl Engine {
             .durable()?
             .image_by_reference(&request.reference)?
             .map(|row| row.id);
+        self.make_room();
         let using = crate::sweep::using_images(&self.layout)?;
         self.want_sweep()?;
         crash::point(CrashPoint::PullAfterIntent);
