@@ -1,22 +1,38 @@
 //! What may come out of compressed bytes.
 
-use super::staging::Staging;
+use super::staging::{LayerDirectory, Staging};
 use super::windows::Windows;
 use super::{LimitExceeded, UnpackLimits};
 
 /// How many uncompressed bytes may come.
 #[derive(Debug)]
 pub(crate) struct Budget<'a> {
-    staging: &'a Staging,
+    payer: Payer<'a>,
     pub(crate) limits: &'a UnpackLimits,
     unpacked: u64,
 }
 
+/// Who uses the room of the disk.
+#[derive(Clone, Copy, Debug)]
+enum Payer<'a> {
+    Staging(&'a Staging),
+    Layer(&'a LayerDirectory),
+}
+
 impl<'a> Budget<'a> {
-    /// Nothing is spent yet.
+    /// That of something which stays as long as `staging`. Nothing is spent yet.
     pub(crate) fn new(staging: &'a Staging, limits: &'a UnpackLimits) -> Self {
+        Self::paid_by(Payer::Staging(staging), limits)
+    }
+
+    /// That of a layer, which gives back what it spent should it come to nothing.
+    pub(super) fn of_layer(layer: &'a LayerDirectory, limits: &'a UnpackLimits) -> Self {
+        Self::paid_by(Payer::Layer(layer), limits)
+    }
+
+    fn paid_by(payer: Payer<'a>, limits: &'a UnpackLimits) -> Self {
         Self {
-            staging,
+            payer,
             limits,
             unpacked: 0,
         }
@@ -24,7 +40,10 @@ impl<'a> Budget<'a> {
 
     /// What the decoders of layers share.
     pub(super) fn windows(&self) -> &'a Windows {
-        self.staging.windows()
+        match self.payer {
+            Payer::Staging(staging) => staging.windows(),
+            Payer::Layer(layer) => layer.staging.windows(),
+        }
     }
 
     /// Takes note of `bytes` more, when `compressed` have been read.
@@ -47,6 +66,9 @@ impl<'a> Budget<'a> {
                 object,
             });
         }
-        self.staging.spend(bytes, limits.keep_free_percent)
+        match self.payer {
+            Payer::Staging(staging) => staging.room().spend(bytes, limits.keep_free_percent),
+            Payer::Layer(layer) => layer.spend(bytes, limits.keep_free_percent),
+        }
     }
 }

@@ -36,6 +36,7 @@ mod pipeline;
 mod recipe;
 mod record;
 mod remove;
+mod room;
 mod root;
 mod settle;
 mod source;

@@ -143,7 +143,7 @@ fn run<R: Read + Send>(
     limits: &UnpackLimits,
 ) -> Result<StagedLayer, UnpackError> {
     let directory = staging.new_layer()?;
-    let budget = Budget::new(staging, limits);
+    let budget = Budget::of_layer(&directory, limits);
     let (chunks_in, chunks_out) = sync_channel(CHUNKS_WAITING);
     let (used_in, used_out) = channel();
     let (compression, algorithm) = match promised {

@@ -108,7 +108,7 @@ fn copy_links(
 /// A layer of a few bytes may link to files of any size.
 fn spend(layer: &StagedLayer, found: &Found<'_>) -> Result<(), StoreError> {
     let bytes = found.stat.st_blocks.cast_unsigned().saturating_mul(512);
-    let spent = layer.staging().spend(bytes, layer.keep_free_percent);
+    let spent = layer.directory.spend(bytes, layer.keep_free_percent);
     spent.map_err(|source| StoreError::TooLarge {
         layer: layer.diff_id.clone(),
         source,

@@ -5,6 +5,7 @@
 //! can be locked is an orphan and may be deleted by anybody.
 
 use std::fmt;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,8 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use fs_err::File;
 use rocker_types::DiffId;
 use rustix::fs::{
-    AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstat, fstatvfs, mkdirat, openat, statat,
-    unlinkat,
+    AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, statat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::path::Arg;
@@ -23,6 +23,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use super::recipe::{ATTIC, Attic, RECIPE, RecipeWriter};
 use super::record::VerifiedBlob;
 use super::remove::remove_tree;
+use super::room::Room;
 use super::staged::StagedLayer;
 use super::unfinished::{forget_done, is_of_use, renounce};
 use super::unpack::Unpacked;
@@ -54,9 +55,8 @@ struct StagingDirectory {
     layers: AtomicU32,
     /// Whether what a later pull can use stays when the owner goes.
     keeps: AtomicBool,
-    /// What the file system had free at the beginning, and what was written since.
-    free_bytes: u64,
-    spent_bytes: AtomicU64,
+    /// All layers share it, since they are unpacked side by side.
+    room: Room,
     windows: Windows,
 }
 
@@ -110,7 +110,7 @@ impl Staging {
         next_layer: u32,
     ) -> Result<Self, StoreError> {
         let path = tmp_path.join(&name);
-        let stat = fstatvfs(&directory).map_err(|errno| {
+        let room = Room::of(&directory).map_err(|errno| {
             StoreError::access("ask for the free space of", &path)(errno.into())
         })?;
         Ok(Self(Arc::new(StagingDirectory {
@@ -120,8 +120,7 @@ impl Staging {
             directory,
             layers: AtomicU32::new(next_layer),
             keeps: AtomicBool::new(false),
-            free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
-            spent_bytes: AtomicU64::new(0),
+            room,
             windows: Windows::new(),
         })))
     }
@@ -135,10 +134,9 @@ impl Staging {
         self.0.keeps.load(Ordering::Relaxed)
     }
 
-    /// What the file system had free at the beginning, less what was unpacked since, in bytes.
-    pub(super) fn free_bytes(&self) -> u64 {
-        let spent = self.0.spent_bytes.load(Ordering::Relaxed);
-        self.0.free_bytes.saturating_sub(spent)
+    /// How much may still be written here.
+    pub(super) fn room(&self) -> &Room {
+        &self.0.room
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -155,23 +153,6 @@ impl Staging {
 
     pub(super) fn windows(&self) -> &Windows {
         &self.0.windows
-    }
-
-    /// Counts `bytes` that are about to be written. All layers share what the file system has
-    /// free, since they are unpacked side by side.
-    pub(super) fn spend(&self, bytes: u64, keep_free_percent: u64) -> Result<(), LimitExceeded> {
-        let free = self.0.free_bytes;
-        let allowed = free - free / 100 * keep_free_percent.min(100);
-        let before = self.0.spent_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) <= allowed {
-            return Ok(());
-        }
-        let object = format!("the content of all layers, more than {allowed} bytes,");
-        Err(LimitExceeded {
-            limit: "keep_free_percent",
-            allowed: keep_free_percent,
-            object,
-        })
     }
 
     /// An empty file of this name, to be written and read.
@@ -216,6 +197,7 @@ impl Staging {
             staging: self.clone(),
             name,
             directory,
+            spent_bytes: AtomicU64::new(0),
             is_done,
             is_committed: false,
         })
@@ -273,6 +255,8 @@ pub(super) struct LayerDirectory {
     pub(super) staging: Staging,
     name: String,
     directory: OwnedFd,
+    /// What was spent of the room for all.
+    spent_bytes: AtomicU64,
     /// Whether there is a note that the layer is whole.
     pub(super) is_done: bool,
     pub(super) is_committed: bool,
@@ -290,6 +274,12 @@ impl LayerDirectory {
     /// Its name in the staging directory.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Counts `bytes` of the layer that are about to be written.
+    pub(super) fn spend(&self, bytes: u64, keep_free_percent: u64) -> Result<(), LimitExceeded> {
+        self.spent_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.staging.room().spend(bytes, keep_free_percent)
     }
 
     /// A second descriptor of the directory.
@@ -364,6 +354,8 @@ impl Drop for LayerDirectory {
             for name in [&self.name, &self.recipe_name(), &self.attic_name()] {
                 remove_tree(self.staging.fd(), name.as_bytes()).unwrap_or_default();
             }
+            let spent = *self.spent_bytes.get_mut();
+            self.staging.room().give_back(spent);
         }
     }
 }

@@ -168,11 +168,16 @@ impl UnpackError {
 }
 
 impl UnpackError {
-    /// Whether other bytes might have done better: neither the disk nor a thread failed.
+    /// Whether other bytes might have done better: neither the disk nor a thread failed, nor is
+    /// there too much of something.
     pub(crate) fn blames_bytes(&self) -> bool {
         !matches!(
             self,
-            Self::Write { .. } | Self::Recipe { .. } | Self::Staging { .. } | Self::Thread { .. }
+            Self::Write { .. }
+                | Self::Recipe { .. }
+                | Self::Staging { .. }
+                | Self::Thread { .. }
+                | Self::Limit { .. }
         )
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use rocker_image::registry::{PullRequest, pull};
+use rocker_image::store::UnpackLimits;
 use rocker_testkit::image::{Compression, Image, ImageBuilder, Layer};
 use rocker_testkit::registry::{Action, On};
 
@@ -340,6 +341,27 @@ fn a_layer_that_is_wrong_from_the_first_byte_is_refused_also_when_it_is_resumed(
 }
 
 #[test]
+fn what_exceeds_a_limit_is_not_fetched_once_more() {
+    let ground = Ground::new();
+    let image = image(Compression::Gzip);
+    let (reference, taken) = interrupted(&ground, &image);
+    let request = PullRequest {
+        limits: UnpackLimits {
+            unpacked_bytes: 3 << 19,
+            ..UnpackLimits::default()
+        },
+        ..request(&reference)
+    };
+
+    let error = ground.pull_with(&request).unwrap_err();
+
+    assert!(chain(&error).contains("unpacked_bytes"), "{error:?}");
+    let again = ground.registry.bytes_served() - taken;
+    assert!(again < (STALL + STALL / 2) as u64, "{again} bytes came");
+    ground.assert_store_is_empty();
+}
+
+#[test]
 fn an_image_that_shares_a_layer_leaves_the_rest_to_the_one_that_was_interrupted() {
     let ground = Ground::new();
     let image = image(Compression::Gzip);
@@ -356,6 +378,8 @@ fn an_image_that_shares_a_layer_leaves_the_rest_to_the_one_that_was_interrupted(
     let unfinished = ground.store.unfinished_pulls().unwrap();
     assert_eq!(unfinished.len(), 1, "{unfinished:?}");
     assert_eq!((unfinished[0].layers, unfinished[0].blobs), (1, 1));
+    let names = names(&left(&ground));
+    assert_eq!(names.len(), 4, "{names:?}");
     let before = ground.registry.bytes_served();
     assert!(before < taken + 10_000, "the shared layer came again");
     let pulled = ground.pull(&reference).unwrap();

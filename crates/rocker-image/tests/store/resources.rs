@@ -345,6 +345,28 @@ fn layers_of_one_image_share_what_the_disk_has_free() {
 }
 
 #[test]
+fn a_layer_that_came_to_nothing_gives_back_what_the_disk_had_for_it() {
+    if !private_mounts(
+        "resources::a_layer_that_came_to_nothing_gives_back_what_the_disk_had_for_it",
+    ) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let staging = small_store(dir.path()).stage().unwrap();
+    let limits = UnpackLimits::default();
+    let tar = archive(&[Member::file("f", vec![1; 10 << 20])]);
+    let mut promised = promise(&tar, b"another", Compression::None);
+    promised.blob = promise(&tar, &tar, Compression::None).blob;
+
+    let wrong = unpack_layer(&staging, tar.as_slice(), &promised, &limits, &|_| ());
+    let text = chain_of(&wrong.unwrap_err());
+    assert!(text.contains("promised"), "{text}");
+
+    let right = import_layer(&staging, tar.as_slice(), &limits);
+    assert_eq!(right.unwrap().size_bytes(), 10 << 20);
+}
+
+#[test]
 fn what_cannot_be_swept_stays_as_it_is_and_keeps_nothing_else_from_going() {
     if !private_mounts(
         "resources::what_cannot_be_swept_stays_as_it_is_and_keeps_nothing_else_from_going",

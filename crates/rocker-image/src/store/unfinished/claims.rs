@@ -102,6 +102,9 @@ impl PullStaging {
         });
         let claims: Result<Vec<Claim>, StoreError> = claims.collect();
         drop(lock);
+        let to_come = wants.layers.iter().zip(claims.iter().flatten());
+        let to_come = to_come.filter(|(_, claim)| **claim != Claim::Here);
+        self.make_room(to_come.map(|(layer, _)| layer));
         if claims.iter().flatten().any(Claim::is_theirs) {
             self.mark(&self.staging(), WAITS)?;
         }

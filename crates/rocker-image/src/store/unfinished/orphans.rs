@@ -319,9 +319,21 @@ impl Orphan {
         age.is_ok_and(|age| age > KEPT_FOR)
     }
 
-    /// Makes the directory ours, without what nobody can use.
-    pub(super) fn into_staging(self) -> Result<(Staging, Contents), StoreError> {
-        self.trim()?;
+    /// Makes the directory ours, without its former owner's claims and without notes that are of
+    /// no use. What else nobody can use is still there.
+    pub(super) fn into_staging(mut self) -> Result<(Staging, Contents), StoreError> {
+        let path = self.path();
+        for name in std::mem::take(&mut self.contents.rubbish) {
+            match unlinkat(&self.directory, &name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                // to delete a layer takes longer than others should wait for our look
+                Err(Errno::ISDIR | Errno::PERM) => self.contents.rubbish.push(name),
+                Err(errno) => {
+                    let path = path.join(name.to_string_lossy().as_ref());
+                    return Err(StoreError::access("remove", path)(errno.into()));
+                }
+            }
+        }
         let name = self.name.to_string_lossy().into_owned();
         let next_layer = self.contents.next_layer;
         let staging =

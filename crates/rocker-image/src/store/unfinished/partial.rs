@@ -83,6 +83,11 @@ impl PartialBlob {
         is_whole
     }
 
+    /// Has it keep what it has, and no more.
+    pub(super) fn stop_growing(&self) {
+        self.is_whole.store(false, Ordering::Relaxed);
+    }
+
     /// Reads what is at `offset`, at most as much as fits.
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         loop {

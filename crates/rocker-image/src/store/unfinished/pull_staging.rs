@@ -1,6 +1,7 @@
 //! Where one pull works, with everything that earlier ones left for it.
 
 use std::collections::HashMap;
+use std::ffi::CString;
 use std::sync::Arc;
 
 use rocker_types::{DiffId, Digest};
@@ -17,9 +18,9 @@ use crate::store::{ExpectedLayer, Store, StoreError};
 /// A smaller blob is not worth a file: asking for the rest costs as much as asking for all.
 const SMALLEST: u64 = 64 << 10;
 
-/// A blob is kept while it is unpacked if the disk has this many times its size free: what it
-/// unpacks to needs room as well.
-const ROOM: u64 = 8;
+/// Blobs are kept while they are unpacked if the disk has this many times the size of all of them
+/// free: what they unpack to needs room as well.
+const ROOM: u64 = 6;
 
 /// The staging directories of one pull: one of its own, and those of pulls that ended early.
 #[derive(Debug)]
@@ -28,6 +29,10 @@ pub(crate) struct PullStaging {
     all: Vec<Place>,
     finished: Vec<StagedLayer>,
     started: HashMap<Digest, PartialBlob>,
+    /// Whether the disk has room for blobs beside what they unpack to.
+    keeps_blobs: bool,
+    /// What nobody needs of what was taken over.
+    rubbish: Vec<(Staging, CString)>,
 }
 
 /// A directory that is ours until we end.
@@ -46,6 +51,8 @@ impl PullStaging {
             all: Vec::new(),
             finished: Vec::new(),
             started: HashMap::new(),
+            keeps_blobs: false,
+            rubbish: Vec::new(),
         }
     }
 
@@ -97,6 +104,9 @@ impl PullStaging {
         }
         let (staging, contents) = orphan.into_staging()?;
         staging.set_keeps(true);
+        let rubbish = contents.rubbish.into_iter();
+        self.rubbish
+            .extend(rubbish.map(|name| (staging.clone(), name)));
         for layer in contents.layers.into_iter().filter(is_wanted) {
             let Some(unpacked) = layer.done.unpacked() else {
                 continue;
@@ -118,6 +128,27 @@ impl PullStaging {
         let ours = Some(ours);
         self.all.push(Place { staging, ours });
         Ok(())
+    }
+
+    /// Deletes what was taken over and is of use to nobody, then looks whether the disk has room
+    /// for the blobs of `layers`, which are still to be unpacked, by us or by others.
+    pub(super) fn make_room<'a>(&mut self, layers: impl Iterator<Item = &'a ExpectedLayer>) {
+        let is_more_free = !self.rubbish.is_empty();
+        for (staging, name) in self.rubbish.drain(..) {
+            if let Err(error) = remove_tree(staging.fd(), name.to_bytes()) {
+                // the sweep will say so, unless it can
+                tracing::debug!(?staging, ?name, %error, "cannot delete what a pull left");
+            }
+        }
+        let Some(Place { staging, .. }) = self.all.first() else {
+            return;
+        };
+        if is_more_free && let Err(errno) = staging.room().look_again(staging.fd()) {
+            tracing::debug!(?staging, %errno, "cannot see what is free");
+        }
+        let sizes = layers.map(|layer| layer.size_bytes);
+        let needed = sizes.fold(0, u64::saturating_add).saturating_mul(ROOM);
+        self.keeps_blobs = needed <= staging.room().left_bytes();
     }
 
     /// Where layers are unpacked to.
@@ -153,19 +184,22 @@ impl PullStaging {
         let started = self.started.remove(&wanted.blob);
         // a damaged file, or a manifest that gives one blob two sizes
         match started.filter(|started| started.bytes() <= wanted.size_bytes) {
-            Some(started) => Some(Arc::new(started)),
+            Some(started) => {
+                if !self.keeps_blobs {
+                    started.stop_growing();
+                }
+                Some(Arc::new(started))
+            }
             None => self.new_blob(wanted),
         }
     }
 
     /// The same without anything that an earlier pull got.
     pub(crate) fn new_blob(&self, wanted: &ExpectedLayer) -> Option<Arc<PartialBlob>> {
-        let staging = &self.all[0].staging;
-        let room = wanted.size_bytes.saturating_mul(ROOM);
-        if wanted.size_bytes < SMALLEST || staging.free_bytes() < room {
+        if wanted.size_bytes < SMALLEST || !self.keeps_blobs {
             return None;
         }
-        let blob = PartialBlob::create(staging, &wanted.blob);
+        let blob = PartialBlob::create(&self.all[0].staging, &wanted.blob);
         let blob = blob.inspect_err(|errno| tracing::debug!(%errno, "cannot keep a blob"));
         blob.ok().map(Arc::new)
     }
@@ -230,4 +264,41 @@ fn below(chain: &[DiffId], layer: &DiffId) -> Vec<DiffId> {
         }
     }
     below
+}
+
+#[cfg(test)]
+mod tests {
+    use rocker_types::{Algorithm, Layout};
+
+    use super::*;
+    use crate::document::{Compression, digest_of};
+    use crate::store::UnpackLimits;
+    use crate::store::room::Room;
+
+    #[test]
+    fn blobs_are_kept_where_there_is_room_for_all_that_is_unpacked_beside_them() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(&Layout::new(root.path(), root.path())).unwrap();
+        let free = Room::of(store.tmp_fd()).unwrap().left_bytes();
+        let layers = [1, 2, 3].map(|n| ExpectedLayer {
+            blob: digest_of(Algorithm::Sha256, &[n]),
+            size_bytes: free / ROOM / 2,
+            compression: Compression::Gzip,
+            diff_id: DiffId(digest_of(Algorithm::Sha256, &[n])),
+        });
+        for (layers, is_kept) in [(&layers[..1], true), (&layers[..], false)] {
+            let mut staging = PullStaging::new();
+            let wants = Wants {
+                chain: &[],
+                layers,
+                limits: &UnpackLimits::default(),
+            };
+            staging.claim(&store, wants).unwrap();
+
+            let blob = staging.take_blob(&layers[0]);
+
+            assert_eq!(blob.is_some(), is_kept, "{} layers", layers.len());
+            drop(staging.leftovers());
+        }
+    }
 }
