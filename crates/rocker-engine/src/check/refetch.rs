@@ -81,7 +81,6 @@ impl Engine {
             let row = known.iter().find(|row| row.diff_id == *id)?;
             (!distrusted.contains(id)).then(|| KnownLayer {
                 blob: row.blob.clone(),
-                size_bytes: row.size_bytes,
             })
         };
         let pull = registry::PullRequest {

@@ -127,7 +127,6 @@ impl Engine {
                 .find(|row| row.diff_id == *id)
                 .map(|row| KnownLayer {
                     blob: row.blob.clone(),
-                    size_bytes: row.size_bytes,
                 })
         };
         let pull = registry::PullRequest {

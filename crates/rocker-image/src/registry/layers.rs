@@ -188,30 +188,24 @@ impl Pull<'_> {
         if !is_here.map_err(|error| self.store_error(error))? {
             return Ok(false);
         }
-        let Some(KnownLayer { blob: known, .. }) = (self.request.known_layers)(diff_id) else {
-            // that of an image which is not recorded yet, or never was because its pull died
-            let compression = blob.compression();
-            return Ok(self
-                .store
-                .knows_blob(diff_id, &blob.digest, blob.size, compression));
-        };
-        match known {
-            Some((digest, actual)) if digest == blob.digest && actual != blob.size => {
-                let reference = self.request.reference.familiar();
-                Err(PullError::LayerSize {
-                    reference,
-                    digest,
-                    claimed: blob.size,
-                    actual,
-                })
-            }
-            // The caller remembers one blob at most, the store all of them. What came from a file,
-            // or is said to be compressed in another way, is verified once.
-            Some(_) | None => {
-                Ok(self
-                    .store
-                    .knows_blob(diff_id, &blob.digest, blob.size, blob.compression()))
-            }
+        let known = (self.request.known_layers)(diff_id);
+        if let Some(KnownLayer {
+            blob: Some((digest, actual)),
+        }) = known
+            && digest == blob.digest
+            && actual != blob.size
+        {
+            return Err(PullError::LayerSize {
+                reference: self.reference(),
+                digest,
+                claimed: blob.size,
+                actual,
+            });
         }
+        // The caller remembers one blob at most, the store all of them. What came from a file, or is
+        // said to be compressed in another way, is verified once.
+        Ok(self
+            .store
+            .knows_blob(diff_id, &blob.digest, blob.size, blob.compression()))
     }
 }

@@ -22,7 +22,8 @@ pub struct PullRequest<'a> {
     pub instead: Vec<Endpoint>,
     /// What a layer may cost.
     pub limits: UnpackLimits,
-    /// Layers that need not be fetched. Asked once for each layer, from the calling thread.
+    /// What is remembered of a layer that the store has. Asked once for each, from the calling
+    /// thread.
     pub known_layers: &'a dyn Fn(&DiffId) -> Option<KnownLayer>,
     /// Asked about every 20 ms, from the calling thread; once it says `true` the pull ends
     /// with [`PullError::Interrupted`](super::PullError::Interrupted).
@@ -82,16 +83,14 @@ impl Endpoint {
 
 /// What the caller remembers of a layer that is in the store.
 ///
-/// With `blob`, a manifest that names another blob for the same diff id gets that blob
-/// fetched and verified: otherwise a manifest could claim any digest for a layer that is
-/// known, and nobody would notice.
+/// A manifest that gives the blob another length is refused before anything is fetched. The store
+/// itself knows which blobs unpack to the layer; any other that a manifest names is fetched and
+/// verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownLayer {
     /// The blob that the layer came from and its length in bytes; `None` for layers that
-    /// came from elsewhere (an import), which are then taken on the diff id's word.
+    /// came from elsewhere (an import).
     pub blob: Option<(Digest, u64)>,
-    /// Unpacked size on disk in bytes.
-    pub size_bytes: u64,
 }
 
 /// How to talk to registries.

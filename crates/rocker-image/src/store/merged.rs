@@ -3,17 +3,13 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rocker_types::DiffId;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, Stat, openat, statat};
 use rustix::io::Errno;
 
 use super::StoreError;
+use super::root::OPEN_DIRECTORY;
 use super::text::printable;
 use super::unpack::{is_opaque, is_whiteout, split};
-
-const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
 
 /// A layer on disk, staged or committed.
 #[derive(Debug)]

@@ -24,7 +24,8 @@ use super::unsynced::UNSYNCED;
 use super::{Compression, StoreError, Swept, UnpackError, UnpackLimits, pipeline};
 use crate::document::{Descriptor, Format};
 
-const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
+/// How the store opens directories: never through a link.
+pub(super) const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);

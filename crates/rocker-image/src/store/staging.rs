@@ -24,17 +24,13 @@ use super::recipe::{ATTIC, Attic, RECIPE, RecipeWriter};
 use super::record::VerifiedBlob;
 use super::remove::remove_tree;
 use super::room::Room;
+use super::root::OPEN_DIRECTORY;
 use super::staged::StagedLayer;
 use super::unfinished::{forget_done, is_of_use, renounce};
 use super::unpack::Unpacked;
 use super::usage::usage_at;
 use super::windows::Windows;
 use super::{LimitExceeded, StoreError};
-
-pub(super) const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
 
 /// How the name of a layer's directory begins.
 pub(super) const LAYER: &str = "layer-";

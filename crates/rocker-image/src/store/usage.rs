@@ -8,12 +8,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rocker_types::DiffId;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat, fstat, openat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, RawDir, Stat, fstat, openat, statat};
 use rustix::io::Errno;
 
 use super::merged::open_directory;
 use super::recipe::{attic_name, recipe_name};
 use super::record::{Record, record_name};
+use super::root::OPEN_DIRECTORY;
 use super::unpack::join;
 use super::{Store, StoreError};
 
@@ -46,7 +47,7 @@ pub(super) fn usage_at(
     if !is_directory(&stat) {
         return Ok(blocks(&stat));
     }
-    let root = match openat(directory, path, OPEN, Mode::empty()) {
+    let root = match openat(directory, path, OPEN_DIRECTORY, Mode::empty()) {
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(0),
         result => result?,
     };
@@ -66,11 +67,6 @@ pub(super) fn usage_at(
     }
     Ok(walk.bytes)
 }
-
-const OPEN: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
 
 /// What was counted so far.
 struct Walk {
@@ -101,7 +97,7 @@ impl Walk {
             if depth == MAX_DEPTH {
                 self.deep.push(path.clone());
             } else {
-                match openat(directory, name.as_slice(), OPEN, Mode::empty()) {
+                match openat(directory, name.as_slice(), OPEN_DIRECTORY, Mode::empty()) {
                     Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                     open => self.enter(&open?, path, depth + 1)?,
                 }

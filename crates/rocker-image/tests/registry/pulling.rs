@@ -90,10 +90,7 @@ fn remember(
     move |diff_id| {
         let layer = layers.iter().find(|layer| layer.diff_id == *diff_id)?;
         let blob = Some((layer.blob_digest.clone(), layer.blob_size));
-        Some(KnownLayer {
-            blob,
-            size_bytes: layer.size_bytes,
-        })
+        Some(KnownLayer { blob })
     }
 }
 

@@ -18,7 +18,8 @@ use super::contents::Contents;
 use super::name_of;
 use super::orphans::{Place, each_place};
 use super::pull_staging::PullStaging;
-use crate::store::staging::{OPEN_DIRECTORY, Staging};
+use crate::store::root::OPEN_DIRECTORY;
+use crate::store::staging::Staging;
 use crate::store::{ExpectedLayer, Store, StoreError, UnpackLimits};
 
 /// How the name of a claim begins.

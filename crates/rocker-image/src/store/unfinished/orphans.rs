@@ -15,7 +15,8 @@ use super::claims::{lock_tmp, try_lock_tmp};
 use super::contents::Contents;
 use super::renounce::renounce;
 use crate::store::remove::remove_tree;
-use crate::store::staging::{OPEN_DIRECTORY, Staging, is_at};
+use crate::store::root::OPEN_DIRECTORY;
+use crate::store::staging::{Staging, is_at};
 use crate::store::{Store, StoreError, Trash};
 
 /// What a pull left that ended early, or has so far.
