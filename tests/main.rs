@@ -27,6 +27,7 @@ mod image_mount;
 mod image_names;
 mod images;
 mod interrupt;
+mod layouts;
 mod lifecycle;
 mod limits;
 mod login;

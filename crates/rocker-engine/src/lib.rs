@@ -59,7 +59,9 @@ pub use report::MonitorFailure;
 pub use request::{CreateRequest, PullPolicy};
 pub use resolve::{ResolveError, check_hostname};
 pub use rocker_image::document::{DocumentLimits, Format};
-pub use rocker_image::exchange::{ArchiveFormat, LoadRequest, LoadSource, LoadedImage};
+pub use rocker_image::exchange::{
+    ArchiveFormat, LoadRequest, LoadSource, LoadedImage, SavedImage, SavedName,
+};
 pub use rocker_image::policy::{Entry, Policy, PolicyError};
 pub use rocker_image::registry::{
     AuthFile, AuthFileError, CertificateError, Certificates, Credential, Credentials, Elsewhere,

@@ -115,6 +115,12 @@ impl ImageRef {
         !last.contains([':', '@'])
     }
 
+    /// Whether `text` can be a tag.
+    #[must_use]
+    pub fn is_tag(text: &str) -> bool {
+        check_tag(text).is_ok()
+    }
+
     fn with_suffix(&self, name: &str) -> String {
         let tag = self
             .tag

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use rocker_engine::{ArchiveFormat, FoundBy, LoadedImage, TakenNames};
+use rocker_engine::{ArchiveFormat, EngineError, FoundBy, LoadedImage, SavedName, TakenNames};
 use rocker_types::{DiffId, ImageRef, Platform};
 
 use super::load::{self, LoadWish};
@@ -121,7 +121,7 @@ impl InFile {
     ///
     /// # Errors
     ///
-    /// What the engine says, and a name that none can have.
+    /// What the engine says, and a name that the image cannot have there.
     pub(super) fn save(
         self,
         context: &mut Context,
@@ -129,12 +129,15 @@ impl InFile {
         quiet: bool,
     ) -> Result<(), CommandError> {
         let engine = context.engine()?;
-        let here = match engine.image_here(image, None)? {
-            Some(FoundBy::Name(name)) => name.canonical(),
-            Some(FoundBy::Id) | None => image.to_owned(),
+        let here = engine.image_here(image, None)?;
+        let here = here.ok_or_else(|| EngineError::NoSuchImage(image.to_owned()))?;
+        let name = self.name.as_deref();
+        let name = name.map(|name| self.kind.name_there(&here, name));
+        let meant = match &here {
+            FoundBy::Name(name) => name.canonical(),
+            FoundBy::Id => image.to_owned(),
         };
-        let name = self.name.as_deref().map(|name| in_archive(&here, name));
-        let images = engine.one_to_save(&here, name.transpose()?)?;
+        let images = engine.one_to_save(&meant, name.transpose()?)?;
         let tell = teller("Saving", quiet);
         match self.kind {
             Kind::OciDirectory => {
@@ -148,13 +151,38 @@ impl InFile {
     }
 }
 
-/// The name that an image gets: a full one, or a tag for the one that it has here.
-fn in_archive(image: &str, name: &str) -> Result<ImageRef, CommandError> {
-    if name.contains([':', '/']) {
-        return Ok(name.parse()?);
+impl Kind {
+    /// What an image is called there, if the user says `name`: that is its full name, or a tag for
+    /// the name that it was found by here.
+    fn name_there(self, here: &FoundBy, name: &str) -> Result<SavedName, CommandError> {
+        let full: Option<ImageRef> = match here {
+            _ if name.contains([':', '/', '@']) => Some(name.parse()?),
+            FoundBy::Name(here) => Some(format!("{}:{name}", here.familiar_repository()).parse()?),
+            FoundBy::Id if ImageRef::is_tag(name) => None,
+            FoundBy::Id => {
+                return Err(CommandError::conflict(
+                    format!("{name:?} is neither a name nor a tag"),
+                    "see rocker push --help",
+                ));
+            }
+        };
+        match (self, full) {
+            (_, Some(full)) if full.digest().is_some() => Err(CommandError::conflict(
+                "an image in a file is called by a tag, not by a digest",
+                "leave the digest out",
+            )),
+            (Self::Archive(ArchiveFormat::Docker), Some(full)) => Ok(full.into()),
+            (Self::Archive(ArchiveFormat::Docker), None) => Err(CommandError::conflict(
+                "a docker archive has no tags without a name, and an ID is none",
+                "give the whole name: docker-archive:FILE:NAME:TAG",
+            )),
+            // others find it by just what the user typed
+            (Self::OciDirectory | Self::Archive(ArchiveFormat::Oci), full) => Ok(SavedName {
+                full,
+                label: name.to_owned(),
+            }),
+        }
     }
-    let here: ImageRef = image.parse()?;
-    Ok(format!("{}:{name}", here.familiar_repository()).parse()?)
 }
 
 fn teller(verb: &'static str, quiet: bool) -> impl Fn(&DiffId, u64) {

@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rocker_db::ImageRow;
-use rocker_image::exchange::{self, ArchiveFormat, OnLayer, SavedImage};
+use rocker_image::exchange::{self, ArchiveFormat, OnLayer, SavedImage, SavedName};
 use rocker_types::{ImageRef, Layout};
 use rustix::fs::rename;
 
@@ -140,7 +140,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The image that `query` means, to be saved under another name or under none.
+    /// The image that `query` means, to be called something else in an archive, or nothing.
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ impl Engine {
     pub fn one_to_save(
         &mut self,
         query: &str,
-        name: Option<ImageRef>,
+        name: Option<SavedName>,
     ) -> Result<Vec<SavedImage>, EngineError> {
         let row = self.image_row(query)?;
         Ok(vec![SavedImage {
@@ -187,6 +187,7 @@ impl Engine {
                     image
                 }
             };
+            let name = name.map(SavedName::from);
             if let Some(name) = name.filter(|name| !image.names.contains(name)) {
                 image.names.push(name);
             }

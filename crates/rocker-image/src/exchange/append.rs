@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::save::SaveError;
 use super::{INDEX, MANIFEST, OCI_LAYOUT};
-use crate::document::ANNOTATION_REF;
+use crate::document::{ANNOTATION_NAME, ANNOTATION_REF};
 
 const BLOBS: &str = "blobs";
 
@@ -161,12 +161,10 @@ fn names(directory: &OwnedFd) -> Result<Vec<String>, Errno> {
     Ok(names)
 }
 
-/// The old entries but for those whose names the new ones have, then the new ones.
+/// The old entries, then the new ones. A new entry takes both of its names from those that have
+/// them so far: the label, since others find the image by it alone, and the full name. An old
+/// entry that is called nothing any more goes.
 fn merge(mut old: Value, new: Value) -> Result<Value, NotALayout> {
-    let label = |entry: &Value| {
-        let label = entry.get("annotations")?.get(ANNOTATION_REF)?;
-        label.as_str().map(str::to_owned)
-    };
     let new = match new.get("manifests") {
         Some(Value::Array(entries)) => entries.clone(),
         Some(_) | None => Vec::new(),
@@ -174,13 +172,30 @@ fn merge(mut old: Value, new: Value) -> Result<Value, NotALayout> {
     let Some(Value::Array(entries)) = old.get_mut("manifests") else {
         return Err(NotALayout::NoList);
     };
-    let labels: Vec<_> = new.iter().filter_map(label).collect();
-    entries.retain(|entry| {
-        let is_replaced = label(entry).is_some_and(|label| labels.contains(&label));
-        !is_replaced && !new.contains(entry)
-    });
+    entries.retain_mut(|entry| !new.contains(entry) && keeps_a_name(entry, &new));
     entries.extend(new);
     Ok(old)
+}
+
+/// Whether `entry` is called something when `new` have taken their names, or never was.
+fn keeps_a_name(entry: &mut Value, new: &[Value]) -> bool {
+    let Some(Value::Object(annotations)) = entry.get_mut("annotations") else {
+        return true;
+    };
+    let mut was_called = false;
+    let mut is_called = false;
+    for key in [ANNOTATION_REF, ANNOTATION_NAME] {
+        let Some(name) = annotations.get(key).filter(|name| name.is_string()) else {
+            continue;
+        };
+        was_called = true;
+        let of = |entry: &Value| entry.get("annotations")?.get(key).cloned();
+        match new.iter().any(|entry| of(entry).as_ref() == Some(name)) {
+            true => drop(annotations.remove(key)),
+            false => is_called = true,
+        }
+    }
+    is_called || !was_called
 }
 
 #[cfg(test)]
@@ -189,9 +204,17 @@ mod tests {
 
     use super::*;
 
+    fn entry(digest: &str, label: &str) -> Value {
+        json!({"digest": digest, "annotations": {ANNOTATION_REF: label}})
+    }
+
+    fn called(digest: &str, label: &str, name: &str) -> Value {
+        let annotations = json!({ANNOTATION_REF: label, ANNOTATION_NAME: name});
+        json!({"digest": digest, "annotations": annotations})
+    }
+
     #[test]
     fn an_entry_takes_the_place_of_those_with_its_name() {
-        let entry = |digest: &str, label: &str| json!({"digest": digest, "annotations": {ANNOTATION_REF: label}});
         let nameless = json!({"digest": "d"});
         let old = json!({"schemaVersion": 2, "x": 1, "manifests": [entry("a", "1"), entry("b", "2"), nameless]});
         let new = json!({"manifests": [entry("c", "1"), nameless]});
@@ -200,5 +223,29 @@ mod tests {
         assert_eq!(merged, expected);
         assert!(merge(json!([]), Value::Null).is_err());
         assert!(merge(json!({"manifests": {}}), Value::Null).is_err());
+    }
+
+    #[test]
+    fn an_image_of_another_name_stays_though_its_tag_is_the_same() {
+        let named = |digest: &str, name: &str| json!({"digest": digest, "annotations": {ANNOTATION_NAME: name}});
+        let old = [
+            called("a", "1", "h/app:1"),
+            called("b", "1", "h/db:1"),
+            called("c", "x", "h/web:1"),
+        ];
+        let new = called("d", "1", "h/web:1");
+        let merged = merge(json!({ "manifests": old }), json!({ "manifests": [new] })).unwrap();
+        let expected = [
+            named("a", "h/app:1"),
+            named("b", "h/db:1"),
+            entry("c", "x"),
+            new,
+        ];
+        assert_eq!(merged, json!({ "manifests": expected }));
+        let again = called("e", "1", "h/web:1");
+        let merged = merge(merged, json!({ "manifests": [again] })).unwrap();
+        let digests = merged["manifests"].as_array().unwrap().iter();
+        let digests = digests.map(|entry| entry["digest"].clone());
+        assert_eq!(digests.collect::<Vec<_>>(), ["a", "b", "c", "e"]);
     }
 }

@@ -24,7 +24,7 @@ pub use append::{NotALayout, append_layout, check_layout};
 pub use load::{Archive, LoadRequest, LoadSource, LoadedImage, LoadedLayer, load};
 pub use load_error::LoadError;
 pub use peel::Peeled;
-pub use save::{ArchiveFormat, OnLayer, SaveError, SavedImage, save, save_directory};
+pub use save::{ArchiveFormat, OnLayer, SaveError, SavedImage, SavedName, save, save_directory};
 
 /// Where the OCI layout lists its images.
 const INDEX: &str = "index.json";

@@ -8,7 +8,7 @@ use oci_client::manifest::{
 use rocker_types::{Algorithm, DiffId, Digest, ImageRef};
 use serde::Serialize;
 
-use super::save::{ArchiveFormat, SaveError, SavedImage};
+use super::save::{ArchiveFormat, SaveError, SavedImage, SavedName};
 use super::{INDEX, MANIFEST, OCI_LAYOUT, REPOSITORIES};
 use crate::document::{ANNOTATION_NAME, ANNOTATION_REF, digest_of};
 use crate::store::Store;
@@ -84,7 +84,7 @@ impl Plan {
             let config = store.read_blob(&image.id)?;
             let manifest = manifest(&image.id, config.len() as u64, &layers)?;
             manifests.extend(described(&manifest, &image.names));
-            for name in &image.names {
+            for name in full_names(image) {
                 let tags = repositories.entry(name.familiar_repository()).or_default();
                 let top = image.layers.last().map(|layer| layer.hex().to_owned());
                 tags.insert(tag(name).to_owned(), top.unwrap_or_default());
@@ -159,7 +159,7 @@ fn manifest(id: &Digest, config_bytes: u64, layers: &[Descriptor]) -> Result<Vec
 }
 
 /// One descriptor for each name of an image, or one for an image that has none.
-fn described(manifest: &[u8], names: &[ImageRef]) -> Vec<Descriptor> {
+fn described(manifest: &[u8], names: &[SavedName]) -> Vec<Descriptor> {
     let descriptor = |annotations| Descriptor {
         media_type: OCI_IMAGE_MEDIA_TYPE,
         digest: digest_of(Algorithm::Sha256, manifest),
@@ -170,14 +170,21 @@ fn described(manifest: &[u8], names: &[ImageRef]) -> Vec<Descriptor> {
         return vec![descriptor(BTreeMap::new())];
     }
     let annotations = names.iter().map(|name| {
-        let tag = tag(name).to_owned();
-        BTreeMap::from([(ANNOTATION_NAME, name.canonical()), (ANNOTATION_REF, tag)])
+        let full = name.full.as_ref().map(ImageRef::canonical);
+        let full = full.map(|full| (ANNOTATION_NAME, full));
+        full.into_iter()
+            .chain([(ANNOTATION_REF, name.label.clone())])
+            .collect()
     });
     annotations.map(descriptor).collect()
 }
 
+fn full_names(image: &SavedImage) -> impl Iterator<Item = &ImageRef> {
+    image.names.iter().filter_map(|name| name.full.as_ref())
+}
+
 fn docker_image(image: &SavedImage, layers: Vec<Descriptor>) -> DockerImage {
-    let names: Vec<_> = image.names.iter().map(ImageRef::familiar).collect();
+    let names: Vec<_> = full_names(image).map(ImageRef::familiar).collect();
     DockerImage {
         config: blob_path(&image.id),
         repo_tags: (!names.is_empty()).then_some(names),

@@ -25,8 +25,28 @@ pub struct SavedImage {
     pub id: Digest,
     /// Its layers, base first.
     pub layers: Vec<DiffId>,
-    /// The names it shall have in the archive.
-    pub names: Vec<ImageRef>,
+    /// What it shall be called in the archive.
+    pub names: Vec<SavedName>,
+}
+
+/// What an image is called in an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedName {
+    /// Its full name, which is what whoever loads the archive calls it; `None` leaves that to them.
+    pub full: Option<ImageRef>,
+    /// What the list of the OCI image layout calls it, by which others find it there: whatever
+    /// the user likes.
+    pub label: String,
+}
+
+/// The label is the tag, as docker writes it.
+impl From<ImageRef> for SavedName {
+    fn from(name: ImageRef) -> Self {
+        Self {
+            label: name.tag().unwrap_or("latest").to_owned(),
+            full: Some(name),
+        }
+    }
 }
 
 /// Why images could not be saved. What was written until then is no archive.

@@ -30,21 +30,12 @@ struct TagList {
     tags: Option<Vec<String>>,
 }
 
-fn is_tag(text: &str) -> bool {
-    text.len() <= 128
-        && !text.starts_with(['.', '-'])
-        && !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
-}
-
 /// Fetches the document that a reference means, of the first of `places` that has it. It is
 /// read as strictly as for a pull, and given back as it came.
 ///
 /// # Errors
 ///
-/// [`PullError`].
+/// [`LookError`].
 pub fn fetch_document(
     reference: &ImageRef,
     places: &[Endpoint],
@@ -123,7 +114,7 @@ pub fn list_tags(
             tags.extend(
                 brought
                     .into_iter()
-                    .filter(|tag| is_tag(tag) && seen.insert(tag.clone())),
+                    .filter(|tag| ImageRef::is_tag(tag) && seen.insert(tag.clone())),
             );
             // a page that brings nothing new would be asked for for ever
             next = page.next.filter(|_| tags.len() > before).map(Some);
