@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use rocker_testkit::host::{Missing, Process, kill_and_wait, patience};
+use rocker_testkit::host::{Missing, Process, kill_and_wait, patience, run_program};
 use rocker_testkit::image::{ImageBuilder, Layer};
 use rocker_testkit::leak::Snapshot;
 use rocker_testkit::{Host, require};
@@ -489,6 +489,46 @@ fn a_layout_whose_save_dies_is_taken_away() {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .collect();
     assert_eq!(names, ["layout"]);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn what_a_save_left_on_a_disk_that_lets_nothing_go_is_in_nobodys_way() {
+    let host = require!(host());
+    require!(points(&host, &[""]));
+    let image = host.busybox();
+    let stick = host.scratch().join("stick");
+    fs_err::create_dir(&stick).expect("a directory");
+    let place = stick.to_string_lossy().into_owned();
+    run_program(&["mount", "-t", "tmpfs", "rocker-test", &place]);
+    let layout = stick.join("layout").to_string_lossy().into_owned();
+    crash(
+        &host,
+        "save-after-layers",
+        &["save", "--format", "oci-dir", "-o", &layout, &image],
+    );
+    run_program(&["mount", "-o", "remount,ro", &place]);
+
+    for words in [
+        &["ps"][..],
+        &["tag", &image, "more:1"],
+        &["rmi", "more:1"],
+        &["pull", &image],
+        &["image", "prune", "-f"],
+        &["ps"],
+    ] {
+        let done = host.rocker(words.iter().copied());
+        assert_eq!(done.exit_code, 0, "{done:?}");
+        assert!(!done.stderr.contains("cannot delete"), "{done:?}");
+    }
+
+    // back again, it is taken away
+    let left = || fs_err::read_dir(&stick).expect("the stick").count();
+    assert_eq!(left(), 1);
+    run_program(&["mount", "-o", "remount,rw", &place]);
+    host.ok(["image", "prune", "-f"]);
+    assert_eq!(left(), 0);
+    run_program(&["umount", &place]);
     host.assert_nothing_left_behind();
 }
 

@@ -14,6 +14,8 @@ use rocker_db::ContainerRow;
 use rocker_net::{Attachment, HostInterface, TeardownError};
 use rocker_runtime::cgroup::{Cgroup, CgroupLayout, CgroupName};
 use rocker_types::{ContainerId, VolumeName};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::EngineError;
 use crate::crash::{self, CrashPoint};
@@ -218,10 +220,12 @@ impl Engine {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Ok(());
         };
-        let parent = match fs_err::File::open(parent) {
+        // what is no directory any more, perhaps a FIFO, has nothing below
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let parent = match rustix::fs::open(parent, flags, Mode::empty()) {
             Ok(parent) => parent,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(EngineError::file("open", parent)(e)),
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            Err(errno) => return Err(EngineError::file("open", parent)(errno.into())),
         };
         let gone = CString::new(name.as_bytes())
             .map_err(Into::into)

@@ -125,17 +125,21 @@ impl Engine {
     }
 
     /// Removes the directories whose `save` was killed. The caller is alone with the images, so
-    /// none is being written now.
+    /// none is being written now. They are where the user wanted them: one that cannot be removed,
+    /// on a disk that is gone, stays for later and is in nobody's way.
     pub(crate) fn sweep_saves(&self) -> Result<(), EngineError> {
         let Ok(entries) = fs_err::read_dir(notes(&self.layout)) else {
             return Ok(());
         };
         for entry in entries.filter_map(Result::ok) {
             let note = Note(entry.path());
-            if let Some(unfinished) = note.read() {
-                self.remove_tree(&unfinished)?;
+            let removed = match note.read() {
+                Some(unfinished) => self.remove_tree(&unfinished),
+                None => Ok(()),
+            };
+            if let Err(error) = removed.and_then(|()| note.erase()) {
+                tracing::debug!(%error, "what a killed save has left stays");
             }
-            note.erase()?;
         }
         Ok(())
     }
