@@ -87,3 +87,29 @@ fn an_image_that_is_given_by_its_id_gets_no_name_that_nobody_gave() {
     host.ok(["rmi", "-f", &id]);
     host.assert_nothing_left_behind();
 }
+
+#[test]
+fn a_layout_is_found_through_the_link_that_the_user_names() {
+    let host = require!(host());
+    let (app, app_id) = image(&host, "app");
+    let (db, db_id) = image(&host, "db");
+    let link = host.scratch().join("link");
+    fs_err::create_dir(host.scratch().join("oci")).expect("a directory");
+    fs_err::os::unix::fs::symlink("oci", &link).expect("a link");
+    for (image, name) in [(&app, "x/app:1"), (&db, "x/db:1")] {
+        host.ok([
+            "push",
+            "-q",
+            image,
+            &format!("oci:{}:{name}", link.display()),
+        ]);
+    }
+    host.ok(["rmi", "-f", &app_id, &db_id]);
+    for (name, id) in [("x/app:1", &app_id), ("x/db:1", &db_id)] {
+        let pulled = host.ok(["pull", "-q", &at(&host, "oci", &format!(":{name}"))]);
+        assert_eq!(inspect(&host, &pulled, "{{.Id}}"), *id);
+    }
+    assert!(fs_err::symlink_metadata(&link).is_ok_and(|link| link.is_symlink()));
+    host.ok(["rmi", "-f", &app_id, &db_id]);
+    host.assert_nothing_left_behind();
+}

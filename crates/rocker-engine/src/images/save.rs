@@ -3,13 +3,13 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rocker_db::ImageRow;
-use rocker_image::exchange::{self, ArchiveFormat, OnLayer, SavedImage, SavedName};
+use rocker_image::exchange::{self, ArchiveFormat, NewDirectory, OnLayer, SavedImage, SavedName};
 use rocker_types::{ImageRef, Layout};
 use rustix::fs::rename;
+use rustix::io::Errno;
 
 use crate::EngineError;
 use crate::crash::{self, CrashPoint};
@@ -52,16 +52,29 @@ impl Engine {
         directory: &Path,
     ) -> Result<(), EngineError> {
         let directory = absolute(directory)?;
+        let refuse = |errno: Errno| EngineError::file("create", &directory)(errno.into());
         // said before gigabytes are written, though only the rename decides
         if has_entries(&directory) {
-            let source = io::Error::from(io::ErrorKind::DirectoryNotEmpty);
-            return Err(EngineError::file("create", &directory)(source));
+            return Err(refuse(Errno::NOTEMPTY));
         }
+        self.save_beside(&directory, images, on_layer, |_, errno| Err(refuse(errno)))
+    }
+
+    /// Writes a layout and gives it the name `directory`; what to do with it where that cannot be
+    /// given to it is for `refused` to say.
+    fn save_beside(
+        &mut self,
+        directory: &Path,
+        images: &[SavedImage],
+        on_layer: OnLayer<'_>,
+        refused: impl FnOnce(&NewDirectory, Errno) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
         let above = directory.parent().unwrap_or(Path::new("/")).to_owned();
-        self.save_below(&above, images, on_layer, |temporary| {
+        self.save_below(&above, images, on_layer, |new| {
             // succeeds on an empty directory alone
-            let renamed = rename(temporary, &directory);
-            renamed.map_err(|errno| EngineError::file("create", &directory)(errno.into()))?;
+            if let Err(errno) = rename(new.path(), directory) {
+                return refused(new, errno);
+            }
             let synced = fs_err::File::open(&above).and_then(|above| above.sync_all());
             synced.map_err(EngineError::file("flush", &above))
         })
@@ -79,13 +92,17 @@ impl Engine {
         directory: &Path,
     ) -> Result<(), EngineError> {
         let directory = absolute(directory)?;
-        if !has_entries(&directory) {
-            return self.save_directory(images, on_layer, &directory);
-        }
         let failed = |error| EngineError::Save(Box::new(error));
-        exchange::check_layout(&directory).map_err(failed)?;
-        self.save_below(&directory, images, on_layer, |temporary| {
-            exchange::append_layout(temporary, &directory).map_err(failed)
+        let check = || exchange::check_layout(&directory).map_err(failed);
+        let append = |new: &NewDirectory| exchange::append_layout(new, &directory).map_err(failed);
+        if has_entries(&directory) {
+            check()?;
+            return self.save_below(&directory, images, on_layer, append);
+        }
+        self.save_beside(&directory, images, on_layer, |new, errno| match errno {
+            // another one who writes the first image there was faster
+            Errno::NOTEMPTY | Errno::EXIST => check().and_then(|()| append(new)),
+            errno => Err(EngineError::file("create", &directory)(errno.into())),
         })
     }
 
@@ -96,7 +113,7 @@ impl Engine {
         above: &Path,
         images: &[SavedImage],
         on_layer: OnLayer<'_>,
-        finish: impl FnOnce(&Path) -> Result<(), EngineError>,
+        finish: impl FnOnce(&NewDirectory) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
         let using = crate::sweep::using_images(&self.layout)?;
         let word = new_id()?.short().to_owned();
@@ -104,14 +121,13 @@ impl Engine {
         self.want_sweep()?;
         let note = Note::write(&self.layout, &word, &temporary)?;
         crash::point(CrashPoint::SaveAfterNote);
-        // images hold what they hold: as an archive, for its owner alone
-        let made = std::fs::DirBuilder::new().mode(0o700).create(&temporary);
-        made.map_err(EngineError::file("create", &temporary))?;
-        let saved = exchange::save_directory(self.store()?, images, on_layer, &temporary)
+        let new = NewDirectory::create(&temporary);
+        let new = new.map_err(EngineError::file("create", &temporary))?;
+        let saved = exchange::save_directory(self.store()?, images, on_layer, &new)
             .map_err(|error| EngineError::Save(Box::new(error)))
             .and_then(|()| {
                 crash::point(CrashPoint::SaveAfterLayers);
-                finish(&temporary)
+                finish(&new)
             });
         if fs_err::symlink_metadata(&temporary).is_ok()
             && let Err(error) = self.remove_tree(&temporary)
@@ -217,8 +233,13 @@ impl Engine {
     }
 }
 
+/// The whole path; of a link what it leads to, if that is there.
 fn absolute(directory: &Path) -> Result<PathBuf, EngineError> {
-    std::path::absolute(directory).map_err(EngineError::file("find", directory))
+    let found = match fs_err::canonicalize(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => std::path::absolute(directory),
+        found => found,
+    };
+    found.map_err(EngineError::file("find", directory))
 }
 
 fn has_entries(directory: &Path) -> bool {

@@ -1,19 +1,26 @@
 //! One image layout becomes a part of another.
 
 use std::io::{self, Read, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
-use fs_err::File;
-use rustix::fs::{CWD, Dir, FlockOperation, Mode, OFlags, flock, fsync, mkdirat, openat, renameat};
+use rustix::fs::{CWD, Dir, Mode, OFlags, fsync, openat, renameat};
 use rustix::io::Errno;
 use serde_json::Value;
 
+use super::directory::{NewDirectory, lock, make_directory, open_directory};
 use super::save::SaveError;
 use super::{INDEX, MANIFEST, OCI_LAYOUT};
 use crate::document::{ANNOTATION_NAME, ANNOTATION_REF};
 
 const BLOBS: &str = "blobs";
+
+/// How the new list of images is called until it has its place.
+const MERGED: &str = "index.json.new";
+
+/// How long another one who adds an image is waited for; it takes as long as a rename of each blob.
+const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A longer index is nobody's layout.
 const MAX_INDEX_BYTES: u64 = 16 << 20;
@@ -35,14 +42,15 @@ pub enum NotALayout {
     Docker,
 }
 
-/// Moves what is in the layout `from` into the layout `to`, which it lies in. An entry takes the
-/// place of those with its name, as in skopeo. Until the last step, which is one rename, `to` has
-/// at most blobs more that nobody needs; whoever does the same at the same time is waited for.
+/// Moves what is in the layout `from` into the layout `to`, on the same file system. An entry takes
+/// its names from those that have them, as in skopeo. Until the last step, which is one rename, `to`
+/// has at most blobs more that nobody needs; whoever does the same at the same time is waited for,
+/// but not for longer than a minute.
 ///
 /// # Errors
 ///
-/// [`SaveError::File`], and [`SaveError::NotALayout`] if `to` is none.
-pub fn append_layout(from: &Path, to: &Path) -> Result<(), SaveError> {
+/// [`SaveError::File`], [`SaveError::NotALayout`] if `to` is none, and [`SaveError::Locked`].
+pub fn append_layout(from: &NewDirectory, to: &Path) -> Result<(), SaveError> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |errno: Errno| SaveError::File {
@@ -50,20 +58,26 @@ pub fn append_layout(from: &Path, to: &Path) -> Result<(), SaveError> {
             source: errno.into(),
         }
     };
-    let source = open(CWD, from).map_err(at(from))?;
-    let target = open(CWD, to).map_err(at(to))?;
-    flock(&target, FlockOperation::LockExclusive).map_err(at(to))?;
-    let new = read_index(&source, from)?;
-    let old = read_index(&target, to)?;
-    move_blobs(&source, &target).map_err(at(&to.join(BLOBS)))?;
+    let target = open_directory(CWD, to).map_err(at(to))?;
+    lock(&target, LOCK_PATIENCE).map_err(|errno| match errno {
+        Errno::WOULDBLOCK => SaveError::Locked {
+            path: to.to_owned(),
+        },
+        errno => at(to)(errno),
+    })?;
+    let new = read_index(from.as_fd(), from.path())?;
+    let old = read_index(target.as_fd(), to)?;
+    move_blobs(from.as_fd(), &target).map_err(at(&to.join(BLOBS)))?;
     let merged = merge(old, new).map_err(not_a_layout(to))?;
-    let path = from.join(INDEX);
-    let written = File::create(&path).and_then(|mut file| {
+    let written = from.create_file(MERGED).and_then(|mut file| {
         file.write_all(merged.to_string().as_bytes())?;
         file.sync_all()
     });
-    written.map_err(|source| SaveError::File { path, source })?;
-    renameat(&source, INDEX, &target, INDEX).map_err(at(&to.join(INDEX)))?;
+    written.map_err(|source| SaveError::File {
+        path: from.path().join(MERGED),
+        source,
+    })?;
+    renameat(from, MERGED, &target, INDEX).map_err(at(&to.join(INDEX)))?;
     fsync(&target).map_err(at(to))
 }
 
@@ -73,7 +87,7 @@ pub fn append_layout(from: &Path, to: &Path) -> Result<(), SaveError> {
 ///
 /// As [`append_layout`].
 pub fn check_layout(directory: &Path) -> Result<(), SaveError> {
-    let opened = open(CWD, directory).map_err(|errno| SaveError::File {
+    let opened = open_directory(CWD, directory).map_err(|errno| SaveError::File {
         path: directory.to_owned(),
         source: errno.into(),
     })?;
@@ -86,7 +100,7 @@ pub fn check_layout(directory: &Path) -> Result<(), SaveError> {
     if has(MANIFEST) {
         return Err(refuse(NotALayout::Docker));
     }
-    let index = read_index(&opened, directory)?;
+    let index = read_index(opened.as_fd(), directory)?;
     merge(index, Value::Null).map(drop).map_err(refuse)
 }
 
@@ -98,12 +112,7 @@ fn not_a_layout(directory: &Path) -> impl Fn(NotALayout) -> SaveError {
     }
 }
 
-fn open(base: impl AsFd, path: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(base, path, flags, Mode::empty())
-}
-
-fn read_index(directory: &OwnedFd, path: &Path) -> Result<Value, SaveError> {
+fn read_index(directory: BorrowedFd<'_>, path: &Path) -> Result<Value, SaveError> {
     let refuse = not_a_layout(path);
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match openat(directory, INDEX, flags, Mode::empty()) {
@@ -131,23 +140,22 @@ fn read_index(directory: &OwnedFd, path: &Path) -> Result<Value, SaveError> {
 }
 
 /// Blobs are called by their digests: one that is there is replaced by the same.
-fn move_blobs(source: &OwnedFd, target: &OwnedFd) -> Result<(), Errno> {
-    let (from, to) = (open(source, BLOBS)?, make(target, BLOBS)?);
+fn move_blobs(source: BorrowedFd<'_>, target: &OwnedFd) -> Result<(), Errno> {
+    let (from, to) = (
+        open_directory(source, BLOBS)?,
+        make_directory(target, BLOBS)?,
+    );
     for algorithm in names(&from)? {
-        let (from, to) = (open(&from, &algorithm)?, make(&to, &algorithm)?);
+        let (from, to) = (
+            open_directory(&from, &algorithm)?,
+            make_directory(&to, &algorithm)?,
+        );
         for blob in names(&from)? {
             renameat(&from, &blob, &to, &blob)?;
         }
         fsync(&to)?;
     }
     fsync(&to)
-}
-
-fn make(above: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
-    match mkdirat(above, name, Mode::from_raw_mode(0o755)) {
-        Ok(()) | Err(Errno::EXIST) => open(above, name),
-        Err(errno) => Err(errno),
-    }
 }
 
 fn names(directory: &OwnedFd) -> Result<Vec<String>, Errno> {

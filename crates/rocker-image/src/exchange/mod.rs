@@ -9,6 +9,7 @@
 //! image-spec v1.1 `image-layout.md`, `annotations.md`.
 
 mod append;
+mod directory;
 mod files;
 mod images;
 mod input;
@@ -21,6 +22,7 @@ mod plan;
 mod save;
 
 pub use append::{NotALayout, append_layout, check_layout};
+pub use directory::NewDirectory;
 pub use load::{Archive, LoadRequest, LoadSource, LoadedImage, LoadedLayer, load};
 pub use load_error::LoadError;
 pub use peel::Peeled;

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 
-use fs_err::File;
 use rocker_types::DiffId;
 
+use super::directory::NewDirectory;
 use super::plan::{Plan, blob_path};
 use super::save::{OnLayer, SaveError};
 use crate::store::{ArchiveWriter, Entry, EntryKind, Store};
@@ -49,60 +48,50 @@ pub(super) fn write_tar(
     Ok(())
 }
 
-/// Writes everything below `directory`, which is there and empty, and flushes it to disk.
+/// Writes everything below `directory`, which is empty, and flushes it to disk.
 pub(super) fn write_directory(
     store: &Store,
     plan: &Plan,
     on_layer: OnLayer<'_>,
-    directory: &Path,
+    directory: &NewDirectory,
 ) -> Result<(), SaveError> {
+    let at = |name: &str| {
+        let path = directory.path().join(name);
+        move |source| SaveError::File { path, source }
+    };
     for (name, bytes) in &plan.documents {
-        let (mut file, path) = create(directory, name)?;
+        let mut file = directory.create_file(name).map_err(at(name))?;
         let written = file.write_all(bytes).and_then(|()| file.sync_all());
-        written.map_err(|source| SaveError::File { path, source })?;
+        written.map_err(at(name))?;
     }
     for (layer, size) in &plan.layers {
-        let (mut file, path) = create(directory, &blob_path(&layer.0))?;
+        let name = blob_path(&layer.0);
+        let mut file = directory.create_file(&name).map_err(at(&name))?;
         on_layer(layer, *size);
         write_layer(store, layer, &mut file)?;
-        file.sync_all()
-            .map_err(|source| SaveError::File { path, source })?;
+        file.sync_all().map_err(at(&name))?;
     }
     let blobs = plan.layers.iter().map(|(layer, _)| blob_path(&layer.0));
     let names = plan.documents.iter().map(|(name, _)| name.clone());
-    sync_directories(directory, names.chain(blobs))
-}
-
-/// Flushes the names of files below `directory`, and of the directories that they are in.
-fn sync_directories(
-    directory: &Path,
-    names: impl Iterator<Item = String>,
-) -> Result<(), SaveError> {
-    let mut written = BTreeSet::new();
-    for name in names {
-        let path = directory.join(name);
-        let above = path.ancestors().skip(1);
-        let above = above.take_while(|path| path.starts_with(directory));
-        written.extend(above.map(Path::to_owned));
-    }
-    for path in written {
-        let synced = File::open(&path).and_then(|directory| directory.sync_all());
-        synced.map_err(|source| SaveError::File { path, source })?;
+    for name in directories(names.chain(blobs)) {
+        let synced = directory.directory(&name);
+        let synced = synced.and_then(|directory| Ok(rustix::fs::fsync(directory)?));
+        synced.map_err(at(&name))?;
     }
     Ok(())
+}
+
+/// The directories that files are in, and those above; the one above all is the empty name.
+fn directories(files: impl Iterator<Item = String>) -> BTreeSet<String> {
+    let mut directories = BTreeSet::from([String::new()]);
+    for file in files {
+        let slashes = file.match_indices('/');
+        directories.extend(slashes.map(|(end, _)| file[..end].to_owned()));
+    }
+    directories
 }
 
 fn write_layer(store: &Store, layer: &DiffId, output: &mut dyn Write) -> Result<(), SaveError> {
     let written = store.write_tar(layer, output);
     written.map(drop).map_err(SaveError::layer(layer))
-}
-
-fn create(directory: &Path, name: &str) -> Result<(File, PathBuf), SaveError> {
-    let path = directory.join(name);
-    let above = path.parent().unwrap_or(directory);
-    let created = fs_err::create_dir_all(above).and_then(|()| File::create_new(&path));
-    match created {
-        Ok(file) => Ok((file, path)),
-        Err(source) => Err(SaveError::File { path, source }),
-    }
 }

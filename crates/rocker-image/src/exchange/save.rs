@@ -1,10 +1,11 @@
 //! Images of the store become a file.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rocker_types::{Diagnose, DiffId, Digest, ErrorKind, ImageRef};
 
+use super::directory::NewDirectory;
 use super::output::{write_directory, write_tar};
 use super::plan::Plan;
 use crate::store::{Store, StoreError, TarError, io_hint, io_kind};
@@ -85,6 +86,12 @@ pub enum SaveError {
         /// Why.
         source: super::append::NotALayout,
     },
+    /// The directory is there, and somebody else is at work in it.
+    #[error("{path:?} is locked by another process")]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A file of a directory could not be written.
     #[error("cannot write {path:?}")]
     File {
@@ -118,7 +125,7 @@ impl Diagnose for SaveError {
             Self::Layer { source, .. } => source.kind(),
             Self::Store(error) => error.kind(),
             Self::Document { .. } => ErrorKind::Internal,
-            Self::NotALayout { .. } => ErrorKind::Conflict,
+            Self::NotALayout { .. } | Self::Locked { .. } => ErrorKind::Conflict,
             Self::Output { source } | Self::File { source, .. } => io_kind(source),
         }
     }
@@ -127,6 +134,7 @@ impl Diagnose for SaveError {
         match self {
             Self::Layer { source, .. } => source.hint(),
             Self::Store(error) => error.hint(),
+            Self::Locked { .. } => Some("try again when that is done".to_owned()),
             Self::NotALayout { .. } => Some("name a directory that is not there yet".to_owned()),
             Self::Document { .. } | Self::Output { .. } => None,
             Self::File { source, .. } => io_hint(source),
@@ -155,8 +163,7 @@ pub fn save(
     write_tar(store, &Plan::new(store, images, format)?, on_layer, output)
 }
 
-/// Writes `images` below `directory` as an OCI image layout, and flushes it to disk. The
-/// directory is there and empty.
+/// Writes `images` to `directory` as an OCI image layout, and flushes it to disk.
 ///
 /// # Errors
 ///
@@ -165,7 +172,7 @@ pub fn save_directory(
     store: &Store,
     images: &[SavedImage],
     on_layer: OnLayer<'_>,
-    directory: &Path,
+    directory: &NewDirectory,
 ) -> Result<(), SaveError> {
     let plan = Plan::new(store, images, ArchiveFormat::Oci)?;
     write_directory(store, &plan, on_layer, directory)
