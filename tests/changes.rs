@@ -1,5 +1,7 @@
 //! export and diff: what a container's file system is, and what became of it.
 
+use std::io::Read as _;
+
 use rocker_testkit::Host;
 use rocker_testkit::image::{Entry, EntryKind, ImageBuilder, Layer};
 use rocker_testkit::require;
@@ -263,6 +265,53 @@ fn a_commit_runs_as_its_container_was_told_to() {
     let said = host.ok(["run", "--rm", "made:1"]);
     for line in ["FOO=1", "CHANGED=yes", "/bin", "5"] {
         assert!(said.lines().any(|said| said == line), "{line}: {said}");
+    }
+    host.assert_nothing_left_behind();
+}
+
+/// Makes a container that has written a large file, and a small one that is read after it.
+fn with_files(host: &Host, megabytes: &str) {
+    let script = format!("dd if=/dev/zero of=/a bs=1M count={megabytes}; echo last > /z");
+    let image = host.busybox();
+    host.ok(["run", "--name", "box", &image, "sh", "-c", &script]);
+}
+
+#[test]
+fn an_export_of_a_container_that_goes_meanwhile_fails() {
+    let host = require!(host());
+    with_files(&host, "1");
+    let fifo = host.scratch().join("fifo");
+    let fifo = fifo.to_string_lossy();
+    let made = host.program("mkfifo").arg(&fifo).run();
+    assert_eq!(made.exit_code, 0, "{made:?}");
+    let export = host.command(["export", "-o", &fifo, "box"]).spawn();
+    let mut reader = fs_err::File::open(&*fifo).expect("a reader");
+    let mut first = [0];
+    reader.read_exact(&mut first).expect("a first byte");
+
+    host.ok(["rm", "box"]);
+    std::io::copy(&mut reader, &mut std::io::sink()).expect("the rest");
+
+    let export = export.finish();
+    assert_eq!(export.exit_code, 1, "{export:?}");
+    assert!(
+        export.stderr.contains("no such container: box"),
+        "{export:?}"
+    );
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_commit_of_a_container_that_goes_meanwhile_has_all_files_or_fails() {
+    let host = require!(host());
+    with_files(&host, "64");
+    let commit = host.command(["commit", "box", "made:1"]).spawn();
+    host.ok(["rm", "box"]);
+
+    let commit = commit.finish();
+    match commit.exit_code {
+        0 => assert_eq!(host.ok(["run", "--rm", "made:1", "cat", "/z"]), "last"),
+        _ => assert_eq!(commit.stdout, "", "{commit:?}"),
     }
     host.assert_nothing_left_behind();
 }

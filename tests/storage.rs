@@ -157,6 +157,7 @@ fn a_commit_on_a_full_disk_leaves_image_and_container_as_they_were() {
     ]);
     let stop_gap = host.root().join("filler");
     run_program(&["fallocate", "-l", "7m", &stop_gap.to_string_lossy()]);
+    host.await_monitors();
     let before = files(&host);
 
     let output = host.rocker(["commit", "grown", "made:1"]);

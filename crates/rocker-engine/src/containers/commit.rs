@@ -40,8 +40,8 @@ impl Engine {
     /// # Errors
     ///
     /// [`EngineError::Export`] and [`EngineError::Import`] if the layer cannot be made,
-    /// [`EngineError::NoSuchImage`] if nobody knows any more what the container's image was;
-    /// the store is as before then.
+    /// [`EngineError::NoSuchImage`] if nobody knows any more what the container's image was,
+    /// [`EngineError::Db`] when there is no such container, also if it went meanwhile; the store is as before then.
     pub fn commit(
         &mut self,
         query: &ContainerQuery,
@@ -75,8 +75,10 @@ impl Engine {
         if let Some(still) = still {
             still.end()?;
         }
+        let staged = staged?;
+        self.check_was_there(&row)?;
         let present = definition.layers.iter().cloned().map(ChainLayer::Present);
-        let chain = present.chain([ChainLayer::Staged(staged?)]).collect();
+        let chain = present.chain([ChainLayer::Staged(staged)]).collect();
         let committed = self.store()?.commit(chain)?;
         crash::point(CrashPoint::CommitAfterLayer);
         let layers = made_layers(committed);
