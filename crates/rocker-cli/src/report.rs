@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use rocker_types::{Diagnose, ErrorKind};
+use rocker_types::{Diagnose, ErrorKind, is_plain};
 
 /// Prints `Error: <what>: <cause>`, then `hint: …` where one helps.
 pub(crate) fn error(error: &(dyn Diagnose + 'static)) {
@@ -79,16 +79,11 @@ fn one_line(text: &str) -> String {
     for c in text.trim_end().chars() {
         match c {
             '\n' | '\t' => line.push(' '),
-            c if c.is_control() || reorders(c) => line.extend(c.escape_default()),
+            c if !is_plain(c) => line.extend(c.escape_default()),
             c => line.push(c),
         }
     }
     line
-}
-
-/// Characters without a shape of their own that change the order of others, or break lines.
-const fn reorders(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

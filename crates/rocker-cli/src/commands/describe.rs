@@ -86,6 +86,10 @@ fn published_range(port: &PublishedPort) -> Range {
 fn exposed_range(text: &str) -> Option<Range> {
     let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let port = port.parse().ok()?;
+    // an image may say anything there
+    if !matches!(protocol, "tcp" | "udp" | "sctp") {
+        return None;
+    }
     Some(Range {
         host: None,
         first: port,
@@ -125,6 +129,11 @@ mod tests {
                 &[],
                 &["3300/tcp", "3301/tcp", "3302/tcp", "3301/udp"],
                 "3300-3302/tcp, 3301/udp",
+            ),
+            (
+                &[],
+                &["80/\u{1b}]0;x\u{7}\nforged", "81/", "82", "83/sctp"],
+                "83/sctp, 82/tcp",
             ),
         ];
         for (published, exposed, expected) in cases {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rocker_engine::BuildStep;
-use rocker_types::Platform;
+use rocker_types::{Platform, is_plain};
 use serde_json::{Value, json};
 
 use super::{Context, Outcome, platform, print};
@@ -106,5 +106,5 @@ fn row(step: &BuildStep, id: &str, args: &HistoryArgs) -> Value {
 
 /// On one line, and without what a terminal would obey: it comes from an image.
 fn visible(text: &str) -> String {
-    text.replace(char::is_control, " ")
+    text.replace(|c| !is_plain(c), " ")
 }

@@ -26,7 +26,7 @@ pub(crate) struct TreeArgs {
 ///
 /// One line for each file: A was added, C was changed, D was deleted. Without a second image it
 /// is compared with its own layers but the topmost, so that one sees what the last step of its
-/// build did.
+/// build did. At a terminal, what a name has that is not shown where it stands is escaped.
 #[derive(clap::Args, Debug)]
 #[command(
     after_long_help = "Examples:\n  rocker image diff web:2 web:1\n  rocker image diff web:2 | grep ^A"

@@ -1,5 +1,6 @@
 //! `--format` of the commands that list things.
 
+use rocker_types::is_plain;
 use serde_json::{Map, Value};
 
 use super::table;
@@ -91,11 +92,20 @@ impl Listing<'_> {
                 let rows: Vec<Value> = self.rows.iter().map(plain).collect();
                 Ok(Value::Array(rows).to_string() + "\n")
             }
-            ListFormat::Csv => Ok(self.csv()),
-            ListFormat::Table => Ok(self.table(self.shown.iter())),
-            ListFormat::Wide => Ok(self.table(self.columns())),
-            ListFormat::TableOf(text) => self.table_of(text),
+            ListFormat::Csv => Ok(self.plain(&|c| is_plain(c) || c == '\n').csv()),
+            ListFormat::Table => Ok(self.plain(&is_plain).table(self.shown.iter())),
+            ListFormat::Wide => Ok(self.plain(&is_plain).table(self.columns())),
+            ListFormat::TableOf(text) => self.plain(&is_plain).table_of(text),
             ListFormat::Each(text) => self.each(text),
+        }
+    }
+
+    /// The same without what a terminal would obey: some cells are an image's words.
+    fn plain(&self, is_kept: &dyn Fn(char) -> bool) -> Self {
+        let rows = self.rows.iter();
+        Self {
+            rows: rows.map(|row| plain_text(row, is_kept)).collect(),
+            ..*self
         }
     }
 
@@ -184,6 +194,21 @@ fn cell(row: &Value, field: &str) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Null) | None => String::new(),
         Some(other) => other.to_string(),
+    }
+}
+
+fn plain_text(value: &Value, is_kept: &dyn Fn(char) -> bool) -> Value {
+    let plain = |value| plain_text(value, is_kept);
+    match value {
+        Value::String(text) => text.replace(|c| !is_kept(c), " ").into(),
+        Value::Array(values) => values.iter().map(plain).collect(),
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            fields
+                .map(|(name, value)| (name.clone(), plain(value)))
+                .collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
 }
 
@@ -308,6 +333,27 @@ mod tests {
             ..listing
         };
         assert_eq!(none.render(ListFormat::JsonArray).as_deref(), Ok("[]\n"));
+    }
+
+    #[test]
+    fn an_images_words_are_shown_and_not_obeyed() {
+        let labels = json!({"a": "x\u{1b}[2J\ny\u{202e}z"});
+        let row = json!({"ID": "1", "Names": "n", "Image": "a=x\u{1b}[2J\ny\u{202e}z", "_Labels": labels});
+        let listing = Listing {
+            rows: vec![row],
+            headings: false,
+            ..listing()
+        };
+        for (format, expected) in [
+            ("wide", "1         n         a=x [2J y z\n"),
+            ("csv", "1,n,\"a=x [2J\ny z\"\n"),
+            ("table {{.Label \"a\"}}", "x [2J y z\n"),
+            // who asks for the field itself gets it
+            ("{{.Label \"a\"}}", "x\u{1b}[2J\ny\u{202e}z\n"),
+        ] {
+            let rendered = listing.render(ListFormat::new(false, Some(format)));
+            assert_eq!(rendered.as_deref(), Ok(expected), "{format}");
+        }
     }
 
     #[test]

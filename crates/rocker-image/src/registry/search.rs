@@ -1,7 +1,7 @@
 //! Searching a registry: by the search of version 1 of the API, which Docker Hub kept, or else
 //! through the catalogue of version 2.
 
-use rocker_types::{Diagnose, ErrorKind};
+use rocker_types::{Diagnose, ErrorKind, is_plain};
 use serde::Deserialize;
 
 use super::fetch::{Body, Errand, Repository};
@@ -273,7 +273,7 @@ impl FoundRepository {
             return None;
         }
         let description = self.description.unwrap_or_default();
-        let words = description.split(|c: char| c.is_whitespace() || c.is_control());
+        let words = description.split(|c: char| c.is_whitespace() || !is_plain(c));
         let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
         Some(SearchResult {
             name: self.name,
@@ -306,8 +306,8 @@ mod tests {
             };
             found.check()
         };
-        let fine = checked("team/app", " a\n\tb \u{1b}[31mc\u{9b}d ").unwrap();
-        assert_eq!(fine.description, "a b [31mc d");
+        let fine = checked("team/app", " a\n\tb \u{1b}[31mc\u{9b}d\u{202e}e\u{200b} ").unwrap();
+        assert_eq!(fine.description, "a b [31mc d e");
         assert_eq!(fine.stars, 0);
         let long = checked("a", &"x".repeat(10_000)).unwrap();
         assert_eq!(long.description.len(), DESCRIPTION_CHARS);
