@@ -1,7 +1,9 @@
 //! search: by the API of version 1, as Docker Hub has it, and by the catalogue of version 2.
 
+use std::time::Duration;
+
 use rocker_testkit::Host;
-use rocker_testkit::host::Output;
+use rocker_testkit::host::{Output, RockerCommand};
 use rocker_testkit::image::ImageBuilder;
 use rocker_testkit::registry::{Action, Distribution, On};
 use rocker_testkit::require;
@@ -27,15 +29,17 @@ fn results() -> String {
 
 /// A rocker for which Docker Hub is the test's registry.
 fn search(host: &Host, words: &[&str]) -> Output {
+    search_command(host, words).run()
+}
+
+fn search_command(host: &Host, words: &[&str]) -> RockerCommand {
     let conf = host.scratch().join("registries.conf");
     let registry = host.registry().host();
     let text = format!("[[registry]]\nprefix = \"docker.io\"\nlocation = \"{registry}\"\n");
     fs_err::write(&conf, text).expect("a registries.conf");
     let words = [&["search"], words].concat();
     let command = host.command(words);
-    command
-        .env("CONTAINERS_REGISTRIES_CONF", &conf.to_string_lossy())
-        .run()
+    command.env("CONTAINERS_REGISTRIES_CONF", &conf.to_string_lossy())
 }
 
 fn answer_with(host: &Host, body: &str) {
@@ -132,6 +136,61 @@ fn a_registry_without_a_search_is_asked_for_its_catalogue() {
 }
 
 #[test]
+fn a_page_with_more_than_anybody_asked_for_is_read_in_no_time() {
+    let host = require!(host());
+    let names: Vec<_> = (0..200_000)
+        .map(|number| format!(r#"{{"name":"{number:x}"}}"#))
+        .collect();
+    answer_with(&host, &format!(r#"{{"results":[{}]}}"#, names.join(",")));
+    let found = search_command(&host, &["--limit", "1000000", "--format", "names", "x"])
+        .time_limit(Duration::from_secs(10))
+        .run();
+    assert_eq!(found.exit_code, 0, "{}", found.stderr);
+    assert_eq!(found.stdout.lines().count(), 200_000);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
+fn a_registry_that_shows_a_page_for_what_it_does_not_know_is_asked_for_its_catalogue() {
+    let host = require!(host());
+    let registry = host.registry().host();
+    let page = |path: &str, status, body: &str| {
+        host.registry().fault(
+            On::Path(path.to_owned()),
+            1,
+            Action::Answer {
+                status,
+                content_type: "text/html".to_owned(),
+                body: body.into(),
+            },
+        );
+    };
+    let term = format!("{registry}/app");
+    page("/v1/search", 200, "<html>");
+    page("/v2/_catalog", 200, r#"{"repositories":["team/app","db"]}"#);
+    let found = host.ok(["search", "--format", "names", &term]);
+    assert_eq!(found, format!("{registry}/team/app"));
+
+    page("/v1/search", 200, "<html>");
+    page("/v2/_catalog", 403, "");
+    let refused = host.rocker(["search", &term]);
+    assert_eq!(refused.exit_code, 1, "{refused:?}");
+    let said = format!("cannot search {registry}: {registry} refused access (status 403)");
+    assert!(refused.stderr.contains(&said), "{refused:?}");
+    assert!(!refused.stderr.contains("image"), "{refused:?}");
+    for (words, expected) in [
+        (["manifest", "inspect"], "cannot read the manifest of"),
+        (["search", "--list-tags"], "cannot list the tags of"),
+        (["pull", "-a"], "cannot list the tags of"),
+    ] {
+        let refused = host.rocker(words.into_iter().chain([&*term]));
+        assert_eq!(refused.exit_code, 1, "{refused:?}");
+        assert!(refused.stderr.contains(expected), "{refused:?}");
+    }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
 fn what_cannot_be_searched_is_one_clear_line() {
     let host = require!(host());
     let cases: [(&[&str], &str); 5] = [
@@ -157,7 +216,7 @@ fn what_cannot_be_searched_is_one_clear_line() {
     let senseless = search(&host, &["x"]);
     assert_eq!(senseless.exit_code, 1, "{senseless:?}");
     assert!(
-        senseless.stderr.contains("search result is not valid"),
+        senseless.stderr.contains("/v2/_catalog was not found"),
         "{senseless:?}"
     );
     host.assert_nothing_left_behind();

@@ -60,6 +60,58 @@ fn short_names_mean_what_the_files_say() {
     host.assert_nothing_left_behind();
 }
 
+#[test]
+fn whoever_looks_at_registries_goes_on_to_the_next_and_a_password_goes_to_one() {
+    let host = require!(host());
+    let [first, second] = [Registry::start(), Registry::start()];
+    let name = second.push("team/app:1", &ImageBuilder::busybox().build());
+    let file = host.scratch().join("registries.conf");
+    let text = format!(
+        "unqualified-search-registries = ['{}', '{}']\nshort-name-mode = 'disabled'\n",
+        first.host(),
+        second.host()
+    );
+    fs_err::write(&file, text).expect("a file");
+    let run = |words: &[&str]| {
+        host.command(words.iter().copied())
+            .env("CONTAINERS_REGISTRIES_CONF", &file.to_string_lossy())
+            .run()
+    };
+
+    let repository = name.trim_end_matches(":1");
+    let tag = format!("{repository}:1\n");
+    for (words, expected) in [
+        (&["pull", "--dry-run", "team/app:1"][..], "Would fetch"),
+        (&["manifest", "inspect", "-v", "team/app:1"], &name),
+        (&["search", "--list-tags", "team/app"], repository),
+        (&["pull", "-q", "-a", "team/app"], &tag),
+    ] {
+        let done = run(words);
+        assert_eq!(done.exit_code, 0, "{done:?}");
+        assert!(done.stdout.contains(expected), "{done:?}");
+    }
+
+    let asked = || first.requests().len() + second.requests().len();
+    let before = asked();
+    for words in [
+        &["pull", "team/app:1"][..],
+        &["pull", "--dry-run", "team/app:1"],
+        &["pull", "-a", "team/app"],
+        &["manifest", "inspect", "team/app:1"],
+        &["search", "--list-tags", "team/app"],
+    ] {
+        let refused = run(&[words, &["--creds", "user:secret"]].concat());
+        assert_eq!(refused.exit_code, 125, "{refused:?}");
+        assert!(
+            refused.stderr.contains("--creds is for one registry"),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(asked(), before);
+    host.ok(["rmi", &name]);
+    host.assert_nothing_left_behind();
+}
+
 /// A host of the machine and a file that has `bb` mean an image of its registry.
 struct Aliased {
     host: Host,

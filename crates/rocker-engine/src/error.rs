@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rocker_db::{DbError, LockError};
 use rocker_image::exchange::{LoadError, SaveError};
-use rocker_image::registry::{DownloadError, PullError, PushError, SearchError};
+use rocker_image::registry::{DownloadError, LookError, PullError, PushError};
 use rocker_image::store::{ExportError, LayerFault, StoreError, UnpackError};
 use rocker_runtime::{CreateError, ExecError, MountLayersError, SignalError, StartError};
 use rocker_types::DiffId;
@@ -33,7 +33,7 @@ pub enum EngineError {
     #[error(transparent)]
     Push(Box<PushError>),
     #[error(transparent)]
-    Search(Box<SearchError>),
+    Look(Box<LookError>),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("cannot save")]

@@ -117,7 +117,7 @@ fn cause(error: &EngineError) -> Option<&dyn Diagnose> {
         E::Save(e) => e.as_ref(),
         E::Load(e) => e.as_ref(),
         E::Push(e) => e.as_ref(),
-        E::Search(e) => e.as_ref(),
+        E::Look(e) => e.as_ref(),
         E::Download(e) => e.as_ref(),
         E::Export(e) => e.as_ref(),
         E::Store(e) => e,

@@ -65,11 +65,11 @@ pub use rocker_image::exchange::{
 pub use rocker_image::policy::{Entry, Policy, PolicyError};
 pub use rocker_image::registry::{
     AuthFile, AuthFileError, CertificateError, Certificates, Credential, Credentials, Elsewhere,
-    Endpoint, ExtraHeaders, InvalidServer, KeyStyle, LayerState, LoginError, LoginRequest, Meaning,
-    NoProgress, NoPushProgress, PullError, PullEvent, PullProgress, PushCompression, PushEvent,
-    PushProgress, PushState, RegistryOptions, RemoteDocument, Reuse, RouteError, Routes, SavedIn,
-    SearchError, SearchResult, Server, Stop, TlsPolicy, Way, check_login, fetch_document,
-    forget_all_logins, forget_login, list_tags, save_login, search, server_of,
+    Endpoint, ExtraHeaders, InvalidServer, KeyStyle, LayerState, LoginError, LoginRequest,
+    LookError, Meaning, NoProgress, NoPushProgress, PullError, PullEvent, PullProgress,
+    PushCompression, PushEvent, PushProgress, PushState, RegistryOptions, RemoteDocument, Reuse,
+    RouteError, Routes, SavedIn, SearchResult, Server, Stop, TlsPolicy, Way, check_login,
+    fetch_document, forget_all_logins, forget_login, list_tags, save_login, search, server_of,
 };
 pub use rocker_image::store::{Change, ChangeKind, Depth, UnpackLimits};
 pub use rocker_runtime::{ExitStatus, Running, executable, main_init};

@@ -12,10 +12,9 @@ use crate::terminal::StopRequests;
 use crate::ui::events;
 use crate::ui::progress::{Progress, ProgressArgs};
 
-/// One image to fetch, and how to tell about it.
+/// How to fetch images, and how to tell about it.
 #[derive(Debug)]
 pub(crate) struct Wish {
-    pub(crate) reference: ImageRef,
     pub(crate) platform: Option<Platform>,
     pub(crate) quiet: bool,
     pub(crate) progress: ProgressArgs,
@@ -23,25 +22,30 @@ pub(crate) struct Wish {
     pub(crate) transfer: TransferArgs,
 }
 
-/// Fetches the first of several images that its registry has and gives us, and says which that
-/// was; of those before it, it is said why they were not. A registry that does not answer is the
-/// end: what the next has under this name may be somebody else's.
-pub(crate) fn fetch_one_of(
-    context: &mut Context,
+/// Asks for several images, one after the other, for the first that its registry has and gives us;
+/// of those before it, it is said why they were not. A registry that does not answer is the end:
+/// what the next has under this name may be somebody else's. `registry` is how to ask.
+///
+/// # Errors
+///
+/// That of the last one, or of the first that is the end, and [`CommandError::Usage`] if a password
+/// was to go to several registries.
+pub(super) fn first_of<T>(
     references: Vec<ImageRef>,
-    wish: impl Fn(ImageRef) -> Wish,
-) -> Result<ImageRef, CommandError> {
+    registry: &RegistryArgs,
+    mut ask: impl FnMut(ImageRef) -> Result<T, CommandError>,
+) -> Result<T, CommandError> {
     let mut left = references.len();
-    for wish in references.into_iter().map(wish) {
-        if left > 1 && wish.registry.has_creds() {
-            return Err(CommandError::conflict(
-                "--creds is for one registry, and the image may be at several",
-                "say the registry as well",
-            ));
-        }
+    if left > 1 && registry.has_creds() {
+        return Err(CommandError::conflict(
+            "--creds is for one registry, and the image may be at several",
+            "say the registry as well",
+        ));
+    }
+    for reference in references {
         left -= 1;
-        match fetch(context, &wish) {
-            Ok(_) => return Ok(wish.reference),
+        match ask(reference) {
+            Ok(found) => return Ok(found),
             Err(error)
                 if left > 0 && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Denied) =>
             {
@@ -54,17 +58,32 @@ pub(crate) fn fetch_one_of(
     Err(CommandError::NoSuchObject(String::new()))
 }
 
+/// Fetches the [first](first_of) of several images, and says which that was.
+pub(crate) fn fetch_one_of(
+    context: &mut Context,
+    references: Vec<ImageRef>,
+    wish: &Wish,
+) -> Result<ImageRef, CommandError> {
+    first_of(references, &wish.registry, |reference| {
+        fetch(context, &reference, wish).map(|_| reference)
+    })
+}
+
 /// Fetches an image. Ctrl-C ends it; nothing half fetched is seen by anybody, and the next pull of
 /// the image goes on with it. One that comes too late for that leaves the image here and is an
 /// error as well.
-pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, CommandError> {
-    let request = request(wish)?;
+pub(crate) fn fetch(
+    context: &mut Context,
+    reference: &ImageRef,
+    wish: &Wish,
+) -> Result<Pulled, CommandError> {
+    let request = request(reference, wish)?;
     let progress = Progress::of(wish.progress.progress, wish.quiet)?;
     let engine = context.unpacking_engine()?;
     let stop = StopRequests::notice().map_err(CommandError::Terminal)?;
-    let digest = wish.reference.digest().map(ToString::to_string);
-    let what = digest.as_deref().or(wish.reference.tag());
-    let from = wish.reference.familiar_repository();
+    let digest = reference.digest().map(ToString::to_string);
+    let what = digest.as_deref().or(reference.tag());
+    let from = reference.familiar_repository();
     progress.note(&format!(
         "{}: Pulling from {from}",
         what.unwrap_or("latest")
@@ -74,7 +93,7 @@ pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, Comman
     match pulled {
         Ok(pulled) => {
             progress.finish();
-            tell(&progress, &wish.reference, &pulled);
+            tell(&progress, reference, &pulled);
             // too late for this image, but not for what was to come after it
             stopped_by.map_or(Ok(pulled), |signal| Err(CommandError::Ended(signal)))
         }
@@ -86,8 +105,12 @@ pub(crate) fn fetch(context: &mut Context, wish: &Wish) -> Result<Pulled, Comman
 }
 
 /// What fetching an image would fetch.
-pub(crate) fn look(context: &mut Context, wish: &Wish) -> Result<PullPreview, CommandError> {
-    let request = request(wish)?;
+pub(crate) fn look(
+    context: &mut Context,
+    reference: &ImageRef,
+    wish: &Wish,
+) -> Result<PullPreview, CommandError> {
+    let request = request(reference, wish)?;
     let engine = context.unpacking_engine()?;
     let stop = StopRequests::notice().map_err(CommandError::Terminal)?;
     let preview = engine.preview_pull(&request, &|| stop.came().is_some());
@@ -96,14 +119,14 @@ pub(crate) fn look(context: &mut Context, wish: &Wish) -> Result<PullPreview, Co
 }
 
 /// What the engine is to fetch, if the machine's policy lets it in.
-fn request(wish: &Wish) -> Result<PullRequest, CommandError> {
+fn request(reference: &ImageRef, wish: &Wish) -> Result<PullRequest, CommandError> {
     if let Some(policy) = policy()? {
-        policy.check(Entry::Registry(&wish.reference))?;
+        policy.check(Entry::Registry(reference))?;
     }
     Ok(PullRequest {
-        reference: wish.reference.clone(),
+        reference: reference.clone(),
         platform: wish.platform.clone(),
-        places: places(wish)?,
+        places: places(reference, wish)?,
     })
 }
 
@@ -121,8 +144,8 @@ fn tell(progress: &Progress, reference: &ImageRef, pulled: &Pulled) {
 }
 
 /// Where the image may be, asked as the command line says.
-pub(crate) fn places(wish: &Wish) -> Result<Vec<Endpoint>, CommandError> {
-    let mut places = wish.registry.places(&wish.reference)?;
+pub(crate) fn places(reference: &ImageRef, wish: &Wish) -> Result<Vec<Endpoint>, CommandError> {
+    let mut places = wish.registry.places(reference)?;
     let options = places.iter_mut().map(|place| &mut place.options);
     options.for_each(|options| wish.transfer.apply(options));
     Ok(places)

@@ -29,15 +29,14 @@ pub(crate) fn ensure(
         let _: ImageRef = image.parse()?;
         report::note(&format!("Unable to find image '{image}' locally"));
     }
-    let wish = |reference| Wish {
-        reference,
+    let wish = Wish {
         platform: None,
         quiet: false,
         progress,
         registry: RegistryArgs::default(),
         transfer: TransferArgs::default(),
     };
-    let found = obtain(context, image, when, here, wish)?;
+    let found = obtain(context, image, when, here, &wish)?;
     Ok(found.unwrap_or_else(|| image.to_owned()))
 }
 
@@ -64,7 +63,7 @@ pub(super) fn obtain(
     image: &str,
     when: PullWhen,
     here: Option<String>,
-    wish: impl Fn(ImageRef) -> Wish,
+    wish: &Wish,
 ) -> Result<Option<String>, CommandError> {
     let is_enough = matches!(when, PullWhen::Missing | PullWhen::Never);
     if when == PullWhen::Never || (is_enough && here.is_some()) {

@@ -4,22 +4,23 @@ use rocker_engine::{EngineError, PreviewedLayer, PullPreview, list_tags};
 use rocker_types::{Diagnose as _, ErrorKind, ImageRef};
 
 use super::container_args::PullWhen;
-use super::fetch::{Wish, failure, fetch, look, places};
+use super::fetch::{Wish, fetch, first_of, look, places};
 use super::platform::PlatformArgs;
 use super::registry::RegistryArgs;
+use super::remote::patiently;
 use super::transfer_args::TransferArgs;
 use super::transport::Place;
 use super::{CommandError, Context, Outcome, image_source, print, short_names};
 use crate::exit_code::Status;
 use crate::report;
-use crate::terminal::StopRequests;
 use crate::ui::human;
 use crate::ui::progress::ProgressArgs;
 
 /// Fetch an image from a registry
 ///
 /// Progress goes to standard error; standard output gets one line, the image's full name. An
-/// image in a file is named oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME].
+/// image in a file is named oci:DIR[:NAME], oci-archive:FILE[:NAME] or docker-archive:FILE[:NAME];
+/// without NAME all images in the file are meant.
 ///
 /// A pull that is interrupted or killed, or that fails because of the network, keeps what came: the next
 /// pull of the image goes on from there, for a week or until `rocker image prune`.
@@ -100,24 +101,22 @@ pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
             return Ok(Status::Success);
         }
     };
-    let wish = |reference| Wish {
-        reference,
+    let wish = Wish {
         platform: platform.clone(),
         quiet: args.quiet,
         progress: args.progress,
-        registry: args.registry.clone(),
-        transfer: args.transfer.clone(),
+        registry: args.registry,
+        transfer: args.transfer,
     };
     if args.all_tags {
-        let meant = short_names::meant(image)?.remove(0);
-        return pull_all_tags(context, image, wish(meant));
+        return pull_all_tags(context, image, wish);
     }
     if args.dry_run {
-        return preview(context, image, wish);
+        return preview(context, image, &wish);
     }
     let platform = platform.as_ref();
     let here = image_source::look(context, image, args.policy, platform)?;
-    let found = image_source::obtain(context, image, args.policy, here, wish)?;
+    let found = image_source::obtain(context, image, args.policy, here, &wish)?;
     let Some(name) = found else {
         return Err(EngineError::NoSuchImage(image.to_owned()).into());
     };
@@ -127,23 +126,12 @@ pub(crate) fn pull(context: &mut Context, args: PullArgs) -> Outcome {
 
 /// Shows what a pull of the first of the images that `image` may mean and that its registry has
 /// would fetch.
-fn preview(context: &mut Context, image: &str, wish: impl Fn(ImageRef) -> Wish) -> Outcome {
-    let mut meant = short_names::meant(image)?.into_iter().peekable();
-    while let Some(reference) = meant.next() {
-        match look(context, &wish(reference)) {
-            Ok(preview) => {
-                print(&shown(&preview))?;
-                break;
-            }
-            Err(error)
-                if meant.peek().is_some()
-                    && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Denied) =>
-            {
-                report::note(&report::chain(&error));
-            }
-            Err(error) => return Err(error),
-        }
-    }
+fn preview(context: &mut Context, image: &str, wish: &Wish) -> Outcome {
+    let meant = short_names::meant(image)?;
+    let preview = first_of(meant, &wish.registry, |reference| {
+        look(context, &reference, wish)
+    })?;
+    print(&shown(&preview))?;
     Ok(Status::Success)
 }
 
@@ -182,29 +170,22 @@ fn pull_all_tags(context: &mut Context, repository: &str, mut wish: Wish) -> Out
         ));
     }
     wish.registry.ask_password()?;
-    let places = places(&wish)?;
-    let stop = StopRequests::notice().map_err(CommandError::Terminal)?;
-    let cancelled = || stop.came().is_some();
-    let tags = list_tags(&wish.reference, &places, usize::MAX, &cancelled);
-    let stopped_by = stop.end().map_err(CommandError::Terminal)?;
-    let tags = tags.map_err(|error| failure(EngineError::Pull(Box::new(error)), stopped_by))?;
-    if let Some(signal) = stopped_by {
-        return Err(CommandError::Ended(signal));
-    }
+    let meant = short_names::meant(repository)?;
     // what was typed may be short for it
-    let listed = &wish.reference;
+    let (listed, tags) = first_of(meant, &wish.registry, |reference| {
+        let places = places(&reference, &wish)?;
+        let tags = patiently(|cancelled| list_tags(&reference, &places, usize::MAX, cancelled))?;
+        Ok((reference, tags))
+    })?;
     let repository = format!("{}/{}", listed.registry(), listed.repository());
     let mut status = Status::Success;
     for tag in tags {
         let fetched = match format!("{repository}:{tag}").parse() {
-            Ok(reference) => {
-                wish.reference = reference;
-                fetch(context, &wish)
-            }
-            Err(error) => Err(error.into()),
+            Ok(reference) => fetch(context, &reference, &wish).map(|_| reference),
+            Err(error) => Err(CommandError::from(error)),
         };
         match fetched {
-            Ok(_) => print(&format!("{}\n", wish.reference.canonical()))?,
+            Ok(reference) => print(&format!("{}\n", reference.canonical()))?,
             Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
             Err(error) => {
                 report::error(&error);

@@ -1,13 +1,14 @@
 //! `rocker manifest inspect`: what registries have.
 
-use rocker_engine::{EngineError, RemoteDocument, fetch_document};
+use rocker_engine::{EngineError, LookError, RemoteDocument, fetch_document};
 use rocker_types::ImageRef;
 use serde_json::{Value, json};
 
+use super::fetch::first_of;
 use super::registry::RegistryArgs;
 use super::{CommandError, Context, Outcome, print, short_names};
 use crate::exit_code::Status;
-use crate::terminal::{SignalPlan, Signals};
+use crate::terminal::interruptible;
 
 /// Show the manifest or the index that a name means at its registry
 ///
@@ -31,12 +32,14 @@ pub(crate) struct ManifestArgs {
 }
 
 pub(crate) fn manifest(_: &mut Context, args: ManifestArgs) -> Outcome {
-    let reference = short_names::meant(&args.image)?.remove(0);
-    let places = args.registry.places(&reference)?;
     let limits = super::config::read()?.limits;
-    let found = patiently(|cancelled| {
-        let found = fetch_document(&reference, &places, &limits.documents, cancelled);
-        found.map_err(|error| EngineError::Pull(Box::new(error)))
+    let meant = short_names::meant(&args.image)?;
+    let (reference, found) = first_of(meant, &args.registry, |reference| {
+        let places = args.registry.places(&reference)?;
+        let found = patiently(|cancelled| {
+            fetch_document(&reference, &places, &limits.documents, cancelled)
+        })?;
+        Ok((reference, found))
     })?;
     let value = shown(&reference, &found, args.verbose)?;
     let text = serde_json::to_string_pretty(&value);
@@ -66,24 +69,14 @@ fn shown(
     }))
 }
 
-/// Ctrl-C ends the waiting.
+/// Looks at a registry. Ctrl-C ends it, and is an error also if it comes too late for that.
 pub(super) fn patiently<T>(
-    work: impl FnOnce(&dyn Fn() -> bool) -> Result<T, EngineError>,
+    look: impl FnOnce(&dyn Fn() -> bool) -> Result<T, LookError>,
 ) -> Result<T, CommandError> {
-    let mut signals = Signals::take(SignalPlan::Interrupt).map_err(CommandError::Terminal)?;
-    let stopped_by = std::cell::Cell::new(None);
-    let cancelled = || {
-        let signal = signals.next().ok().flatten();
-        stopped_by.set(stopped_by.get().or(signal));
-        stopped_by.get().is_some()
-    };
-    let outcome = work(&cancelled);
-    signals
-        .follow(SignalPlan::Ignore)
-        .map_err(CommandError::Terminal)?;
-    match (outcome, stopped_by.get()) {
-        (Ok(found), _) => Ok(found),
-        (Err(_), Some(signal)) => Err(CommandError::Ended(signal)),
-        (Err(error), None) => Err(CommandError::Engine(error)),
+    let looked = interruptible(|cancelled| look(cancelled));
+    match looked.map_err(CommandError::Terminal)? {
+        (_, Some(signal)) => Err(CommandError::Ended(signal)),
+        (Ok(found), None) => Ok(found),
+        (Err(error), None) => Err(EngineError::Look(Box::new(error)).into()),
     }
 }

@@ -1,9 +1,10 @@
 //! `rocker search`: what a registry has by some name, and which tags one repository has.
 
-use rocker_engine::{Endpoint, EngineError, SearchResult, list_tags};
+use rocker_engine::{Endpoint, SearchResult, list_tags};
 use rocker_types::ImageRef;
 use serde_json::{Value, json};
 
+use super::fetch::first_of;
 use super::registry::RegistryArgs;
 use super::remote::patiently;
 use super::{CommandError, Context, Outcome, print, short_names};
@@ -75,23 +76,19 @@ impl Filter {
     }
 }
 
-const fn column(field: &'static str, header: &'static str) -> Column {
-    Column { field, header }
-}
-
 const COLUMNS: &[Column] = &[
-    column("Name", "NAME"),
-    column("Description", "DESCRIPTION"),
-    column("StarCount", "STARS"),
-    column("IsOfficial", "OFFICIAL"),
+    Column::new("Name", "NAME"),
+    Column::new("Description", "DESCRIPTION"),
+    Column::new("StarCount", "STARS"),
+    Column::new("IsOfficial", "OFFICIAL"),
 ];
 /// podman's fields.
 const HIDDEN: &[Column] = &[
-    column("Index", "INDEX"),
-    column("Stars", "STARS"),
-    column("Official", "OFFICIAL"),
+    Column::new("Index", "INDEX"),
+    Column::new("Stars", "STARS"),
+    Column::new("Official", "OFFICIAL"),
 ];
-const TAG_COLUMNS: &[Column] = &[column("Name", "NAME"), column("Tag", "TAG")];
+const TAG_COLUMNS: &[Column] = &[Column::new("Name", "NAME"), Column::new("Tag", "TAG")];
 
 /// Of a description that is cut; docker's.
 const DESCRIPTION_WIDTH: usize = 45;
@@ -118,10 +115,8 @@ fn found(args: &SearchArgs) -> Result<Listing<'static>, CommandError> {
     // no image is meant, but a name tells where the registry is and who we are there
     let anything: ImageRef = format!("{registry}/search/search").parse()?;
     let place: Endpoint = args.registry.own_place(&anything)?;
-    let results = patiently(|cancelled| {
-        let results = rocker_engine::search(&place, term, args.limit, cancelled);
-        results.map_err(|error| EngineError::Search(Box::new(error)))
-    })?;
+    let results =
+        patiently(|cancelled| rocker_engine::search(&place, term, args.limit, cancelled))?;
     let wanted = results
         .iter()
         .filter(|result| args.filter.iter().all(|filter| filter.fits(result)));
@@ -170,17 +165,17 @@ fn row(registry: &str, result: &SearchResult, no_trunc: bool) -> Value {
 }
 
 fn tags(args: &SearchArgs) -> Result<Listing<'static>, CommandError> {
-    let repository = short_names::meant(&args.term)?.remove(0);
-    if args.term.contains('@') || names_a_tag(&args.term) {
+    if !ImageRef::is_bare(&args.term) {
         return Err(CommandError::conflict(
             format!("{:?} is one image of a repository", args.term),
             "leave the tag out",
         ));
     }
-    let places = args.registry.places(&repository)?;
-    let tags = patiently(|cancelled| {
-        let tags = list_tags(&repository, &places, args.limit, cancelled);
-        tags.map_err(|error| EngineError::Pull(Box::new(error)))
+    let meant = short_names::meant(&args.term)?;
+    let (repository, tags) = first_of(meant, &args.registry, |repository| {
+        let places = args.registry.places(&repository)?;
+        let tags = patiently(|cancelled| list_tags(&repository, &places, args.limit, cancelled))?;
+        Ok((repository, tags))
     })?;
     let name = repository.canonical();
     let name = name
@@ -195,13 +190,6 @@ fn tags(args: &SearchArgs) -> Result<Listing<'static>, CommandError> {
         name: "Tag",
         headings: true,
     })
-}
-
-/// Whether a tag was typed: a colon after the last slash.
-fn names_a_tag(name: &str) -> bool {
-    name.rsplit('/')
-        .next()
-        .is_some_and(|last| last.contains(':'))
 }
 
 #[cfg(test)]

@@ -58,6 +58,9 @@ impl Diagnose for RegistryError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Connect { origin, source } => ConnectCause::of(source).hint(origin),
+            Self::Denied { authenticated: false, repository, .. } if repository.is_empty() => {
+                Some("it may need credentials: log in to the registry first".to_owned())
+            }
             Self::Denied { authenticated: false, .. } => {
                 Some("the image may not exist, or it needs credentials: log in to the registry first".to_owned())
             }

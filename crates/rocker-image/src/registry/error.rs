@@ -209,11 +209,11 @@ pub enum RegistryError {
     },
 
     /// The registry refused.
-    #[error("{registry} refused access to {repository} (status {status}){}", detail(.message))]
+    #[error("{registry} refused access{} (status {status}){}", object(.repository), detail(.message))]
     Denied {
         /// The registry.
         registry: String,
-        /// The repository.
+        /// The repository; empty if none was asked about.
         repository: String,
         /// 401 or 403.
         status: u16,
@@ -305,6 +305,13 @@ pub enum RegistryError {
         /// What is wrong with it; `None` when the token itself is missing or malformed.
         source: Option<serde_json::Error>,
     },
+}
+
+fn object(repository: &str) -> String {
+    match repository {
+        "" => String::new(),
+        repository => format!(" to {repository}"),
+    }
 }
 
 /// The registry's own words after a colon.

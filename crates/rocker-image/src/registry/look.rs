@@ -6,7 +6,7 @@ use rocker_types::{Algorithm, Digest, ImageRef};
 use serde::Deserialize;
 
 use super::fetch::{Errand, Repository};
-use super::{Endpoint, PullError, RegistryError, runtime};
+use super::{Endpoint, LookError, PullError, RegistryError, runtime};
 use crate::document::{Document, DocumentError, DocumentLimits, digest_of, verify};
 
 /// The most tags that are listed; a registry that has more is asked no further.
@@ -41,9 +41,9 @@ pub fn fetch_document(
     places: &[Endpoint],
     limits: &DocumentLimits,
     cancelled: &dyn Fn() -> bool,
-) -> Result<RemoteDocument, PullError> {
+) -> Result<RemoteDocument, LookError> {
     let name = reference.familiar();
-    ask(&name, places, of_pull, cancelled, async |repository| {
+    let found = ask(&name, places, of_pull, cancelled, async |repository| {
         let wanted = match reference.digest() {
             Some(digest) => digest.to_string(),
             None => reference.tag().unwrap_or("latest").to_owned(),
@@ -74,23 +74,24 @@ pub fn fetch_document(
             media_type: document.media_type().to_owned(),
             bytes: body.bytes,
         })
-    })
+    });
+    found.map_err(LookError::of(format!("read the manifest of {name}")))
 }
 
 /// The tags of a repository, in the registry's order, at most `limit` of them.
 ///
 /// # Errors
 ///
-/// [`PullError`].
+/// [`LookError`].
 pub fn list_tags(
     repository: &ImageRef,
     places: &[Endpoint],
     limit: usize,
     cancelled: &dyn Fn() -> bool,
-) -> Result<Vec<String>, PullError> {
+) -> Result<Vec<String>, LookError> {
     let name = repository.familiar_repository();
     let limit = limit.min(TAGS_MAX);
-    ask(&name, places, of_pull, cancelled, async |repository| {
+    let tags = ask(&name, places, of_pull, cancelled, async |repository| {
         let mut tags: Vec<String> = Vec::new();
         let mut seen = BTreeSet::new();
         let mut next = Some(None);
@@ -121,7 +122,8 @@ pub fn list_tags(
         }
         tags.truncate(limit);
         Ok(tags)
-    })
+    });
+    tags.map_err(LookError::of(format!("list the tags of {name}")))
 }
 
 pub(super) fn of_pull(place: &Endpoint) -> Errand<'_> {

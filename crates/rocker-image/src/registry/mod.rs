@@ -46,6 +46,7 @@ mod layer;
 mod layers;
 mod login;
 mod look;
+mod look_error;
 mod origin;
 mod patience;
 mod pipe;
@@ -79,6 +80,7 @@ pub use error::{PullError, RegistryError};
 pub use headers::ExtraHeaders;
 pub use login::{LoginError, LoginRequest, check_login};
 pub use look::{RemoteDocument, fetch_document, list_tags};
+pub use look_error::LookError;
 pub use preview::{Preview, preview};
 pub use progress::{LayerState, NoProgress, PullEvent, PullProgress};
 pub use pull::{PulledImage, PulledLayer, pull};
@@ -91,7 +93,7 @@ pub use request::{
     TlsPolicy,
 };
 pub use routes::{RouteError, Routes, Stop, Way};
-pub use search::{SearchError, SearchResult, search};
+pub use search::{SearchResult, search};
 pub use short_names::Meaning;
 
 /// Where a registry on https sends us for a token by its `WWW-Authenticate` header, if we go there.

@@ -1,12 +1,14 @@
 //! Searching a registry: by the search of version 1 of the API, which Docker Hub kept, or else
 //! through the catalogue of version 2.
 
-use rocker_types::{Diagnose, ErrorKind, is_plain};
+use std::collections::HashSet;
+
+use rocker_types::is_plain;
 use serde::Deserialize;
 
 use super::fetch::{Body, Errand, Repository};
 use super::look::{ask, registry_error};
-use super::{Endpoint, PullError, RegistryError};
+use super::{Endpoint, LookError, PullError, RegistryError};
 use crate::document::DocumentError;
 
 /// Who answers searches for `docker.io`.
@@ -21,74 +23,6 @@ const PAGES_MAX: usize = 1000;
 /// The longest name, and the longest description that is kept.
 const NAME_CHARS: usize = 300;
 const DESCRIPTION_CHARS: usize = 2000;
-
-/// Why a registry could not be searched.
-#[derive(Debug, thiserror::Error)]
-pub enum SearchError {
-    /// It did not give what was asked for.
-    #[error("cannot search {registry}")]
-    Registry {
-        /// Which one.
-        registry: String,
-        /// What happened.
-        source: Box<RegistryError>,
-    },
-
-    /// It gave something else.
-    #[error("cannot search {registry}")]
-    Answer {
-        /// Which one.
-        registry: String,
-        /// What is wrong with it.
-        source: Box<DocumentError>,
-    },
-
-    /// The caller said so.
-    #[error("the search was interrupted")]
-    Interrupted,
-
-    /// The kernel refused a thread or an epoll instance.
-    #[error("cannot start the network client")]
-    Start {
-        /// What happened.
-        source: std::io::Error,
-    },
-}
-
-impl SearchError {
-    fn of(place: &Endpoint, error: PullError) -> Self {
-        let registry = place.registry.clone();
-        match error {
-            PullError::Registry { source, .. } => Self::Registry { registry, source },
-            PullError::Document { source, .. } => Self::Answer { registry, source },
-            PullError::Start { source, .. } => Self::Start { source },
-            // no layers are asked for
-            PullError::Interrupted { .. }
-            | PullError::Layer { .. }
-            | PullError::LayerSize { .. }
-            | PullError::Store { .. } => Self::Interrupted,
-        }
-    }
-}
-
-impl Diagnose for SearchError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Registry { source, .. } => source.kind(),
-            Self::Answer { source, .. } => source.kind(),
-            Self::Interrupted => ErrorKind::Interrupted,
-            Self::Start { .. } => ErrorKind::Internal,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Registry { source, .. } => source.hint(),
-            Self::Answer { source, .. } => source.hint(),
-            Self::Interrupted | Self::Start { .. } => None,
-        }
-    }
-}
 
 /// One repository that a search has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,13 +67,13 @@ struct Catalog {
 ///
 /// # Errors
 ///
-/// [`SearchError`].
+/// [`LookError`].
 pub fn search(
     place: &Endpoint,
     term: &str,
     limit: usize,
     cancelled: &dyn Fn() -> bool,
-) -> Result<Vec<SearchResult>, SearchError> {
+) -> Result<Vec<SearchResult>, LookError> {
     let name = place.registry.as_str();
     let places = std::slice::from_ref(place);
     let found = ask(
@@ -148,15 +82,13 @@ pub fn search(
         errand,
         cancelled,
         async |repository| match by_search(repository, name, term, limit).await {
-            Err(PullError::Registry { source, .. })
-                if hub(place).is_none() && has_no_search(&source) =>
-            {
+            Err(error) if hub(place).is_none() && has_no_search(&error) => {
                 by_catalog(repository, name, term, limit).await
             }
             found => found,
         },
     );
-    found.map_err(|error| SearchError::of(place, error))
+    found.map_err(LookError::of(format!("search {name}")))
 }
 
 /// Who answers searches, if that is not the registry itself.
@@ -172,14 +104,23 @@ fn errand(place: &Endpoint) -> Errand<'_> {
     }
 }
 
-/// Whether the registry answered, and not as one that can search.
-fn has_no_search(error: &RegistryError) -> bool {
-    matches!(
-        error,
-        RegistryError::NotFound { .. }
-            | RegistryError::Denied { .. }
-            | RegistryError::Status { .. }
-    )
+/// Whether the registry answered, and not as one that can search: many show the page of their web
+/// interface for whatever they do not know.
+fn has_no_search(error: &PullError) -> bool {
+    match error {
+        PullError::Registry { source, .. } => matches!(
+            **source,
+            RegistryError::NotFound { .. }
+                | RegistryError::Denied { .. }
+                | RegistryError::Status { .. }
+        ),
+        PullError::Document { .. } => true,
+        PullError::Interrupted { .. }
+        | PullError::Layer { .. }
+        | PullError::LayerSize { .. }
+        | PullError::Store { .. }
+        | PullError::Start { .. } => false,
+    }
 }
 
 async fn by_search(
@@ -189,6 +130,7 @@ async fn by_search(
     limit: usize,
 ) -> Result<Vec<SearchResult>, PullError> {
     let mut results: Vec<SearchResult> = Vec::new();
+    let mut seen = HashSet::new();
     let size = limit.min(PAGE);
     for page in 1..=PAGES_MAX {
         if results.len() >= limit {
@@ -199,19 +141,17 @@ async fn by_search(
         let body = repository.listing("v1/search", &query, None).await;
         let body = body.map_err(|source| registry_error(name, source))?;
         let found: Found = read(name, "search result", &body)?;
-        let found = found.results.unwrap_or_default();
+        let found = found.results.unwrap_or_default().into_iter();
         let before = results.len();
-        for repository in found.into_iter().filter_map(FoundRepository::check) {
-            // some give every page the same answer
-            if !results.iter().any(|known| known.name == repository.name) {
-                results.push(repository);
-            }
-        }
+        // some give every page the same answer
+        let new = found
+            .filter_map(FoundRepository::check)
+            .filter(|found| seen.insert(found.name.clone()));
+        results.extend(new.take(limit - before));
         if results.len() == before {
             break;
         }
     }
-    results.truncate(limit);
     Ok(results)
 }
 
@@ -231,23 +171,21 @@ async fn by_catalog(
         let body = body.map_err(|source| registry_error(name, source))?;
         let catalog: Catalog = read(name, "catalogue", &body)?;
         let found = catalog.repositories.unwrap_or_default().into_iter();
-        results.extend(
-            found
-                .filter(|name| name.contains(term) && is_name(name))
-                .map(|name| SearchResult {
-                    name,
-                    description: String::new(),
-                    stars: 0,
-                    official: false,
-                }),
-        );
+        let found = found
+            .filter(|name| name.contains(term) && is_name(name))
+            .map(|name| SearchResult {
+                name,
+                description: String::new(),
+                stars: 0,
+                official: false,
+            });
+        results.extend(found.take(limit - results.len()));
         // a page that is followed by itself would be asked for for ever
         if results.len() >= limit || body.next.is_none() || body.next == next {
             break;
         }
         next = body.next;
     }
-    results.truncate(limit);
     Ok(results)
 }
 
