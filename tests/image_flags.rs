@@ -115,6 +115,37 @@ fn a_platform_is_one_and_is_that_of_the_image() {
 }
 
 #[test]
+fn a_platform_is_that_of_every_image_that_a_name_without_a_tag_means() {
+    let host = require!(host());
+    let arm = ImageBuilder::new()
+        .platform("arm", Some("v7"))
+        .layer(Layer::new().file("f", ""));
+    let reference = host.registry().push("arm:1", &arm.build());
+    host.ok(["pull", "-q", "--arch", "arm", "--variant", "v7", &reference]);
+    // there is no latest
+    let bare = reference.trim_end_matches(":1").to_owned();
+    for (platform, code) in [("linux/arm/v7", 0), ("linux/amd64", 1)] {
+        let words = ["save", "-o", "/dev/null", "--platform", platform, &bare];
+        let done = host.rocker(words);
+        assert_eq!(done.exit_code, code, "{done:?}");
+    }
+    host.registry()
+        .push("arm:latest", &ImageBuilder::busybox().build());
+    host.ok(["pull", "-q", &bare]);
+    let hosts = inspect(&host, &bare, "{{.Os}}/{{.Architecture}}");
+    for (platform, other) in [
+        ("linux/arm/v7", &format!("{bare}:latest")),
+        (&hosts, &reference),
+    ] {
+        let words = ["save", "-o", "/dev/null", "--platform", platform, &bare];
+        let refused = host.rocker(words);
+        assert_eq!(refused.exit_code, 1, "{refused:?}");
+        assert!(refused.stderr.contains(other), "{refused:?}");
+    }
+    host.assert_nothing_left_behind();
+}
+
+#[test]
 fn an_object_is_looked_for_among_its_kind() {
     let host = require!(host());
     let image = host.busybox();

@@ -3,11 +3,11 @@
 use std::io::{self, BufWriter, IsTerminal as _, Write, stderr, stdout};
 use std::path::Path;
 
-use rocker_engine::{ArchiveFormat, EngineError};
-use rocker_types::{DiffId, Platform};
+use rocker_engine::{ArchiveFormat, Engine, EngineError, SavedImage};
+use rocker_types::{DiffId, ImageRef, Platform};
 use rustix::fs::Mode;
 
-use super::{CommandError, Context, Outcome, platform};
+use super::{CommandError, Context, Outcome};
 use crate::exit_code::Status;
 use crate::output_file::OutputFile;
 use crate::report;
@@ -81,11 +81,10 @@ pub(crate) fn save(context: &mut Context, args: SaveArgs) -> Outcome {
             report::note(&format!("{}: Saving {size}", layer.0.short()));
         }
     };
-    if args.platform.is_some() {
-        let engine = context.engine()?;
-        for image in &args.images {
-            platform::require(engine, image, args.platform.as_ref())?;
-        }
+    let engine = context.engine()?;
+    let images = engine.images_to_save(&args.images)?;
+    if let Some(platform) = &args.platform {
+        check_platform(engine, &images, platform)?;
     }
     let format = match args.format {
         Format::DockerArchive => ArchiveFormat::Docker,
@@ -95,18 +94,33 @@ pub(crate) fn save(context: &mut Context, args: SaveArgs) -> Outcome {
                 let message = "a directory cannot be written to standard output";
                 return Err(CommandError::conflict(message, "name it with -o DIR"));
             }
-            let engine = context.engine()?;
-            let images = engine.images_to_save(&args.images)?;
             engine.save_directory(&images, &tell, Path::new(&args.output))?;
             return Ok(Status::Success);
         }
     };
     write_archive(&args.output, |output| {
-        let engine = context.engine()?;
-        let images = engine.images_to_save(&args.images)?;
         engine.save(&images, format, &tell, output)
     })?;
     Ok(Status::Success)
+}
+
+/// Sees that every image is for a platform.
+fn check_platform(
+    engine: &mut Engine,
+    images: &[SavedImage],
+    platform: &Platform,
+) -> Result<(), CommandError> {
+    for image in images {
+        let id = image.id.to_string();
+        if engine.image_here(&id, Some(platform))?.is_none() {
+            let name = image.names.first().and_then(|name| name.full.as_ref());
+            return Err(CommandError::OtherPlatform {
+                image: name.map_or(id, ImageRef::familiar),
+                platform: platform.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Standard output, and whether its reader is gone.
