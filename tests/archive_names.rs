@@ -52,6 +52,35 @@ fn a_newer_archive_takes_the_name_of_an_older_one_and_says_so() {
 }
 
 #[test]
+fn a_name_by_which_an_image_was_pulled_from_a_file_is_the_users() {
+    let host = require!(host());
+    let (first, first_archive) = archived(&host, "first");
+    let (other, other_archive) = archived(&host, "other");
+    let pull = |archive: &str, name: &str| {
+        host.rocker(["pull", "-q", &format!("docker-archive:{archive}{name}")])
+    };
+
+    assert_eq!(pull(&first_archive, ":app:1").exit_code, 0);
+    assert_eq!(id(&host), first);
+    // by what the archive says, it goes to nobody else
+    let load = host.rocker(["load", "-i", &other_archive]);
+    for refused in [load, pull(&other_archive, "")] {
+        assert_eq!(refused.exit_code, 1, "{refused:?}");
+        assert!(refused.stderr.contains("its full name"), "{refused:?}");
+        assert_eq!(id(&host), first);
+    }
+    // by the user's word it does
+    assert_eq!(pull(&other_archive, ":app:1").exit_code, 0);
+    assert_eq!(id(&host), other);
+    host.ok(["untag", NAME, NAME]);
+    // what a file had came by a file's word
+    assert_eq!(pull(&first_archive, "").exit_code, 0);
+    host.ok(["load", "-i", &other_archive]);
+    assert_eq!(id(&host), other);
+    host.assert_nothing_left_behind();
+}
+
+#[test]
 fn an_archive_takes_no_name_that_the_user_gave_unless_forced() {
     let host = require!(host());
     let (evil, archive) = archived(&host, "evil");

@@ -69,7 +69,7 @@ impl Diagnose for EngineError {
                 "name one of them, or use rocker rmi -f {image} to remove all"
             )),
             E::NamesTaken(_) => Some(
-                "rocker load --force gives the names to the archive's images; the others stay, without them"
+                "rocker load --force gives the names to the archive's images, and rocker pull to one that is asked for by its full name; the others stay, without them"
                     .into(),
             ),
             E::VolumeInUse { users, .. } => Some(format!(

@@ -36,7 +36,8 @@ impl Engine {
     ///
     /// What an archive calls its images is a stranger's word. A name that another archive gave
     /// moves on, as a newer build of one image takes the older one's place; one that the user
-    /// gave by a pull, a tag, a commit or an import does not, unless `taken` says so.
+    /// gave by a pull, a tag, a commit or an import does not, unless `taken` says so. The name by
+    /// which the request asks for an image is the user's own.
     ///
     /// # Errors
     ///
@@ -51,10 +52,15 @@ impl Engine {
             engine.want_sweep()?;
             let failed = |error| EngineError::Load(Box::new(error));
             let archive = Archive::open(engine.store()?, source, request).map_err(failed)?;
+            let by = named_by(request, archive.names());
+            let taken = match by {
+                NamedBy::User => TakenNames::Take,
+                NamedBy::Archive => taken,
+            };
             moved_names(engine.durable()?, archive.names(), taken)?;
             let images = archive.unpack(engine.store()?, request).map_err(failed)?;
             crash::point(CrashPoint::LoadAfterCommit);
-            let moved = engine.record_loaded(&images, taken)?;
+            let moved = engine.record_loaded(&images, taken, by)?;
             crash::point(CrashPoint::LoadAfterRecord);
             Ok(Loaded { images, moved })
         })
@@ -64,6 +70,7 @@ impl Engine {
         &mut self,
         images: &[LoadedImage],
         taken: TakenNames,
+        by: NamedBy,
     ) -> Result<Vec<(ImageRef, Digest)>, EngineError> {
         let layers: Vec<Vec<LayerRow>> = images.iter().map(layer_rows).collect();
         let configs: Vec<_> = images
@@ -97,13 +104,28 @@ impl Engine {
             .flat_map(|image| image.names.iter().zip(std::iter::repeat(&image.id)));
         let moved = moved_names(durable, names, taken)?;
         let mut changed: BTreeSet<Digest> = moved.iter().map(|(_, id)| id.clone()).collect();
-        durable.record_archived(&new)?;
+        match by {
+            NamedBy::User => durable.record_images(&new)?,
+            NamedBy::Archive => durable.record_archived(&new)?,
+        }
         changed.extend(images.iter().map(|image| image.id.clone()));
         for id in &changed {
             spare::keep_image(&layout, durable, id);
         }
         drop(tx);
         Ok(moved)
+    }
+}
+
+/// Who says these names: the user, who asked for the image by the only one, or the archive.
+fn named_by<'a>(
+    request: &LoadRequest<'_>,
+    mut names: impl Iterator<Item = (&'a ImageRef, &'a Digest)>,
+) -> NamedBy {
+    let asked: Option<ImageRef> = request.only.as_ref().and_then(|only| only.parse().ok());
+    match (names.next(), names.next()) {
+        (Some((name, _)), None) if asked.as_ref() == Some(name) => NamedBy::User,
+        _ => NamedBy::Archive,
     }
 }
 
