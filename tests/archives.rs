@@ -613,8 +613,19 @@ fn images_come_from_files_and_go_to_them_by_the_names_that_other_tools_use() {
     host.ok(["rmi", "-f", &id]);
     assert_eq!(host.ok(["pull", "-q", &to]), id);
     assert_eq!(take_only_image(&host), id);
-    let words = ["push", "--format", "oci", &image, "oci:nowhere"];
-    assert_eq!(host.rocker(words).exit_code, 125);
+    for flags in [
+        &["--format", "oci"][..],
+        &["--creds", "a:b"],
+        &["--authfile", "/nowhere"],
+        &["--tls-verify"],
+        &["--cert-dir", "/nowhere"],
+        &["--progress", "json"],
+        &["--force-compression"],
+        &["--compression-level", "3"],
+    ] {
+        let refused = host.rocker([&["push"], flags, &[&image, "oci:nowhere"]].concat());
+        assert_eq!(refused.exit_code, 125, "{refused:?}");
+    }
     for place in ["docker-daemon:x:1", "containers-storage:x", "dir:/tmp/x"] {
         for words in [&["pull", place][..], &["push", "x:1", place]] {
             let refused = host.rocker(words.iter().copied());

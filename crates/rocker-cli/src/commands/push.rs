@@ -26,11 +26,12 @@ use crate::ui::progress::{Progress, ProgressArgs};
 /// came from pass through, so that the image keeps its digest. Of an image for several
 /// platforms the one that is here is sent. Progress goes to standard error; standard output
 /// gets one line with the digest. DESTINATION sends the image elsewhere than its name says: to
-/// another name, or to a file as oci:DIR[:TAG], oci-archive:FILE[:TAG] or
-/// docker-archive:FILE[:NAME].
+/// another name, or to a file as oci:DIR[:NAME], oci-archive:FILE[:NAME] or
+/// docker-archive:FILE[:NAME]. NAME is a whole name, or a tag for IMAGE's repository. Other
+/// images that are in DIR stay; those that were called NAME there are not called that any more.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_long_help = "Examples:\n  rocker push localhost:5000/app:1\n  rocker push --compression zstd --digestfile digest quay.io/team/app\n  rocker push --all-tags localhost:5000/app\n  rocker push app:1 oci:layout:1"
+    after_long_help = "Examples:\n  rocker push localhost:5000/app:1\n  rocker push --compression zstd --digestfile digest quay.io/team/app\n  rocker push --all-tags localhost:5000/app\n  rocker push app:1 oci:layout:app:1"
 )]
 pub(crate) struct PushArgs {
     /// Show no progress, and print the image's full name only
@@ -224,11 +225,13 @@ fn check_for_file(args: &PushArgs) -> Result<(), CommandError> {
         || args.force_compression
         || args.format.is_some()
         || args.compression_level.is_some()
-        || args.compression != Packing::Gzip;
+        || args.compression != Packing::Gzip
+        || args.progress != ProgressArgs::default()
+        || args.registry != RegistryArgs::default();
     match is_for_registries {
         false => Ok(()),
         true => Err(CommandError::conflict(
-            "--digestfile, --format and --compression are about registries",
+            "--digestfile, --format, --progress and what is said about compression and registries are not for files",
             "leave them out; the layers in a file are not compressed",
         )),
     }
