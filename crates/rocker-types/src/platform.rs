@@ -40,16 +40,49 @@ impl Platform {
         }
     }
 
-    /// Whether an image for `self` is what `wanted` asks for. A missing variant on either
-    /// side matches, except that arm64's `v8` and no variant are the same thing.
+    /// Whether an image for `self` is what `wanted` asks for: it runs there, as far as is said. A
+    /// missing variant on either side matches.
     #[must_use]
     pub fn satisfies(&self, wanted: &Self) -> bool {
-        let variant = |p: &Self| match (p.architecture.as_str(), p.variant.as_deref()) {
-            ("arm64", Some("v8")) | (_, None) => None,
-            (_, Some(v)) => Some(v.to_owned()),
+        let is_open = self.variant.is_none() || wanted.variant.is_none();
+        let is_same = (&self.os, &self.architecture) == (&wanted.os, &wanted.architecture);
+        is_same && (is_open || self.distance(wanted).is_some())
+    }
+
+    /// How far what runs on `self` is from `wanted`: 0 for the same variant, more the older it is,
+    /// `None` when it cannot run there. A CPU runs code for older variants of its architecture,
+    /// not for newer ones. A missing variant is the one that each architecture has for that.
+    #[must_use]
+    pub fn distance(&self, wanted: &Self) -> Option<u32> {
+        if self.os != wanted.os || self.architecture != wanted.architecture {
+            return None;
+        }
+        match (self.level(), wanted.level()) {
+            (Some(own), Some(wanted)) => wanted.checked_sub(own),
+            // a variant that is no version number must be met exactly
+            _ => (self.variant == wanted.variant).then_some(0),
+        }
+    }
+
+    /// The variant as a number that grows with each generation of CPUs.
+    fn level(&self) -> Option<u32> {
+        let Some(variant) = self.variant.as_deref() else {
+            return match self.architecture.as_str() {
+                "amd64" => Some(100),
+                "arm" => Some(700),
+                "arm64" => Some(800),
+                _ => None,
+            };
         };
-        let same_variant = variant(wanted).is_none_or(|w| variant(self).is_none_or(|v| v == w));
-        self.os == wanted.os && self.architecture == wanted.architecture && same_variant
+        let (major, minor) = match variant.strip_prefix('v')?.split_once('.') {
+            Some((major, minor)) => (major, minor),
+            None => (variant.strip_prefix('v')?, "0"),
+        };
+        let number = |text: &str| {
+            let digits = (1..=2).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+            digits.then(|| text.parse::<u32>().ok()).flatten()
+        };
+        Some(number(major)? * 100 + number(minor)?)
     }
 }
 
@@ -103,7 +136,11 @@ mod tests {
         assert_eq!(p("linux/arm/v7").to_string(), "linux/arm/v7");
         assert!(p("linux/arm64").satisfies(&p("linux/arm64/v8")));
         assert!(p("linux/arm64/v8").satisfies(&p("linux/arm64")));
-        assert!(!p("linux/arm/v6").satisfies(&p("linux/arm/v7")));
+        assert!(p("linux/arm/v6").satisfies(&p("linux/arm/v7")));
+        assert!(!p("linux/arm/v7").satisfies(&p("linux/arm/v6")));
+        assert!(p("linux/arm").satisfies(&p("linux/arm/v6")));
+        assert!(p("linux/amd64/v3").satisfies(&p("linux/amd64")));
+        assert!(!p("linux/amd64/v3").satisfies(&p("linux/amd64/v2")));
         assert!(!p("windows/amd64").satisfies(&p("linux/amd64")));
         for bad in ["", "/", "linux/", "a/b/c/d", "linux/a b", "linux//v7"] {
             assert!(bad.parse::<Platform>().is_err(), "{bad:?}");

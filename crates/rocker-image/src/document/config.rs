@@ -4,7 +4,6 @@ use rocker_types::{ImageConfig, Platform};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::index::distance;
 use super::json::{Object, TopLevelKeys, read};
 use super::words::shorten;
 use super::{DocumentError, DocumentLimits, Manifest};
@@ -112,19 +111,11 @@ fn check_platform(config: &ImageConfig, wanted: Option<&Platform>) -> Result<(),
             .map(shorten),
     };
     match wanted {
-        Some(wanted) if !runs_on(&found, wanted) => Err(DocumentError::WrongPlatform {
+        // configs often leave the variant out that their index names
+        Some(wanted) if !found.satisfies(wanted) => Err(DocumentError::WrongPlatform {
             wanted: Box::new(wanted.clone()),
             found: Box::new(found),
         }),
         _ => Ok(()),
     }
-}
-
-/// Configs often leave the variant out that their index names, so a missing one fits all.
-fn runs_on(found: &Platform, wanted: &Platform) -> bool {
-    let same_machine = found.os == wanted.os && found.architecture == wanted.architecture;
-    same_machine
-        && (found.variant.is_none()
-            || wanted.variant.is_none()
-            || distance(found, wanted).is_some())
 }

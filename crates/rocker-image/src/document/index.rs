@@ -139,7 +139,7 @@ pub(crate) fn nearest<'a>(
     wanted: &Platform,
 ) -> Result<&'a IndexEntry, DocumentError> {
     let nearest = entries.iter().filter_map(|entry| {
-        let distance = distance(entry.platform.as_ref()?, wanted)?;
+        let distance = entry.platform.as_ref()?.distance(wanted)?;
         Some((distance, entry))
     });
     // `min_by_key` keeps the first of equals: image-spec says that the first match wins
@@ -188,40 +188,4 @@ impl RawPlatform {
 /// BuildKit marks what is no image (provenance, SBOM) with this platform.
 fn is_unknown(platform: &Platform) -> bool {
     platform.os == "unknown" || platform.architecture == "unknown"
-}
-
-/// How far `offered` is from `wanted`: 0 for the same variant, more the older it is, `None`
-/// when it cannot run there. A CPU runs code for older variants of its architecture, not
-/// for newer ones.
-pub(super) fn distance(offered: &Platform, wanted: &Platform) -> Option<u32> {
-    if offered.os != wanted.os || offered.architecture != wanted.architecture {
-        return None;
-    }
-    match (level(offered), level(wanted)) {
-        (Some(offered), Some(wanted)) => wanted.checked_sub(offered),
-        // a variant that is no version number must be met exactly
-        _ => (offered.variant == wanted.variant).then_some(0),
-    }
-}
-
-/// The variant as a number that grows with each generation of CPUs; each architecture has one that
-/// a missing variant means.
-fn level(platform: &Platform) -> Option<u32> {
-    let Some(variant) = platform.variant.as_deref() else {
-        return match platform.architecture.as_str() {
-            "amd64" => Some(100),
-            "arm" => Some(700),
-            "arm64" => Some(800),
-            _ => None,
-        };
-    };
-    let (major, minor) = match variant.strip_prefix('v')?.split_once('.') {
-        Some((major, minor)) => (major, minor),
-        None => (variant.strip_prefix('v')?, "0"),
-    };
-    let number = |text: &str| {
-        let digits = (1..=2).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-        digits.then(|| text.parse::<u32>().ok()).flatten()
-    };
-    Some(number(major)? * 100 + number(minor)?)
 }
