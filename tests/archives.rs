@@ -329,6 +329,31 @@ fn an_index_of_platforms_gives_the_one_that_is_wanted() {
     let missing = host.rocker(["load", "--platform", "linux/riscv64", "-i", &layout]);
     assert_eq!(missing.exit_code, 1, "{missing:?}");
     assert!(missing.stderr.contains("linux/s390x"), "{missing:?}");
+
+    // each by a label of its own: two images, unless a platform is asked for
+    let labelled = [(&amd64, "amd64"), (&s390x, "s390x")].map(|(image, label)| {
+        let mut entry = image.manifest.descriptor();
+        entry["platform"] = serde_json::json!({ "os": "linux", "architecture": label });
+        entry["annotations"] = serde_json::json!({ "org.opencontainers.image.ref.name": label });
+        entry
+    });
+    let index = serde_json::json!({ "schemaVersion": 2, "manifests": labelled });
+    fs_err::write(format!("{layout}/index.json"), index.to_string()).expect("an index");
+    for (image, label) in [(&amd64, "amd64"), (&s390x, "s390x")] {
+        let id = host.ok(["pull", "-q", &format!("oci:{layout}:{label}")]);
+        assert_eq!(id, image.config.digest, "{label}");
+        host.ok(["rmi", &id]);
+        host.ok([
+            "load",
+            "--platform",
+            &format!("linux/{label}"),
+            "-i",
+            &layout,
+        ]);
+        assert_eq!(take_only_image(&host), image.config.digest);
+    }
+    assert_eq!(host.ok(["load", "-i", &layout]).lines().count(), 2);
+    host.ok(["rmi", &amd64.config.digest, &s390x.config.digest]);
     host.assert_nothing_left_behind();
 }
 

@@ -13,8 +13,8 @@ use crate::document::{
 };
 use crate::store::{ExpectedLayer, UnpackLimits, printable};
 
-/// Every image of the layout's index. Of those that have one name, or none, and differ in
-/// their platforms, the one for `platform` or else for the host.
+/// Every image of the layout's index. Of those that are called the same, or nothing, and differ
+/// in their platforms, the one for `platform` or else for the host.
 pub(super) fn layout_images(
     files: &Files,
     index: Vec<u8>,
@@ -34,12 +34,18 @@ pub(super) fn layout_images(
     };
     let mut budget = ConfigBudget::new(limits);
     let mut images: Vec<(Digest, ArchivedImage)> = Vec::new();
-    let mut names: Vec<Option<&str>> = index.entries.iter().map(|e| e.name.as_deref()).collect();
+    // labels may be those of the platforms, among which the user chooses
+    let called = |entry| match called(entry) {
+        (None, Some(_)) if platform.is_some() => (None, None),
+        called => called,
+    };
+    let mut names: Vec<_> = index.entries.iter().map(called).collect();
     names.sort_unstable();
     names.dedup();
-    for name in names {
+    for called_so in names {
+        let (name, _) = called_so;
         let group = index.entries.iter();
-        let group = group.filter(|entry| entry.name.as_deref() == name);
+        let group = group.filter(|entry| called(entry) == called_so);
         for entry in layout.choose(group.cloned().collect())? {
             let (manifest, promised) = layout.resolve(&entry)?;
             let name = name.map(parse_name).transpose()?.flatten();
@@ -59,6 +65,14 @@ pub(super) fn layout_images(
         return Err(LoadError::Empty { list: INDEX });
     }
     Ok(images.into_iter().map(|(_, image)| image).collect())
+}
+
+/// The full name of an entry, or else what image-spec calls it.
+fn called(entry: &IndexEntry) -> (Option<&str>, Option<&str>) {
+    match entry.name.as_deref() {
+        Some(name) => (Some(name), None),
+        None => (None, entry.label.as_deref()),
+    }
 }
 
 struct Layout<'a> {
