@@ -167,9 +167,9 @@ impl Wanted {
         }
         let _: ImageRef = text.parse()?;
         let meanings = engine.meanings(text);
-        Ok(match names_a_tag(text) {
-            true => Self::Names(meanings),
-            false => Self::Repositories(meanings),
+        Ok(match ImageRef::is_bare(text) {
+            true => Self::Repositories(meanings),
+            false => Self::Names(meanings),
         })
     }
 
@@ -180,13 +180,6 @@ impl Wanted {
             Self::Names(all) => all.contains(name),
         }
     }
-}
-
-/// Whether a tag was typed: a colon after the last slash.
-fn names_a_tag(name: &str) -> bool {
-    name.rsplit('/')
-        .next()
-        .is_some_and(|last| last.contains(':'))
 }
 
 fn row(usage: &ImageUsage, name: Option<&ImageRef>, whole: bool) -> Value {
