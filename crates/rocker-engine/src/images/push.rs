@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use rocker_db::{ImageRow, NewImage};
-use rocker_image::document::{Document, DocumentLimits, Format, Manifest};
+use rocker_image::document::{Document, DocumentLimits, Format};
 use rocker_image::registry::{
     self, Elsewhere, Endpoint, KnownBlob, PushCompression, PushProgress, PushedImage, Reuse,
 };
@@ -143,7 +143,12 @@ impl Engine {
             if !row.layers.iter().any(|layer| image.layers.contains(layer)) {
                 continue;
             }
-            let Some(manifest) = self.manifest(&row)? else {
+            let Some(manifest) = &row.manifest_digest else {
+                continue;
+            };
+            let store = self.store()?;
+            let manifest = registry::kept_manifest(store, manifest, &row.id, &row.layers);
+            let Some(manifest) = manifest else {
                 continue;
             };
             let seen_in = row.repo_digests.iter().filter_map(|name| name.parse().ok());
@@ -186,25 +191,6 @@ impl Engine {
             }
         }
         Ok(known)
-    }
-
-    /// The manifest that an image came with; `None` if there is none that fits.
-    fn manifest(&mut self, row: &ImageRow) -> Result<Option<Manifest>, EngineError> {
-        let Some(digest) = &row.manifest_digest else {
-            return Ok(None);
-        };
-        // a damaged one is no help, and no reason not to push
-        let Ok(bytes) = self.store()?.read_blob(digest) else {
-            return Ok(None);
-        };
-        Ok(
-            match Document::parse(bytes, None, digest.clone(), &DocumentLimits::LARGEST) {
-                Ok(Document::Manifest(manifest)) if manifest.layers.len() == row.layers.len() => {
-                    Some(manifest)
-                }
-                Ok(Document::Manifest(_) | Document::Index(_)) | Err(_) => None,
-            },
-        )
     }
 
     /// Records where the image is now, and what its layers were compressed to: they need not be

@@ -86,7 +86,7 @@ pub use progress::{LayerState, NoProgress, PullEvent, PullProgress};
 pub use pull::{PulledImage, PulledLayer, pull};
 pub use push::{
     Elsewhere, KnownBlob, NoPushProgress, PushCompression, PushError, PushEvent, PushProgress,
-    PushRequest, PushState, PushedImage, Reuse, push,
+    PushRequest, PushState, PushedImage, Reuse, kept_manifest, push,
 };
 pub use request::{
     Endpoint, KnownLayer, PullRequest, RangePolicy, RegistryOptions, RetryPolicy, Timeouts,

@@ -142,6 +142,25 @@ pub(super) struct Push<'a> {
     progress: &'a dyn PushProgress,
 }
 
+/// The manifest that the image `id` of these layers came with, if it is there and still fits the
+/// image. A damaged one is no help, and no reason not to push.
+#[must_use]
+pub fn kept_manifest(
+    store: &Store,
+    manifest: &Digest,
+    id: &Digest,
+    layers: &[DiffId],
+) -> Option<Manifest> {
+    let bytes = store.read_blob(manifest).ok()?;
+    match Document::parse(bytes, None, manifest.clone(), &DocumentLimits::LARGEST) {
+        Ok(Document::Manifest(found)) => {
+            let fits = found.config.digest == *id && found.layers.len() == layers.len();
+            fits.then_some(found)
+        }
+        Ok(Document::Index(_)) | Err(_) => None,
+    }
+}
+
 /// What layers are pushed with.
 struct Site<'s, 'scope, 'env> {
     threads: &'scope Scope<'scope, 'env>,
@@ -226,7 +245,10 @@ impl<'a> Push<'a> {
         site: &Site<'_, '_, '_>,
         known: &[Vec<KnownBlob>],
     ) -> Result<PushedImage, PushError> {
-        let original = self.original()?;
+        let request = self.request;
+        let original = request.manifest.as_ref().and_then(|manifest| {
+            kept_manifest(self.store, manifest, &request.image_id, &request.layers)
+        });
         let brought = self.layers(site, known, original.as_ref()).await?;
         let layers: Vec<_> = brought
             .iter()
@@ -253,25 +275,6 @@ impl<'a> Push<'a> {
                 .map(|(id, layer)| (id, layer.blob))
                 .collect(),
         })
-    }
-
-    /// The manifest that the image came with, if it still fits the image.
-    fn original(&self) -> Result<Option<Manifest>, PushError> {
-        let Some(digest) = &self.request.manifest else {
-            return Ok(None);
-        };
-        // a damaged one is no help, and no reason not to push
-        let Ok(bytes) = self.read(digest) else {
-            return Ok(None);
-        };
-        let fits = |manifest: &Manifest| {
-            manifest.config.digest == self.request.image_id
-                && manifest.layers.len() == self.request.layers.len()
-        };
-        match Document::parse(bytes, None, digest.clone(), &DocumentLimits::LARGEST) {
-            Ok(Document::Manifest(manifest)) if fits(&manifest) => Ok(Some(manifest)),
-            Ok(Document::Manifest(_) | Document::Index(_)) | Err(_) => Ok(None),
-        }
     }
 
     fn read(&self, digest: &Digest) -> Result<Vec<u8>, PushError> {
