@@ -245,7 +245,8 @@ impl Engine {
         }))
     }
 
-    /// Everything about an image, as `docker image inspect` prints it.
+    /// Everything about an image, as `docker image inspect` prints it, and what podman's scripts look
+    /// for besides.
     ///
     /// # Errors
     ///
@@ -262,6 +263,7 @@ impl Engine {
             "Id": image.id,
             "RepoTags": names,
             "RepoDigests": image.repo_digests,
+            "Digest": image.repo_digests.first().and_then(|name| name.split_once('@')).map(|(_, digest)| digest),
             "Parent": "",
             "Comment": config.history.last().and_then(|step| step.comment.clone()).unwrap_or_default(),
             "Created": config.created.clone().unwrap_or_else(|| rfc3339(None)),
@@ -269,6 +271,8 @@ impl Engine {
             "Config": config.config,
             "Architecture": config.architecture,
             "Os": config.os,
+            "User": config.config.user,
+            "Labels": config.config.labels,
             "Size": image.size_bytes,
             "VirtualSize": image.size_bytes,
             "GraphDriver": { "Name": "overlay2", "Data": {
