@@ -124,7 +124,7 @@ impl DurableDb {
         let mut found = BTreeMap::new();
         let mut is_cut = false;
         for (order, sign) in [("ASC", 1), ("DESC", -1)] {
-            let mut last = None;
+            let (mut last, mut is_in_order) = (None, true);
             let scanned = self.db.prepare(&format!("{sql} ORDER BY rowid {order}"));
             let scanned = scanned.and_then(|mut statement| {
                 let number = statement.column_count().saturating_sub(1);
@@ -133,6 +133,8 @@ impl DurableDb {
                     let rowid: i64 = row.get(number)?;
                     let grows = last.is_none_or(|last: i64| (rowid > last) == (sign > 0));
                     if !grows || last == Some(rowid) || found.contains_key(&rowid) {
+                        // a page of another time, or what was found from the other end
+                        is_in_order = false;
                         break;
                     }
                     last = Some(rowid);
@@ -140,7 +142,7 @@ impl DurableDb {
                 }
                 Ok(())
             });
-            if scanned.is_ok() {
+            if scanned.is_ok() && is_in_order {
                 break;
             }
             is_cut = true;

@@ -347,11 +347,12 @@ impl Drop for LayerDirectory {
         let is_kept = self.is_done && self.staging.keeps();
         // whoever sees the note while half of the layer is gone would believe it
         if !self.is_committed && !is_kept && forget_done(&self.staging, &self.name).is_ok() {
-            for name in [&self.name, &self.recipe_name(), &self.attic_name()] {
-                remove_tree(self.staging.fd(), name.as_bytes()).unwrap_or_default();
+            let parts = [&self.name, &self.recipe_name(), &self.attic_name()];
+            let removed = parts.map(|name| remove_tree(self.staging.fd(), name.as_bytes()));
+            if removed.iter().all(Result::is_ok) {
+                let spent = *self.spent_bytes.get_mut();
+                self.staging.room().give_back(spent);
             }
-            let spent = *self.spent_bytes.get_mut();
-            self.staging.room().give_back(spent);
         }
     }
 }

@@ -115,29 +115,29 @@ impl Store {
     /// The kernel has lost what it should have written, of whichever layer: all that are marked
     /// stay so until a later boot reads them. The lock is held.
     fn distrust_marked(&self) {
-        let staging = self.stage();
+        let staging = self.stage().ok();
         let names = self.names_in_layers().unwrap_or_default();
         for name in names.iter().filter(|name| name.ends_with(UNSYNCED)) {
-            let marked = staging.as_ref().map_err(ToString::to_string);
-            let marked = marked.and_then(|staging| {
-                let marked = self.distrust_mark(name, staging);
-                marked.map_err(|error| error.to_string())
-            });
-            if let Err(error) = marked {
-                // the disk that failed may take no more names; then the mark stays as it is
-                tracing::debug!(name, error, "cannot note that a layer was not written");
+            if let Err(error) = self.distrust_mark(name, staging.as_ref()) {
+                tracing::debug!(name, %error, "cannot note that a layer was not written");
             }
         }
     }
 
-    /// Puts another mark in the place of one of this boot: at no moment is there none.
-    fn distrust_mark(&self, name: &str, staging: &Staging) -> Result<(), StoreError> {
+    /// Puts another mark in the place of one of this boot: at no moment is there none, unless the
+    /// disk that failed takes no new name. Then it may take that of the old one.
+    fn distrust_mark(&self, name: &str, staging: Option<&Staging>) -> Result<(), StoreError> {
         if self.mark(name)?.is_none_or(|mark| !mark.is_of_this_boot) {
             return Ok(());
         }
-        let target = boot_id()? + FAILED;
-        let replaced = symlinkat(target, staging.fd(), name)
-            .and_then(|()| renameat(staging.fd(), name, self.layers_fd(), name));
+        let (target, layers) = (boot_id()? + FAILED, self.layers_fd());
+        let exchanged = staging.map(|staging| {
+            symlinkat(&target, staging.fd(), name)
+                .and_then(|()| renameat(staging.fd(), name, layers, name))
+        });
+        let replaced = exchanged.filter(Result::is_ok).unwrap_or_else(|| {
+            unlinkat(layers, name, AtFlags::empty()).and_then(|()| symlinkat(&target, layers, name))
+        });
         replaced.map_err(|errno| {
             StoreError::access("mark", self.layout().layers().join(name))(errno.into())
         })
