@@ -26,28 +26,32 @@ async def carry(reader, writer, link):
     loop = asyncio.get_running_loop()
     # as much as a TCP window of that path would hold on its way
     queue = asyncio.Queue(maxsize=64)
+    is_gone = False
 
     async def deliver():
+        nonlocal is_gone
         while True:
             arrival, piece = await queue.get()
-            await asyncio.sleep(max(0, arrival - loop.time()))
             if not piece:
                 writer.close()
                 return
-            writer.write(piece)
-            await writer.drain()
+            if is_gone:
+                continue
+            await asyncio.sleep(max(0, arrival - loop.time()))
+            try:
+                writer.write(piece)
+                await writer.drain()
+            except ConnectionError:
+                is_gone = True
 
     delivery = asyncio.create_task(deliver())
     try:
-        while piece := await reader.read(PIECE):
+        while not is_gone and (piece := await reader.read(PIECE)):
             await queue.put((link.arrival(len(piece)), piece))
     except ConnectionError:
         pass
     await queue.put((link.arrival(0), b""))
-    try:
-        await delivery
-    except ConnectionError:
-        pass
+    await delivery
 
 
 async def main(target, milliseconds=10, mbit=200):
