@@ -106,22 +106,26 @@ impl Store {
     }
 }
 
+/// Where a link leads; nowhere if it is none.
+fn link_target(kind: &EntryKind) -> &[u8] {
+    match kind {
+        EntryKind::Symlink { target } => target,
+        EntryKind::File { .. }
+        | EntryKind::SparseFile { .. }
+        | EntryKind::Directory
+        | EntryKind::HardLink { .. }
+        | EntryKind::CharDevice { .. }
+        | EntryKind::BlockDevice { .. }
+        | EntryKind::Fifo => &[],
+    }
+}
+
 /// How many bytes it takes to remember an entry.
 fn memory_of(entry: &Entry, look: Look) -> usize {
     let rest = || {
         let xattrs = entry.xattrs.iter();
         let xattrs = xattrs.map(|(name, value)| size_of::<Xattr>() + name.len() + value.len());
-        let target = match &entry.kind {
-            EntryKind::Symlink { target } => target.len(),
-            EntryKind::File { .. }
-            | EntryKind::SparseFile { .. }
-            | EntryKind::Directory
-            | EntryKind::HardLink { .. }
-            | EntryKind::CharDevice { .. }
-            | EntryKind::BlockDevice { .. }
-            | EntryKind::Fifo => 0,
-        };
-        size_of::<Rest>() + target + xattrs.sum::<usize>()
+        size_of::<Rest>() + link_target(&entry.kind).len() + xattrs.sum::<usize>()
     };
     let rest = match look {
         Look::Stat => 0,
@@ -220,19 +224,10 @@ impl Expected {
 
 impl Rest {
     fn of(entry: Entry) -> Self {
+        let target = link_target(&entry.kind).to_vec();
         let mut xattrs = entry.xattrs;
         xattrs.retain(|(name, _)| is_kept_xattr(name));
         xattrs.sort();
-        let target = match entry.kind {
-            EntryKind::Symlink { target } => target,
-            EntryKind::File { .. }
-            | EntryKind::SparseFile { .. }
-            | EntryKind::Directory
-            | EntryKind::HardLink { .. }
-            | EntryKind::CharDevice { .. }
-            | EntryKind::BlockDevice { .. }
-            | EntryKind::Fifo => Vec::new(),
-        };
         Self { target, xattrs }
     }
 
