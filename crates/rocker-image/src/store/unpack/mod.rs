@@ -13,6 +13,7 @@ mod hard_link;
 mod name;
 mod opaque;
 mod place;
+mod replace;
 mod unpacker;
 mod whiteout;
 mod xattr;

@@ -5,10 +5,7 @@ use std::io::BufRead;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ftruncate, makedev, mknodat, openat, symlinkat, unlinkat,
-};
-use rustix::io::Errno;
+use rustix::fs::{FileType, Mode, OFlags, ftruncate, makedev, mknodat, openat, symlinkat};
 
 use super::content::{finish_file, finish_node, read_umask, write_extents, write_whole};
 use super::directories::Directories;
@@ -52,7 +49,7 @@ pub(crate) struct Unpacked {
 pub(crate) struct Unpacker<'a> {
     pub(super) directories: Directories,
     pub(super) limits: &'a UnpackLimits,
-    attic: Attic,
+    pub(super) attic: Attic,
     umask: u32,
     entries: u64,
     bytes: u64,
@@ -62,7 +59,7 @@ pub(crate) struct Unpacker<'a> {
     /// The targets of `links` by their names.
     pub(super) pending: HashMap<Vec<u8>, Rc<[u8]>>,
     /// Of everything but directories.
-    disk_use: DiskUse,
+    pub(super) disk_use: DiskUse,
 }
 
 impl<'a> Unpacker<'a> {
@@ -343,47 +340,6 @@ impl<'a> Unpacker<'a> {
                 Ok(())
             }
         }
-    }
-
-    /// Makes something where another entry may have put something before: the last wins.
-    pub(super) fn replacing<T>(
-        &mut self,
-        place: &Place<'_>,
-        attempt: &'static str,
-        make: impl Fn(&Place<'_>) -> Result<T, Errno>,
-    ) -> Result<T, UnpackError> {
-        let mut made = make(place);
-        if matches!(made, Err(Errno::EXIST))
-            && let Some(existing) = place.inspect()?
-        {
-            self.clear(place, existing)?;
-            made = make(place);
-        }
-        made.map_err(|error| place.error(attempt, error))
-    }
-
-    pub(super) fn clear(
-        &mut self,
-        place: &Place<'_>,
-        existing: Existing,
-    ) -> Result<(), UnpackError> {
-        self.disk_use.lose();
-        match existing {
-            Existing::Directory => {
-                self.directories.forget(&place.path());
-                let bytes = self.attic.take(place)?;
-                return self.directories.charge(bytes);
-            }
-            Existing::Content => {
-                let bytes = self.attic.take(place)?;
-                return self.directories.charge(bytes);
-            }
-            // Names may have been resolved through it.
-            Existing::Link => self.directories.forget_open(),
-            Existing::Whiteout | Existing::Other => {}
-        }
-        unlinkat(&place.directory, place.leaf, AtFlags::empty())
-            .map_err(|error| place.error("replace", error))
     }
 }
 
